@@ -1,0 +1,55 @@
+// swift-tools-version: 6.2
+// The device package. It builds in two modes from the same sources: hosted, for tests, sanitizers and the cloud package;
+// and, with IOTO_EMBEDDED=1, as Embedded Swift, the mode of the shipped library (which CMakeLists.txt builds).
+// Keep the two apart: IOTO_EMBEDDED=1 swift build -c release --scratch-path .build-embedded
+import PackageDescription
+
+let isEmbedded = Context.environment["IOTO_EMBEDDED"] == "1"
+
+let settings: [SwiftSetting] = isEmbedded
+    ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Xfrontend", "-function-sections"])]
+    : [.treatAllWarnings(as: .error), .treatWarning("EmbeddedRestrictions", as: .error)]
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: [.treatAllWarnings(as: .error)])
+}
+
+let package = Package(
+    name: "ioto",
+    products: [
+        .library(name: "ioto", type: .dynamic, targets: ["Ioto"]),
+        .library(name: "IotoReplication", type: .static, targets: ["IotoSync", "IotoMQTT"]),
+    ],
+    targets: [
+        .systemLibrary(name: "CIoto", path: "include"),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(
+            name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
+        .systemLibrary(name: "CCJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
+        .target(name: "CPlatform"),
+        module("IotoBase", ["CIoto", "CPlatform"]),
+        module("IotoJSON", ["IotoBase", "CCJSON"]),
+        module("IotoSchema", ["IotoJSON"]),
+        module("IotoSync", ["IotoSchema"]),
+        module("IotoStore", ["IotoSync", "CSQLite"]),
+        module("IotoMQTT", ["IotoBase", "CMosquitto"]),
+        module("IotoAgent", ["IotoMQTT", "IotoStore", "IotoSync"]),
+        module("Ioto", ["IotoAgent", "CIoto"]),
+    ]
+        + (isEmbedded
+            ? []
+            : [
+                tests("IotoBaseTests", ["IotoBase"]),
+                tests("IotoJSONTests", ["IotoJSON"]),
+                tests("IotoSchemaTests", ["IotoSchema"]),
+                tests("IotoSyncTests", ["IotoSync"]),
+                tests("IotoStoreTests", ["IotoStore"]),
+                tests("IotoMQTTTests", ["IotoMQTT"]),
+                tests("IotoAgentTests", ["IotoAgent"]),
+            ]),
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,75 @@
+/* What the device modules need of the operating system: threads, clocks, random bytes, files. Linux, glibc or musl. */
+#ifndef IOTO_PLATFORM_H
+#define IOTO_PLATFORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Clocks in milliseconds. The monotonic clock counts while the machine sleeps (CLOCK_BOOTTIME). */
+int64_t platform_wall_ms(void);
+int64_t platform_monotonic_ms(void);
+
+/* Fill `buffer` from getrandom(2). */
+void platform_random(void *buffer, size_t bytes);
+
+/* A mutex, made recursive when asked. NULL when memory is short. */
+typedef struct platform_mutex platform_mutex;
+platform_mutex *platform_mutex_new(bool recursive);
+void platform_mutex_free(platform_mutex *mutex);
+void platform_mutex_lock(platform_mutex *mutex);
+void platform_mutex_unlock(platform_mutex *mutex);
+
+/* A condition variable on the monotonic clock. */
+typedef struct platform_condition platform_condition;
+platform_condition *platform_condition_new(void);
+void platform_condition_free(platform_condition *condition);
+void platform_condition_wait(platform_condition *condition, platform_mutex *mutex);
+/* Returns false when `timeout_ms` passed. */
+bool platform_condition_wait_for(platform_condition *condition, platform_mutex *mutex, int64_t timeout_ms);
+void platform_condition_broadcast(platform_condition *condition);
+
+/* A thread with every signal blocked, so that the firmware's handlers run on its own threads. Returns 0 or an errno. */
+typedef struct platform_thread platform_thread;
+int platform_thread_start(platform_thread **out, const char *name, void (*run)(void *context), void *context);
+/* Wait for the thread's end and free it. */
+void platform_thread_join(platform_thread *thread);
+/* A value that names the calling thread. */
+uintptr_t platform_thread_id(void);
+
+/* An eventfd that wakes platform_poll(). Negative on failure. */
+int platform_event_new(void);
+void platform_event_signal(int event_fd);
+void platform_event_clear(int event_fd);
+void platform_close(int fd);
+
+enum { PLATFORM_READABLE = 1, PLATFORM_WRITABLE = 2, PLATFORM_EVENT = 4 };
+/* Wait for `event_fd`, and for `fd` (negative: none) to be readable or, when asked, writable. `timeout_ms` negative: for
+ * ever. Returns a sum of PLATFORM_*, 0 at the timeout. */
+int platform_poll(int event_fd, int fd, bool want_write, int64_t timeout_ms);
+
+/* memcmp() and free(), which Swift takes from here rather than from a C library module. */
+int platform_compare(const void *a, const void *b, size_t bytes);
+void platform_free(void *memory);
+
+/* Read a whole file into memory from malloc(). Returns 0 or an errno; EFBIG when it is larger than `bytes_max`. */
+int platform_read_file(const char *path, size_t bytes_max, uint8_t **out_data, size_t *out_bytes);
+/* Size of a file in bytes, or -1. */
+int64_t platform_file_size(const char *path);
+/* Remove a file; 0 also when there was none, or an errno. */
+int platform_remove_file(const char *path);
+/* Write a line to stderr in one write. */
+void platform_log(const char *line, size_t bytes);
+/* Text of an errno, in `buffer` or static. */
+const char *platform_error_text(int code, char *buffer, size_t bytes);
+
+/* A pointer kept for each thread and handed to `destroy` when the thread ends. */
+void *platform_thread_value(void);
+void platform_thread_value_set(void *value, void (*destroy)(void *value));
+
+/* Shortest text that reads back as the same double, at most 32 bytes with the NUL. Returns its length. */
+int platform_format_double(double value, char *out);
+/* Read a double from text that is known to be a JSON number. */
+double platform_parse_double(const char *text);
+
+#endif

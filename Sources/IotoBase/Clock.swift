@@ -1,0 +1,27 @@
+import CPlatform
+
+/// The two clocks of the machine. Deadlines use the monotonic one; what people read uses the wall clock, which may step.
+public struct Instant: Sendable, Equatable {
+    /// Milliseconds since boot.
+    public var monotonic: Int64
+    /// Unix milliseconds.
+    public var wall: Int64
+
+    public init(monotonic: Int64, wall: Int64) {
+        self.monotonic = monotonic
+        self.wall = wall
+    }
+
+    public static var now: Instant {
+        Instant(monotonic: platform_monotonic_ms(), wall: platform_wall_ms())
+    }
+}
+
+/// Random bytes of the operating system.
+public enum SystemRandom {
+    public static func uint64() -> UInt64 {
+        var value: UInt64 = 0
+        platform_random(&value, MemoryLayout<UInt64>.size)
+        return value
+    }
+}

@@ -1,0 +1,40 @@
+import CPlatform
+
+
+/// The few file operations that the library needs beside SQLite's.
+public enum Files {
+    /// Reads a whole file.
+    ///
+    /// - Throws: `.io` with the path when it can't be read or is larger than `bytesMax`.
+    public static func read(_ path: Text, bytesMax: Int) throws(IotoError) -> [UInt8] {
+        var data: UnsafeMutablePointer<UInt8>?
+        var count = 0
+        let code = path.withCString { platform_read_file($0, bytesMax, &data, &count) }
+        guard code == 0, let data else {
+            throw IotoError(.io, "\(path): \(systemErrorText(code))", detail: code)
+        }
+        defer { platform_free(data) }
+        return [UInt8](UnsafeBufferPointer(start: data, count: count))
+    }
+
+    /// Size of a file in bytes, or nil when there is none.
+    public static func size(_ path: Text) -> Int64? {
+        let size = path.withCString { platform_file_size($0) }
+        return size < 0 ? nil : size
+    }
+
+    /// Removes a file, if there is one.
+    public static func remove(_ path: Text) throws(IotoError) {
+        let code = path.withCString { platform_remove_file($0) }
+        guard code == 0 else {
+            throw IotoError(.io, "\(path): \(systemErrorText(code))", detail: code)
+        }
+    }
+
+    /// `path`, taken from the folder of the file `base` when it is relative.
+    public static func resolve(_ path: Text, besideFile base: Text) -> Text {
+        if path.bytes.first == UInt8(ascii: "/") { return path }
+        guard let slash = base.bytes.lastIndex(of: UInt8(ascii: "/")) else { return path }
+        return Text(base.bytes[...slash]) + path
+    }
+}

@@ -1,0 +1,33 @@
+/// Every limit of the library, each reached with an error or a bounded behaviour, never with a trap.
+public enum Limits {
+    /// Largest item, as stored JSON.
+    public static let itemBytesMax = 256 * 1024
+    /// Largest hash or sort key.
+    public static let keyBytesMax = 1024
+    /// Deepest nesting of objects and arrays in JSON.
+    public static let nestingMax = 64
+    /// Largest schema or configuration file.
+    public static let schemaBytesMax = 1024 * 1024
+    /// Largest MQTT payload that is read; a larger one is dropped with a log line.
+    public static let messageBytesMax = 1024 * 1024
+    /// Largest MQTT payload that is sent: the packet limit of AWS IoT Core less room for the topic.
+    public static let publishBytesMax = 120 * 1024
+    /// Changes in one message, up or down.
+    public static let batchItemsMax = 1000
+    /// Triggers that wait for the dispatcher before writers have to wait for it.
+    public static let triggerQueueMax = 4096
+    /// Models of one schema.
+    public static let modelsMax = 1000
+    /// Fields of one model, nested ones counted.
+    public static let fieldsMax = 1000
+    /// Prepared statements kept by one connection.
+    public static let statementsMax = 64
+    /// Connections for reading, beside the one that writes.
+    public static let readersMax = 4
+    /// How long a writer waits for another process, in milliseconds.
+    public static let busyTimeout: Int64 = 10_000
+    /// How far a version may be ahead of the hub's clock before it is stamped anew, in milliseconds.
+    public static let clockDriftMax: Int64 = 60_000
+    /// How long a tombstone is kept after its removal is acknowledged, in milliseconds.
+    public static let tombstoneRetention: Int64 = 30 * 24 * 3600 * 1000
+}

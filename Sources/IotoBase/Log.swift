@@ -1,0 +1,47 @@
+import CPlatform
+
+/// Importance of a log line, numbered as syslog does (RFC 5424, 6.2.1).
+public enum LogLevel: Int32, Sendable {
+    case error = 3
+    case warning = 4
+    case info = 6
+    case debug = 7
+}
+
+/// Where the library's log lines go: the process-wide sink, stderr by default.
+public enum Log {
+    public typealias Sink = @Sendable (LogLevel, String) -> Void
+
+    private static let state = State()
+
+    /// Sets the sink and the least important level that it gets; nil brings back stderr.
+    public static func set(_ sink: Sink?, level: LogLevel) {
+        state.lock.withLock {
+            state.sink = sink
+            state.level = level
+        }
+    }
+
+    public static func error(_ message: @autoclosure () -> String) { write(.error, message) }
+    public static func warning(_ message: @autoclosure () -> String) { write(.warning, message) }
+    public static func info(_ message: @autoclosure () -> String) { write(.info, message) }
+    public static func debug(_ message: @autoclosure () -> String) { write(.debug, message) }
+
+    private static func write(_ level: LogLevel, _ message: () -> String) {
+        let (sink, limit) = state.lock.withLock { (state.sink, state.level) }
+        guard level.rawValue <= limit.rawValue else { return }
+        // The sink is the firmware's code: it runs with no lock held.
+        if let sink {
+            sink(level, message())
+            return
+        }
+        let line = Text("ioto: " + message() + "\n")
+        line.bytes.withUnsafeBytes { platform_log($0.baseAddress, $0.count) }
+    }
+
+    private final class State: @unchecked Sendable {
+        let lock = Lock()
+        var sink: Sink?
+        var level = LogLevel.warning
+    }
+}

@@ -1,0 +1,234 @@
+import CPlatform
+
+/// A text kept as its UTF-8 bytes, compared and hashed byte by byte.
+///
+/// `String` compares by canonical equivalence: two keys that SQLite, the wire and the cloud hold to be different would be
+/// one. It also needs the Unicode tables, which the shipped library does without. `String` serves for messages alone.
+public struct Text: Hashable, Sendable {
+    public var bytes: [UInt8]
+
+    @inlinable
+    public init(_ bytes: [UInt8] = []) {
+        self.bytes = bytes
+    }
+
+    @inlinable
+    public init(_ bytes: ArraySlice<UInt8>) {
+        self.bytes = [UInt8](bytes)
+    }
+
+    @inlinable
+    public init(_ buffer: UnsafeRawBufferPointer) {
+        self.bytes = [UInt8](buffer)
+    }
+
+    public init(_ string: String) {
+        self.bytes = [UInt8](string.utf8)
+    }
+
+    /// Copies a NUL-terminated C text.
+    public init(cString: UnsafePointer<CChar>) {
+        var count = 0
+        while cString[count] != 0 { count += 1 }
+        self.bytes = [UInt8](UnsafeRawBufferPointer(start: cString, count: count))
+    }
+
+    public init<Number: FixedWidthInteger>(decimal number: Number) {
+        self.bytes = []
+        appendDecimal(number)
+    }
+
+    @inlinable public var count: Int { bytes.count }
+    @inlinable public var isEmpty: Bool { bytes.isEmpty }
+
+    @inlinable
+    public static func == (left: Text, right: Text) -> Bool {
+        left.bytes.count == right.bytes.count
+            && left.bytes.withUnsafeBytes { a in
+                right.bytes.withUnsafeBytes { b in compareBytes(a, b) == 0 }
+            }
+    }
+
+    @inlinable
+    public func hash(into hasher: inout Hasher) {
+        bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+    }
+
+    @inlinable
+    public func hasPrefix(_ prefix: Text) -> Bool {
+        bytes.count >= prefix.bytes.count
+            && bytes.withUnsafeBytes { a in
+                prefix.bytes.withUnsafeBytes { b in
+                    compareBytes(UnsafeRawBufferPointer(rebasing: a[..<b.count]), b) == 0
+                }
+            }
+    }
+
+    @inlinable
+    public mutating func append(_ other: Text) {
+        bytes.append(contentsOf: other.bytes)
+    }
+
+    @inlinable
+    public mutating func append(_ byte: UInt8) {
+        bytes.append(byte)
+    }
+
+    public mutating func appendDecimal<Number: FixedWidthInteger>(_ number: Number) {
+        if number == 0 {
+            bytes.append(UInt8(ascii: "0"))
+            return
+        }
+        if number < 0 { bytes.append(UInt8(ascii: "-")) }
+        let start = bytes.count
+        var rest = number.magnitude
+        while rest > 0 {
+            let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
+            bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: digit))
+            rest = quotient
+        }
+        bytes[start...].reverse()
+    }
+
+    /// Appends sixteen lower-case hexadecimal digits.
+    public mutating func appendHexadecimal(_ number: UInt64) {
+        for shift in stride(from: 60, through: 0, by: -4) {
+            let digit = UInt8(truncatingIfNeeded: (number >> UInt64(shift)) & 15)
+            bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+        }
+    }
+
+    /// The number that the text writes in decimal, or nil when it is none or doesn't fit.
+    public var decimal: Int64? {
+        bytes.withUnsafeBytes { parseDecimal($0) }
+    }
+
+    /// Calls `body` with the text as a NUL-terminated C string.
+    public func withCString<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
+        var copy = bytes
+        copy.append(0)
+        return copy.withUnsafeBytes { raw in
+            body(raw.baseAddress!.assumingMemoryBound(to: CChar.self))
+        }
+    }
+
+    /// Whether the bytes are valid UTF-8 without a NUL.
+    public var isValidUTF8: Bool {
+        bytes.withUnsafeBytes { isValidUTF8Text($0) }
+    }
+
+    public var string: String {
+        String(decoding: bytes, as: UTF8.self)
+    }
+
+    @inlinable
+    public static func + (left: Text, right: Text) -> Text {
+        var joined = left
+        joined.append(right)
+        return joined
+    }
+}
+
+extension Text: Comparable {
+    @inlinable
+    public static func < (left: Text, right: Text) -> Bool {
+        left.bytes.withUnsafeBytes { a in
+            right.bytes.withUnsafeBytes { b in compareBytes(a, b) < 0 }
+        }
+    }
+}
+
+extension Text: ExpressibleByStringLiteral {
+    public init(stringLiteral value: StaticString) {
+        self.bytes = value.withUTF8Buffer { [UInt8]($0) }
+    }
+}
+
+extension Text: CustomStringConvertible {
+    public var description: String { string }
+}
+
+/// Orders two byte strings as SQLite's BINARY collation does: by bytes, then by length.
+@inlinable
+public func compareBytes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
+    let common = min(a.count, b.count)
+    if common > 0, let left = a.baseAddress, let right = b.baseAddress {
+        let order = platform_compare(left, right, common)
+        if order != 0 { return Int(order) }
+    }
+    return a.count < b.count ? -1 : a.count > b.count ? 1 : 0
+}
+
+/// The whole number that `text` writes in decimal, or nil when it is none or doesn't fit 64 bits.
+public func parseDecimal(_ text: UnsafeRawBufferPointer) -> Int64? {
+    var index = 0
+    var isNegative = false
+    if let first = text.first, first == UInt8(ascii: "-") || first == UInt8(ascii: "+") {
+        isNegative = first == UInt8(ascii: "-")
+        index = 1
+    }
+    guard index < text.count else { return nil }
+    var value: Int64 = 0
+    while index < text.count {
+        let digit = text[index] &- UInt8(ascii: "0")
+        guard digit < 10 else { return nil }
+        let (scaled, overflowed) = value.multipliedReportingOverflow(by: 10)
+        // Summed towards the sign, so that the smallest number, which has no positive twin, is read too.
+        let (sum, carried) =
+            isNegative
+            ? scaled.subtractingReportingOverflow(Int64(digit))
+            : scaled.addingReportingOverflow(Int64(digit))
+        guard !overflowed, !carried else { return nil }
+        value = sum
+        index += 1
+    }
+    return value
+}
+
+/// The number that sixteen hexadecimal digits write, or nil.
+public func parseHexadecimal<Bytes: Collection>(_ digits: Bytes) -> UInt64?
+where Bytes.Element == UInt8 {
+    guard digits.count == 16 else { return nil }
+    var value: UInt64 = 0
+    for byte in digits {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"):
+            value = value << 4 | UInt64(byte - UInt8(ascii: "0"))
+        case UInt8(ascii: "a")...UInt8(ascii: "f"):
+            value = value << 4 | UInt64(byte - UInt8(ascii: "a") + 10)
+        default:
+            return nil
+        }
+    }
+    return value
+}
+
+/// Whether bytes are well-formed UTF-8 (Unicode 15, table 3-7) and hold no NUL, which a C text can't carry.
+public func isValidUTF8Text(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    var index = 0
+    let count = bytes.count
+    func isContinuation(_ offset: Int, _ range: ClosedRange<UInt8> = 0x80...0xBF) -> Bool {
+        index + offset < count && range.contains(bytes[index + offset])
+    }
+    while index < count {
+        let byte = bytes[index]
+        switch byte {
+        case 0x01...0x7F:
+            index += 1
+        case 0xC2...0xDF:
+            guard isContinuation(1) else { return false }
+            index += 2
+        case 0xE0...0xEF:
+            let second: ClosedRange<UInt8> = byte == 0xE0 ? 0xA0...0xBF : byte == 0xED ? 0x80...0x9F : 0x80...0xBF
+            guard isContinuation(1, second), isContinuation(2) else { return false }
+            index += 3
+        case 0xF0...0xF4:
+            let second: ClosedRange<UInt8> = byte == 0xF0 ? 0x90...0xBF : byte == 0xF4 ? 0x80...0x8F : 0x80...0xBF
+            guard isContinuation(1, second), isContinuation(2), isContinuation(3) else { return false }
+            index += 4
+        default:
+            return false
+        }
+    }
+    return true
+}

@@ -1,0 +1,78 @@
+/// When and by whom a state of an item was written: a hybrid logical clock's time and the writer's id.
+///
+/// Versions are ordered by time, then by writer; the higher one wins. Two equal versions are the same write.
+/// On the wire: `0192d1a05f2c0003-9f3c...`, sixteen hexadecimal digits each.
+public struct Version: Hashable, Sendable {
+    /// Milliseconds since 1970 in the upper 48 bits, a counter in the lower 16.
+    public let time: UInt64
+    /// Random id of the database that wrote: a replica of a device, or the cloud.
+    public let writer: UInt64
+
+    public init(time: UInt64, writer: UInt64) {
+        self.time = time
+        self.writer = writer
+    }
+
+    /// The version older than every other.
+    public static let zero = Version(time: 0, writer: 0)
+
+    public init?(_ text: Text) {
+        guard text.count == 33, text.bytes[16] == UInt8(ascii: "-"),
+            let time = parseHexadecimal(text.bytes[..<16]),
+            let writer = parseHexadecimal(text.bytes[17...])
+        else { return nil }
+        self.init(time: time, writer: writer)
+    }
+
+    public var text: Text {
+        var text = Text()
+        text.bytes.reserveCapacity(33)
+        text.appendHexadecimal(time)
+        text.append(UInt8(ascii: "-"))
+        text.appendHexadecimal(writer)
+        return text
+    }
+
+    /// Unix milliseconds of the write, as the writer's clock had it.
+    public var milliseconds: Int64 { Int64(time >> 16) }
+}
+
+extension Version: Comparable {
+    public static func < (left: Version, right: Version) -> Bool {
+        left.time != right.time ? left.time < right.time : left.writer < right.writer
+    }
+}
+
+/// A hybrid logical clock (Kulkarni et al., 2014): never behind what it has issued or seen, as near to the wall clock as
+/// that allows. A device whose clock stands in 1970 thus still orders its writes, and learns the time from what it hears.
+public struct HybridClock: Sendable {
+    /// Highest time issued or observed.
+    public private(set) var last: UInt64
+
+    public init(last: UInt64 = 0) {
+        self.last = last
+    }
+
+    /// A time above every one issued or observed, for one write.
+    ///
+    /// - Parameter wall: Unix milliseconds; a clock that stands before 1970 counts as 1970.
+    public mutating func next(wall: Int64) -> UInt64 {
+        last = max(last &+ 1, HybridClock.time(wall))
+        return last
+    }
+
+    /// Takes over a time that was heard of. Times of the last centuries that the format can write are refused: they would
+    /// leave the clock no room to go on.
+    public mutating func observe(_ time: UInt64) {
+        if time < HybridClock.timeMax { last = max(last, time) }
+    }
+
+    /// The clock's time for a wall-clock time.
+    public static func time(_ wall: Int64) -> UInt64 {
+        UInt64(max(0, min(wall, 1 << 46))) << 16
+    }
+
+    /// The first time that is not believed, in the year 4199: high enough for every honest clock, and far enough from the
+    /// format's end.
+    public static let timeMax: UInt64 = 1 << 62
+}

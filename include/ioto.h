@@ -1,0 +1,650 @@
+/**
+ * @file ioto.h
+ * ioto: a device database under a OneTable schema, replicated with the cloud.
+ *
+ * # What it is
+ *
+ * A database of JSON items kept in one SQLite file, described by a OneTable schema (JSON5), with triggers as C callbacks,
+ * and an agent that keeps the items in step with a cloud database over MQTT. Link it with cmake (`find_package(ioto)`,
+ * target `ioto::ioto`) or pkg-config (`pkg-config --cflags --libs ioto`).
+ *
+ * # Errors
+ *
+ * A fallible function returns an `int` (0 or a count; negative on failure, one of the `DB_ERR_*` codes) or a pointer
+ * (NULL on failure). dbGetErrorCode() and dbGetError() give the code and the text of the calling thread's last failed
+ * call. Codes are permanent. No input traps or aborts the process: a NULL where none is allowed is DB_ERR_MISUSE.
+ *
+ * # Ownership
+ *
+ * Items and lists returned by the library are immutable snapshots owned by the caller: free them with dbFreeItem() and
+ * dbFreeList(). A `const char *` taken from an item or a list lives as long as that item or list. Strings returned as
+ * `char *` are freed with dbFree(). Freeing functions accept NULL. Whatever is passed in is copied.
+ *
+ * # Threads
+ *
+ * Each function carries one word. `any`: from any thread, at any time while the handle is open. `owner`: one thread at a
+ * time uses the object. A `Db` and an `Io` are `any`; items and lists are `owner`. Closing is the exception: no other
+ * call may be under way or follow on a handle that is being closed.
+ *
+ * # Text
+ *
+ * UTF-8, NUL-terminated. Times are Unix milliseconds unless the name says otherwise.
+ */
+#ifndef IOTO_H
+#define IOTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#include <initializer_list>
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define IOTO_API __attribute__((visibility("default")))
+#else
+#define IOTO_API
+#endif
+
+/** Version of this header. ioVersion() gives the version of the library that is linked. */
+#define IOTO_VERSION "0.1.0"
+#define IOTO_VERSION_MAJOR 0
+#define IOTO_VERSION_MINOR 1
+#define IOTO_VERSION_PATCH 0
+
+/** An open database. */
+typedef struct Db Db;
+/** A model of the schema; belongs to its database and lives as long. */
+typedef struct DbModel DbModel;
+/** An immutable snapshot of one item. */
+typedef struct DbItem DbItem;
+/** The items a query found, in order. */
+typedef struct DbList DbList;
+/** A replication agent with its database. */
+typedef struct Io Io;
+/** cJSON's object type, for DB_CJSON(); include <cjson/cJSON.h> to make one. */
+struct cJSON;
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Error codes
+ *  General -1.., storage -100.., schema -200.., replication -300...
+ *  @{ */
+
+enum {
+    DB_OK = 0,
+    /** The caller broke the contract: a NULL handle or name, a malformed argument. */
+    DB_ERR_MISUSE = -1,
+    /** Memory could not be had. */
+    DB_ERR_MEMORY = -2,
+    /** No such item. */
+    DB_ERR_NOT_FOUND = -3,
+    /** An item with this key exists. */
+    DB_ERR_EXISTS = -4,
+    /** The text is not JSON (or JSON5). */
+    DB_ERR_JSON = -5,
+    /** The call did not finish within its timeout. */
+    DB_ERR_TIMEOUT = -6,
+    /** A file could not be read or written; dbGetError() names it. */
+    DB_ERR_IO = -7,
+    /** A limit was reached: item size, key size, nesting. */
+    DB_ERR_LIMIT = -8,
+    /** The configuration is not valid. */
+    DB_ERR_CONFIG = -9,
+
+    /** SQLite reported an error that has no code of its own. */
+    DB_ERR_STORAGE = -100,
+    /** Disk full, or the size limit of the database reached. */
+    DB_ERR_FULL = -101,
+    /** The database file is damaged or is not a database. */
+    DB_ERR_CORRUPT = -102,
+    /** Another process holds the database for too long. */
+    DB_ERR_BUSY = -103,
+    /** The database is open for reading only. */
+    DB_ERR_READ_ONLY = -104,
+    /** The file was written by a newer, incompatible version of the library. */
+    DB_ERR_FORMAT = -105,
+
+    /** The schema is not valid. */
+    DB_ERR_SCHEMA = -200,
+    /** The schema has no such model. */
+    DB_ERR_MODEL = -201,
+    /** A property does not fit its field: type, required, enum. */
+    DB_ERR_FIELD = -202,
+    /** The model may not exist, or be changed, on this side. */
+    DB_ERR_DENIED = -203,
+    /** A key can't be computed from the properties given. */
+    DB_ERR_KEY = -204,
+    /** More than one item matches where one is meant. */
+    DB_ERR_AMBIGUOUS = -205,
+
+    /** The agent is not started, or the broker can't be reached. */
+    DB_ERR_OFFLINE = -300,
+    /** The broker or the cloud broke the protocol. */
+    DB_ERR_PROTOCOL = -301,
+    /** The cloud refused a change. */
+    DB_ERR_REJECTED = -302
+};
+
+/**
+ * The code of the calling thread's last failed call, or DB_OK when none failed.
+ * Threads: any.
+ */
+IOTO_API int dbGetErrorCode(void);
+
+/**
+ * The text of the calling thread's last failed call: one line that names the place. Valid until the thread's next call
+ * that fails; "" when none failed.
+ *
+ * @param db  Ignored; kept for the documented signature. May be NULL.
+ * Threads: any.
+ */
+IOTO_API const char *dbGetError(Db *db);
+
+/** A static text for an error code, for example "item not found"; never NULL. Threads: any. */
+IOTO_API const char *ioStrError(int code);
+
+/** Version of the linked library, static, for example "0.1.0". Threads: any. */
+IOTO_API const char *ioVersion(void);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Database
+ *  @{ */
+
+/** Flags of dbOpen(). */
+enum {
+    /** Open an existing database for reading only: every change returns DB_ERR_READ_ONLY. */
+    DB_READ_ONLY = 0x1,
+    /** Remove every item, pending change and cursor first. */
+    DB_OPEN_RESET = 0x2,
+    /** Commit with `synchronous=NORMAL`: the death of the process loses nothing, a power failure may lose the last
+     *  moments, never the consistency of the file. Without it each call that returned survives a power failure. */
+    DB_DURABILITY_NORMAL = 0x4
+};
+
+/**
+ * Open a database, and create it when the file does not exist.
+ *
+ * @param path    File of the database. Two more files stand beside it while it is open (`-wal`, `-shm`).
+ * @param schema  File of the OneTable schema, JSON5.
+ * @param flags   0 or a sum of DB_READ_ONLY, DB_OPEN_RESET, DB_DURABILITY_NORMAL.
+ * @return The database, closed with dbClose(), or NULL: DB_ERR_IO if the schema can't be read; DB_ERR_SCHEMA with file and
+ *         line if it is not valid; DB_ERR_CORRUPT if the file is not a database; DB_ERR_FORMAT if it is of a newer version.
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API Db *dbOpen(const char *path, const char *schema, int flags);
+
+/**
+ * Close a database: waits for the triggers of what is committed, then frees it. Nothing is lost: changes that have not
+ * been sent stay in the file. A database that belongs to an agent is closed by ioClose(), never by this call.
+ *
+ * @param db  Database or NULL.
+ * Threads: any, but as the last call on `db`, and not from a trigger.
+ * @since 0.1
+ */
+IOTO_API void dbClose(Db *db);
+
+/**
+ * Set a context value: key templates and properties use it wherever the model has a field of that name, and it overrides
+ * what the caller passes. An agent sets `deviceId` and `accountId`.
+ *
+ * @param name   Field name.
+ * @param value  Text, or NULL to take the value away.
+ * @return 0 or DB_ERR_MISUSE.
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API int dbAddContext(Db *db, const char *name, const char *value);
+
+/** The model of that name, owned by the database, or NULL: DB_ERR_MODEL. Threads: any. @since 0.1 */
+IOTO_API const DbModel *dbGetModel(Db *db, const char *name);
+/** Name of a model; lives as long as the database. "" for NULL. Threads: any. @since 0.1 */
+IOTO_API const char *dbModelName(const DbModel *model);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Properties and parameters
+ *  @{ */
+
+/**
+ * The properties of an item, given as pairs of texts, as JSON text or as a cJSON object. Filled by DB_PROPS(), DB_JSON()
+ * or DB_CJSON(), which make a temporary for the call they stand in. Texts are converted to the type of their field.
+ */
+typedef struct DbProps {
+    /** sizeof(DbProps). */
+    uint32_t size;
+    /** Number of texts in `pairs`: names and values. */
+    uint32_t count;
+    /** Name, value, name, value, ...; a NULL value takes the property away in an update. */
+    const char *const *pairs;
+    /** JSON or JSON5 text of an object, or NULL. */
+    const char *json;
+    /** cJSON object, or NULL. */
+    const struct cJSON *object;
+} DbProps;
+
+/** Decide by properties already read whether an item belongs to the result; runs on the calling thread, under a read
+ *  transaction: it must not call the database. */
+typedef bool (*DbWhere)(void *context, const DbItem *item);
+
+/**
+ * Options of a call. Zero means the default. Fill it with DB_PARAMS(.limit = 20), which sets `size`, so that firmware
+ * compiled against an older header runs on a newer library.
+ */
+typedef struct DbParams {
+    /** sizeof(DbParams). */
+    uint32_t size;
+    /** dbFind: at most this many items; 0: no limit. */
+    uint32_t limit;
+    /** dbFind: go on after the page that gave this token (dbNext()); NULL: from the start. */
+    const char *next;
+    /** dbCreate, dbUpdate: create the item, or change it when it exists. */
+    bool upsert;
+    /** dbFind: from the last key to the first. */
+    bool reverse;
+    /** dbRemove: remove every item that matches; without it more than one match is DB_ERR_AMBIGUOUS. */
+    bool many;
+    /** dbFind: only items for which this returns true. */
+    DbWhere where;
+    /** Passed to `where`. */
+    void *whereContext;
+} DbParams;
+
+#ifdef __cplusplus
+} /* extern "C" */
+/** What the macros below expand to in C++, which has no compound literals. The temporary lives to the end of the call. */
+namespace ioto {
+struct Props : DbProps {
+    explicit Props(std::initializer_list<const char *> list)
+        : DbProps{static_cast<uint32_t>(sizeof(DbProps)), static_cast<uint32_t>(list.size()), list.begin(), nullptr, nullptr}
+    {
+    }
+    explicit Props(const char *text, int) : DbProps{static_cast<uint32_t>(sizeof(DbProps)), 0, nullptr, text, nullptr} {}
+    explicit Props(const struct cJSON *value) : DbProps{static_cast<uint32_t>(sizeof(DbProps)), 0, nullptr, nullptr, value} {}
+    Props(const Props &) = delete;
+    Props &operator=(const Props &) = delete;
+    const DbProps *get() const { return this; }
+};
+/** `ioto::Params().limit(20)`-free form: fill a DbParams from dbParams() where designated initializers are missing. */
+inline DbParams dbParams()
+{
+    DbParams params = DbParams();
+    params.size = static_cast<uint32_t>(sizeof(DbParams));
+    return params;
+}
+} // namespace ioto
+#define DB_PROPS(...) (::ioto::Props({__VA_ARGS__}).get())
+#define DB_JSON(text) (::ioto::Props((text), 0).get())
+#define DB_CJSON(value) (::ioto::Props((value)).get())
+#if __cplusplus >= 202002L
+namespace ioto {
+struct ParamsHolder {
+    DbParams params;
+    const DbParams *get()
+    {
+        params.size = static_cast<uint32_t>(sizeof(DbParams));
+        return &params;
+    }
+};
+} // namespace ioto
+#define DB_PARAMS(...) (::ioto::ParamsHolder{DbParams{__VA_ARGS__}}.get())
+#endif
+extern "C" {
+#else
+/** Properties as pairs of texts: DB_PROPS("id", "17", "severity", "critical"). */
+#define DB_PROPS(...)                                                                                                 \
+    (&(const DbProps){.size = sizeof(DbProps),                                                                        \
+                      .count = (uint32_t) (sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)),        \
+                      .pairs = (const char *const[]){__VA_ARGS__}})
+/** Properties as JSON or JSON5 text: DB_JSON("{id: 17, severity: 'critical'}"). */
+#define DB_JSON(text) (&(const DbProps){.size = sizeof(DbProps), .json = (text)})
+/** Properties as a cJSON object, which stays the caller's. */
+#define DB_CJSON(value) (&(const DbProps){.size = sizeof(DbProps), .object = (value)})
+/** Options: DB_PARAMS(.limit = 20, .reverse = true). NULL stands for no options. */
+#define DB_PARAMS(...) (&(const DbParams){.size = sizeof(DbParams), __VA_ARGS__})
+#endif
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Items
+ *  @{ */
+
+/**
+ * Create an item. Templates, defaults, generated values and timestamps of the schema are filled in.
+ *
+ * @param db      Open database.
+ * @param model   Model name from the schema.
+ * @param props   Properties: DB_PROPS(...), DB_JSON(...) or DB_CJSON(object).
+ * @param params  DB_PARAMS(...) or NULL. Honours: upsert.
+ * @return The stored item, owned by the caller (dbFreeItem), or NULL: DB_ERR_EXISTS if the key is taken and upsert is not
+ *         set; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit; DB_ERR_KEY; DB_ERR_DENIED if the schema does not
+ *         enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API DbItem *dbCreate(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/**
+ * Get the item that the properties name: those its key is made of.
+ *
+ * @param params  NULL; reserved.
+ * @return The item, owned by the caller (dbFreeItem), or NULL: DB_ERR_NOT_FOUND; DB_ERR_KEY if the properties do not give
+ *         the whole key; DB_ERR_MODEL.
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API DbItem *dbGet(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/**
+ * Find the items of a model that match. Properties that make up the key select by key, as far as they reach; every other
+ * property must be equal. A property given as an object in DB_JSON or DB_CJSON is an operator and its operand: `=`, `<`,
+ * `<=`, `>`, `>=`, `<>`, `begins`, or `between` with an array of two.
+ *
+ * @param props   Properties to match, or NULL for every item.
+ * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, where.
+ * @return The list, in key order, owned by the caller (dbFreeList), perhaps empty; or NULL on failure.
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API DbList *dbFind(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/** The first item that dbFind() would find, or NULL: DB_ERR_NOT_FOUND. Threads: any. @since 0.1 */
+IOTO_API DbItem *dbFindOne(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/**
+ * Change the properties given of the item that they name; other properties stay. A NULL value (DB_PROPS, or null in JSON)
+ * takes a property away. A name may be a path: "network.dns.0".
+ *
+ * @param params  DB_PARAMS(...) or NULL. Honours: upsert.
+ * @return The item as stored, owned by the caller (dbFreeItem), or NULL: DB_ERR_NOT_FOUND if there is none and upsert is
+ *         not set, and as dbCreate().
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API DbItem *dbUpdate(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/** The same as dbUpdate() with upsert, returning 0 or a negative code instead of the item. Threads: any. @since 0.1 */
+IOTO_API int dbSet(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/**
+ * Remove the item that the properties name, or, with `many`, every item that dbFind() would find.
+ *
+ * @param params  DB_PARAMS(...) or NULL. Honours: many, limit, where.
+ * @return The number removed (0 when there was none), or a negative code: DB_ERR_AMBIGUOUS, DB_ERR_MODEL, ...
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API int dbRemove(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/** Set one field of the item that `props` names, which is created when missing and `params` has upsert. `value` NULL takes
+ *  the field away. Returns 0 or a negative code, as dbUpdate(). Threads: any. @since 0.1 */
+IOTO_API int dbSetField(Db *db, const char *model, const char *field, const char *value, const DbProps *props,
+                        const DbParams *params);
+/** dbSetField() with a boolean. Threads: any. @since 0.1 */
+IOTO_API int dbSetBool(Db *db, const char *model, const char *field, bool value, const DbProps *props,
+                       const DbParams *params);
+/** dbSetField() with a whole number. Threads: any. @since 0.1 */
+IOTO_API int dbSetNum(Db *db, const char *model, const char *field, int64_t value, const DbProps *props,
+                      const DbParams *params);
+/** dbSetField() with a number; NaN and infinity are DB_ERR_FIELD. Threads: any. @since 0.1 */
+IOTO_API int dbSetDouble(Db *db, const char *model, const char *field, double value, const DbProps *props,
+                         const DbParams *params);
+/** dbSetField() with a time in Unix milliseconds. Threads: any. @since 0.1 */
+IOTO_API int dbSetDate(Db *db, const char *model, const char *field, int64_t time_ms, const DbProps *props,
+                       const DbParams *params);
+/** The same as dbSetField(). Threads: any. @since 0.1 */
+IOTO_API int dbSetString(Db *db, const char *model, const char *field, const char *value, const DbProps *props,
+                         const DbParams *params);
+
+/** One field of the item that `props` names, as text owned by the caller (dbFree), or NULL: DB_ERR_NOT_FOUND when there is
+ *  no such item or field. Threads: any. @since 0.1 */
+IOTO_API char *dbGetField(Db *db, const char *model, const char *field, const DbProps *props, const DbParams *params);
+/** dbGetField() as a string, or a copy of `defaultValue` (NULL allowed) when there is none; freed with dbFree().
+ *  Threads: any. @since 0.1 */
+IOTO_API char *dbGetString(Db *db, const char *model, const char *field, const DbProps *props, const char *defaultValue);
+/** dbGetField() as a boolean, or `defaultValue` when there is none. Threads: any. @since 0.1 */
+IOTO_API bool dbGetBool(Db *db, const char *model, const char *field, const DbProps *props, bool defaultValue);
+/** dbGetField() as a whole number, or `defaultValue` when there is none or it is none. Threads: any. @since 0.1 */
+IOTO_API int64_t dbGetNum(Db *db, const char *model, const char *field, const DbProps *props, int64_t defaultValue);
+/** dbGetField() as a number, or `defaultValue` when there is none or it is none. Threads: any. @since 0.1 */
+IOTO_API double dbGetDouble(Db *db, const char *model, const char *field, const DbProps *props, double defaultValue);
+/** dbGetField() as a time in Unix milliseconds, or `defaultValue` when there is none or it is none. Threads: any.
+ *  @since 0.1 */
+IOTO_API int64_t dbGetDate(Db *db, const char *model, const char *field, const DbProps *props, int64_t defaultValue);
+
+/**
+ * A field of an item as text: strings as they are, every other type as its JSON text.
+ *
+ * @param field  Field name, or a path: "network.dns.0".
+ * @return Text that lives as long as the item, or NULL when the item has no such field or it is null.
+ * Threads: owner.
+ * @since 0.1
+ */
+IOTO_API const char *dbField(const DbItem *item, const char *field);
+/** A field as a boolean: true, "true", "1" and numbers other than 0 are true. Threads: owner. @since 0.1 */
+IOTO_API bool dbFieldBool(const DbItem *item, const char *field, bool defaultValue);
+/** A field as a whole number, exact to 64 bits; a fraction is cut off. Threads: owner. @since 0.1 */
+IOTO_API int64_t dbFieldNumber(const DbItem *item, const char *field, int64_t defaultValue);
+/** A field as a number. Threads: owner. @since 0.1 */
+IOTO_API double dbFieldDouble(const DbItem *item, const char *field, double defaultValue);
+/** A date field as Unix milliseconds. Threads: owner. @since 0.1 */
+IOTO_API int64_t dbFieldDate(const DbItem *item, const char *field, int64_t defaultValue);
+/** The whole item as JSON text; lives as long as the item. "{}" for NULL. Threads: owner. @since 0.1 */
+IOTO_API const char *dbItemJson(const DbItem *item);
+/** The whole item as a new cJSON object, freed with cJSON_Delete(), or NULL. cJSON keeps numbers as doubles: whole numbers
+ *  beyond 2^53 lose digits; dbFieldNumber() does not. Threads: owner. @since 0.1 */
+IOTO_API struct cJSON *dbItemToCJSON(const DbItem *item);
+/** Name of the item's model; lives as long as the item. "" for NULL. Threads: owner. @since 0.1 */
+IOTO_API const char *dbItemModel(const DbItem *item);
+/** Free an item; NULL allowed. Threads: owner. @since 0.1 */
+IOTO_API void dbFreeItem(DbItem *item);
+
+/** Number of items of a list; 0 for NULL. Threads: owner. @since 0.1 */
+IOTO_API size_t dbListCount(const DbList *list);
+/** The item at `index`, counted from 0; it belongs to the list and lives as long. NULL beyond the end. Threads: owner.
+ *  @since 0.1 */
+IOTO_API const DbItem *dbListItem(const DbList *list, size_t index);
+/** The token of the next page, for DB_PARAMS(.next = ...), or NULL when this page is the last. It lives as long as the
+ *  list and stays valid when the item it stands on is removed. Threads: owner. @since 0.1 */
+IOTO_API const char *dbNext(Db *db, const DbList *list);
+/** Free a list with its items; NULL allowed. Threads: owner. @since 0.1 */
+IOTO_API void dbFreeList(DbList *list);
+/** Free text returned as `char *`; NULL allowed. Threads: any. @since 0.1 */
+IOTO_API void dbFree(void *text);
+
+/** `for (DB_ITERATE(list, item, index)) { ... }` with `const DbItem *item; size_t index;`. */
+#define DB_ITERATE(list, item, index)                                                                                 \
+    (index) = 0;                                                                                                      \
+    ((item) = dbListItem((list), (index))) != NULL;                                                                   \
+    (index)++
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Triggers
+ *  @{ */
+
+/** Events of dbAddTrigger(). */
+enum {
+    /** An item changed, by this process or by the cloud, and the change is committed. */
+    DB_ON_CHANGE = 0x1,
+    /** The same as DB_ON_CHANGE: triggers run after the commit. Kept for the documented name. */
+    DB_ON_COMMIT = 0x2,
+    /** An item changed because the cloud said so. */
+    DB_ON_REMOTE = 0x4,
+    /** The cloud refused a change made here; it is out of the queue, and dbTriggerReason() says why. */
+    DB_ON_REJECTED = 0x8
+};
+
+/** Who made a change. */
+typedef enum DbOrigin {
+    /** A call in this process. */
+    DB_ORIGIN_LOCAL = 0,
+    /** The cloud, by replication. */
+    DB_ORIGIN_REMOTE = 1
+} DbOrigin;
+
+/**
+ * Called after a change is committed, on the library's dispatcher thread, in commit order, with no lock held: it may call
+ * any function but dbClose(), ioStop() and ioClose(). While it runs, later triggers wait.
+ *
+ * @param arg     As given to dbAddTrigger().
+ * @param db      The database.
+ * @param model   Model of the item.
+ * @param item    The item as committed, or as it was when `cmd` is "remove". Valid during the call.
+ * @param params  NULL; kept for the documented signature.
+ * @param cmd     "create", "update" or "remove".
+ * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, or DB_ON_REJECTED.
+ */
+typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
+                              const char *cmd, int events);
+
+/**
+ * Add a trigger.
+ *
+ * @param proc    Called for each event.
+ * @param model   Model name, or NULL for every model.
+ * @param arg     Passed to `proc`.
+ * @param events  Sum of DB_ON_*.
+ * @return 0, or DB_ERR_MODEL, DB_ERR_MISUSE.
+ * Threads: any, also from a trigger.
+ * @since 0.1
+ */
+IOTO_API int dbAddTrigger(Db *db, DbTriggerProc proc, const char *model, void *arg, int events);
+/** The later name of dbAddTrigger(). Threads: any. @since 0.1 */
+IOTO_API int dbAddCallback(Db *db, DbTriggerProc proc, const char *model, void *arg, int events);
+/**
+ * Remove every trigger that was added with these three values. After it returns `proc` is not running for them and won't
+ * be called again; from within the trigger itself it returns at once.
+ *
+ * @return The number removed, or DB_ERR_MISUSE.
+ * Threads: any, also from a trigger.
+ * @since 0.1
+ */
+IOTO_API int dbRemoveTrigger(Db *db, DbTriggerProc proc, const char *model, void *arg);
+/** Inside a trigger: the item before the change, valid during the call; NULL when it was created. Threads: owner.
+ *  @since 0.1 */
+IOTO_API const DbItem *dbTriggerBefore(const DbItem *item);
+/** Inside a trigger: who made the change. Threads: owner. @since 0.1 */
+IOTO_API DbOrigin dbTriggerOrigin(const DbItem *item);
+/** Inside a DB_ON_REJECTED trigger: the cloud's reason, valid during the call; else "". Threads: owner. @since 0.1 */
+IOTO_API const char *dbTriggerReason(const DbItem *item);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Replication agent
+ *  @{ */
+
+/** Levels of the log callback, as syslog orders them. */
+typedef enum IoLogLevel { IO_LOG_ERROR = 3, IO_LOG_WARNING = 4, IO_LOG_INFO = 6, IO_LOG_DEBUG = 7 } IoLogLevel;
+
+/**
+ * Receives the library's log, one line a call without a newline. It may be called on any thread, also inside a call into
+ * the library: it must not call the library.
+ */
+typedef void (*IoLogProc)(void *context, IoLogLevel level, const char *message);
+
+/** Set the process-wide log callback and the highest level that is passed; NULL: warnings and errors go to stderr, which
+ *  is the default. Threads: any, best before everything else. @since 0.1 */
+IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
+
+/**
+ * Make an agent from a JSON5 configuration and open its database. Nothing is sent before ioStart().
+ *
+ *     {
+ *         deviceId: 'd1', accountId: 'a1',
+ *         database: { path: 'state.db', schema: 'schema.json5', syncDelay: '5s', syncLimit: '10K', durability: 'full' },
+ *         mqtt: { endpoint: 'broker.example.com', port: 8883, authority: 'ca.pem', certificate: 'd1.pem', key: 'd1.key',
+ *                 username: null, password: null, keepalive: '60s', prefix: '' },
+ *     }
+ *
+ * Durations are numbers of seconds or texts with `ms`, `s`, `m`, `h` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
+ * sizes are numbers of bytes or texts with `K`, `M`. Relative paths are relative to the file, or to the working directory
+ * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given.
+ *
+ * @param config  File name; or the text itself, when its first character other than white space is `{`.
+ * @return The agent, closed with ioClose(), or NULL: DB_ERR_CONFIG with file and line, or as dbOpen().
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API Io *ioOpen(const char *config);
+/** The agent's database, owned by the agent. NULL for NULL. Threads: any. @since 0.1 */
+IOTO_API Db *ioGetDb(Io *io);
+/**
+ * Start replication: the agent's own thread connects, reconnects for as long as it runs, sends and receives.
+ *
+ * @return 0, also when it is started already; or a negative code. An unreachable broker is no failure: see ioGetStatus().
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API int ioStart(Io *io);
+/**
+ * Stop replication. Changes not yet acknowledged stay in the database and are sent after the next start; to send them
+ * first, call ioSync().
+ * Threads: any, not from a trigger.
+ * @since 0.1
+ */
+IOTO_API void ioStop(Io *io);
+/** Stop, close the database, and free the agent; NULL allowed. Threads: any, as the last call on `io`, not from a trigger.
+ *  @since 0.1 */
+IOTO_API void ioClose(Io *io);
+
+/**
+ * Send every pending change now and fetch every change of the cloud: ioSyncUp() and ioSyncDown() together.
+ *
+ * @param timeout_ms  Wait at most this long for the cloud's answers; 0 only asks and returns 0.
+ * @return 0 when what was pending at the call is acknowledged by the cloud and the device is caught up; DB_ERR_TIMEOUT;
+ *         DB_ERR_OFFLINE when the agent is not started.
+ * Threads: any, not from a trigger unless `timeout_ms` is 0.
+ * @since 0.1
+ */
+IOTO_API int ioSync(Io *io, int timeout_ms);
+/** Send every change that is pending at the call now, and wait for the cloud's acknowledgement. Returns as ioSync().
+ *  Threads: any. @since 0.1 */
+IOTO_API int ioSyncUp(Io *io, int timeout_ms);
+/** Ask the cloud for every change since the last one seen, and wait until caught up. Returns as ioSync(). Threads: any.
+ *  @since 0.1 */
+IOTO_API int ioSyncDown(Io *io, int timeout_ms);
+/** The documented name of ioSyncUp() without a wait. Threads: any. @since 0.1 */
+IOTO_API int ioFlushSync(Io *io);
+
+/** State of the link to the broker. */
+typedef enum IoLink { IO_LINK_STOPPED = 0, IO_LINK_CONNECTING = 1, IO_LINK_CONNECTED = 2, IO_LINK_WAITING = 3 } IoLink;
+
+/** What ioGetStatus() tells. Fields are appended at the end in later versions. */
+typedef struct IoStatus {
+    /** sizeof(IoStatus), set by the caller. */
+    uint32_t size;
+    /** Link to the broker; IO_LINK_WAITING: the next try is due later. */
+    IoLink link;
+    /** Every change of the cloud up to the connection is applied. */
+    bool caughtUp;
+    /** Changes that the cloud has not acknowledged. */
+    int64_t pendingItems;
+    /** Changes that the cloud refused, kept for inspection. */
+    int64_t rejectedItems;
+    /** Since ioOpen(): changes acknowledged by the cloud, and changes of the cloud applied here. */
+    int64_t sentItems, receivedItems;
+    /** Since ioOpen(): bytes of MQTT payload out and in. */
+    int64_t sentBytes, receivedBytes;
+    /** Wall clock of the last acknowledgement and of the last page from the cloud, Unix milliseconds; 0: none since
+     *  ioOpen(). */
+    int64_t lastUp_ms, lastDown_ms;
+    /** Connections made since ioOpen(). */
+    int64_t connections;
+    /** Code and text of the last failure of the link or of replication; 0 and "" when there was none. */
+    int lastError;
+    char lastErrorText[160];
+} IoStatus;
+
+/** Fill `out`, whose `size` the caller has set to sizeof(IoStatus). Returns 0 or DB_ERR_MISUSE. Threads: any. @since 0.1 */
+IOTO_API int ioGetStatus(Io *io, IoStatus *out);
+
+/** @} */
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* IOTO_H */
