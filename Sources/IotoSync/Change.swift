@@ -1,0 +1,55 @@
+import IotoBase
+import IotoSchema
+
+/// One state of one item, as replicas and the hub exchange it: the whole item, or its removal.
+public struct Change: Sendable, Equatable {
+    public var model: Text
+    public var key: ItemKey
+    public var version: Version
+    public var isRemoval: Bool
+    /// The item as JSON text, as it is stored; of a removed item just the properties that its key is made of.
+    public var body: [UInt8]
+
+    public init(model: Text, key: ItemKey, version: Version, isRemoval: Bool, body: [UInt8]) {
+        self.model = model
+        self.key = key
+        self.version = version
+        self.isRemoval = isRemoval
+        self.body = body
+    }
+}
+
+/// A change that waits in the outbox.
+public struct PendingChange: Sendable, Equatable {
+    /// Place in the queue: the clock's time when the item's row entered it.
+    public var position: Int64
+    public var change: Change
+
+    public init(position: Int64, change: Change) {
+        self.position = position
+        self.change = change
+    }
+}
+
+/// How far a replica has followed a stream of the hub.
+public struct StreamCursor: Sendable, Equatable {
+    /// `device/<id>`, `account/<id>` or `all`.
+    public var stream: Text
+    /// Random id of the feed: it differs when the hub's store was made anew, and then positions mean something else.
+    public var history: UInt64
+    /// Sequence number of the last entry that is applied; 0 before the first.
+    public var position: Int64
+
+    public init(stream: Text, history: UInt64, position: Int64) {
+        self.stream = stream
+        self.history = history
+        self.position = position
+    }
+}
+
+/// The streams that the hub's feed is divided into.
+public enum Stream {
+    public static let all: Text = "all"
+    public static func device(_ id: Text) -> Text { "device/" + id }
+    public static func account(_ id: Text) -> Text { "account/" + id }
+}

@@ -1,0 +1,99 @@
+import IotoBase
+import IotoSchema
+
+/// A device as the hub knows it, kept in the cloud's store.
+public struct DeviceRecord: Sendable, Equatable {
+    public var id: Text
+    /// Account that the device belongs to, bound when it was first seen; "" when it named none.
+    public var account: Text
+    /// Id of the device's database.
+    public var replica: UInt64
+
+    public init(id: Text, account: Text, replica: UInt64) {
+        self.id = id
+        self.account = account
+        self.replica = replica
+    }
+}
+
+/// One entry of a feed: the item's latest state, and who wrote it.
+public struct FeedEntry: Sendable, Equatable {
+    public var position: Int64
+    public var change: Change
+
+    public init(position: Int64, change: Change) {
+        self.position = position
+        self.change = change
+    }
+}
+
+/// A stretch of a feed, in order of position.
+public struct FeedPage: Sendable, Equatable {
+    public var stream: Text
+    public var history: UInt64
+    /// The position it was asked from.
+    public var previous: Int64
+    /// The position that it reaches: of the last entry, or of the feed's end when there are no more.
+    public var cursor: Int64
+    public var hasMore: Bool
+    public var entries: [FeedEntry]
+
+    public init(
+        stream: Text, history: UInt64, previous: Int64, cursor: Int64, hasMore: Bool, entries: [FeedEntry]
+    ) {
+        self.stream = stream
+        self.history = history
+        self.previous = previous
+        self.cursor = cursor
+        self.hasMore = hasMore
+        self.entries = entries
+    }
+}
+
+/// Where a feed moved in one transaction: from `previous` to `cursor`, without another writer's entries between.
+public struct FeedAdvance: Sendable, Equatable {
+    public var stream: Text
+    public var history: UInt64
+    public var previous: Int64
+    public var cursor: Int64
+
+    public init(stream: Text, history: UInt64, previous: Int64, cursor: Int64) {
+        self.stream = stream
+        self.history = history
+        self.previous = previous
+        self.cursor = cursor
+    }
+}
+
+/// What the hub asks of the cloud's store. Each has a ticket that the answer carries back.
+public enum HubRequest: Sendable {
+    /// Enter the device when it is new; update the replica when it differs. Answer: `.device` with the record as stored,
+    /// whose account is the one first bound.
+    case openDevice(DeviceRecord)
+    /// Store the changes that are newer than what is stored, in one transaction, durably, each with an entry at the end of
+    /// the feed `stream` where that is given. Answer: `.applied`.
+    case apply([StreamedChange], device: Text)
+    /// Read a feed from behind `position`, at most so many bytes of bodies and entries. Answer: `.page`.
+    case readFeed(stream: Text, after: Int64, bytesMax: Int, itemsMax: Int)
+}
+
+/// A change with the stream that it enters; nil when its model does not go down.
+public struct StreamedChange: Sendable {
+    public var change: Change
+    public var stream: Text?
+
+    public init(change: Change, stream: Text?) {
+        self.change = change
+        self.stream = stream
+    }
+}
+
+/// The store's answer to a request.
+public enum HubAnswer: Sendable {
+    case device(DeviceRecord)
+    /// The feeds that moved; each change that was not stored was older than, or equal to, what is stored.
+    case applied(stored: Int, advances: [FeedAdvance])
+    case page(FeedPage)
+    /// The store could not do it; the device will ask again.
+    case failed(IotoError)
+}
