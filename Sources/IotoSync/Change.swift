@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import IotoSchema
 
 /// One state of one item, as replicas and the hub exchange it: the whole item, or its removal.
@@ -52,4 +53,15 @@ public enum Stream {
     public static let all: Text = "all"
     public static func device(_ id: Text) -> Text { "device/" + id }
     public static func account(_ id: Text) -> Text { "account/" + id }
+}
+
+extension Stream {
+    /// The stream that carries an item to devices: that of the device it belongs to, else of its account, else the one of
+    /// all devices; nil when its model does not go down.
+    public static func of(_ body: JSONObject, model: Model) -> Text? {
+        guard model.syncsDown else { return nil }
+        if let device = body["deviceId"]?.stringValue, !device.isEmpty { return Stream.device(device) }
+        if let account = body["accountId"]?.stringValue, !account.isEmpty { return Stream.account(account) }
+        return Stream.all
+    }
 }

@@ -20,3 +20,149 @@ public enum HubEffect: Sendable {
     case request(ticket: Int64, HubRequest)
     case log(LogLevel, String)
 }
+
+/// The cloud's half of replication, a state machine without I/O: it is told what happened, and answers with what is to be
+/// done. One thread or task at a time owns it.
+///
+/// It keeps nothing that matters: what is durable stands in the store, and a hub that starts anew asks the devices to
+/// come, from their own cursors. Each device's messages are worked on one after the other; nothing is acknowledged before
+/// the store has it.
+public final class HubReplicator {
+    let schema: Schema
+    let codec: WireCodec
+    var clock: HybridClock
+    var sessions: [Text: DeviceSession] = [:]
+    /// The feeds that go to many devices at once, and how far they are published.
+    var broadcasts: [Text: LiveFeed] = [:]
+    var tickets: [Int64: Ticket] = [:]
+    private var lastTicket: Int64 = 0
+    var effects: [HubEffect] = []
+    var now = Instant(monotonic: 0, wall: 0)
+
+    /// - Parameter clock: The store's clock, so that the hub's stamps go on above it.
+    public init(schema: Schema, clock: HybridClock) {
+        self.schema = schema
+        self.codec = WireCodec(schema: schema)
+        self.clock = clock
+    }
+
+    /// What the hub subscribes to.
+    public static var subscriptions: [Text] { Topics.hubSubscriptions() }
+
+    public func handle(_ input: HubInput, now: Instant) -> [HubEffect] {
+        self.now = now
+        switch input {
+        case .connected(let devices, let feeds): connected(devices, feeds)
+        case .message(let topic, let payload): received(topic, payload)
+        case .answer(let ticket, let answer): answered(ticket, answer)
+        case .feedsMoved(let streams): for stream in streams { moved(stream) }
+        }
+        defer { effects.removeAll() }
+        return effects
+    }
+
+    // MARK: Inputs
+
+    private func connected(_ devices: [DeviceRecord], _ feeds: [StreamCursor]) {
+        sessions.removeAll()
+        tickets.removeAll()
+        broadcasts.removeAll()
+        for feed in feeds {
+            broadcasts[feed.stream] = LiveFeed(sent: feed.position)
+        }
+        for device in devices {
+            // What was committed and not published before the hub stopped is behind some device's cursor: they all ask.
+            publish(Topics.down(device: device.id, "BATCH"), Text(#"{"v":2,"ask":true}"#).bytes)
+        }
+    }
+
+    private func received(_ topic: Text, _ payload: [UInt8]) {
+        guard let (device, verb) = Topics.parseService(topic) else { return }
+        guard payload.count <= Limits.messageBytesMax else {
+            log(.warning, "\(device.string): a message of \(payload.count) bytes is dropped")
+            return
+        }
+        if verb == .offline {
+            sessions[device] = nil
+            return
+        }
+        let session = sessions[device] ?? DeviceSession(id: device)
+        sessions[device] = session
+        guard session.queue.count < DeviceSession.queueMax else {
+            log(.warning, "\(device.string): too many messages at once, one is dropped and will come again")
+            return
+        }
+        session.queue.append((verb, payload))
+        work(on: session)
+    }
+
+    private func answered(_ number: Int64, _ answer: HubAnswer) {
+        // A ticket from before a reconnection has no taker: the device will ask again.
+        guard let ticket = tickets.removeValue(forKey: number) else { return }
+        switch ticket {
+        case .open(let device), .apply(let device, _), .answer(let device, _, _):
+            guard let session = sessions[device] else { return }
+            session.isBusy = false
+            complete(ticket, answer, session)
+            work(on: session)
+        case .push(let stream, let device):
+            pushed(stream, device, answer)
+        }
+    }
+
+    // MARK: Outputs
+
+    func request(_ request: HubRequest, _ ticket: Ticket) {
+        lastTicket += 1
+        tickets[lastTicket] = ticket
+        effects.append(.request(ticket: lastTicket, request))
+    }
+
+    func publish(_ topic: Text, _ payload: [UInt8]) {
+        effects.append(.publish(Publication(topic: topic, payload: payload)))
+    }
+
+    func log(_ level: LogLevel, _ message: String) {
+        effects.append(.log(level, message))
+    }
+
+    /// The hub's time: above all that it has seen or stamped.
+    var time: UInt64 { max(clock.last, HybridClock.time(now.wall)) }
+}
+
+/// What a request to the store was made for.
+enum Ticket {
+    case open(device: Text)
+    case apply(device: Text, AckMessage)
+    /// A page that a device asked for: its cursor, and the streams still to be answered.
+    case answer(device: Text, CatchUpRequest, isReset: Bool)
+    /// A live page; `device` nil for a broadcast.
+    case push(stream: Text, device: Text?)
+}
+
+/// A feed that is published as it moves.
+struct LiveFeed {
+    /// Position up to which it is published.
+    var sent: Int64
+    var isReading = false
+    /// It moved while it was read.
+    var hasMoved = false
+}
+
+/// What the hub remembers of a device that it has heard from.
+final class DeviceSession {
+    /// Messages of one device that wait; those beyond are dropped, and sent again by the device.
+    static let queueMax = 64
+
+    let id: Text
+    var record: DeviceRecord?
+    var queue: [(verb: ServiceVerb, payload: [UInt8])] = []
+    /// A request to the store is out.
+    var isBusy = false
+    /// The device's own feed, once the device has caught up with it.
+    var feed: LiveFeed?
+
+    init(id: Text) {
+        self.id = id
+    }
+}

@@ -71,9 +71,11 @@ public enum HubRequest: Sendable {
     /// whose account is the one first bound.
     case openDevice(DeviceRecord)
     /// Store the changes that are newer than what is stored, in one transaction, durably, each with an entry at the end of
-    /// the feed `stream` where that is given. Answer: `.applied`.
+    /// the feed `stream` where that is given. A change of an item that the store has as another device's is not stored but
+    /// refused: `device` is the writer, and an item's owner is its `deviceId`. Answer: `.applied`.
     case apply([StreamedChange], device: Text)
-    /// Read a feed from behind `position`, at most so many bytes of bodies and entries. Answer: `.page`.
+    /// Read a feed from behind `after`, at least one entry, and at most `itemsMax` entries or `bytesMax` bytes, where an
+    /// entry counts with its body, twice its key, and 128. Answer: `.page`.
     case readFeed(stream: Text, after: Int64, bytesMax: Int, itemsMax: Int)
 }
 
@@ -91,8 +93,9 @@ public struct StreamedChange: Sendable {
 /// The store's answer to a request.
 public enum HubAnswer: Sendable {
     case device(DeviceRecord)
-    /// The feeds that moved; each change that was not stored was older than, or equal to, what is stored.
-    case applied(stored: Int, advances: [FeedAdvance])
+    /// The feeds that moved, and the versions that were refused as another device's. Every other change that was not stored
+    /// was older than, or equal to, what is stored.
+    case applied(stored: Int, refused: [Version], advances: [FeedAdvance])
     case page(FeedPage)
     /// The store could not do it; the device will ask again.
     case failed(IotoError)

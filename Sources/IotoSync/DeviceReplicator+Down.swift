@@ -1,0 +1,119 @@
+import IotoBase
+
+/// Where the way down stands.
+struct DownState {
+    struct Follow {
+        let name: Text
+        var backoff: Backoff
+        /// When to ask the hub (again) for this stream, on the monotonic clock; nil: no need to.
+        var askAt: Int64?
+        /// Number of the question that is out; nil: none is.
+        var asked: Int64?
+        /// Generation of the last request to catch up that has been answered to the end.
+        var caughtUpGeneration: Int64 = 0
+    }
+
+    var streams: [Follow]
+    /// Counts the requests to catch up with everything.
+    var generation: Int64 = 1
+    /// Counts the questions, so that an answer can be told from the pages that come unasked.
+    var question: Int64 = 0
+
+    init(topics: Topics, timeout: (first: Int64, last: Int64)) {
+        var names = [Stream.device(topics.device), Stream.all]
+        if !topics.account.isEmpty { names.append(Stream.account(topics.account)) }
+        streams = names.map { Follow(name: $0, backoff: Backoff(first: timeout.first, last: timeout.last)) }
+    }
+
+    mutating func forgetAnswers() {
+        for index in streams.indices {
+            streams[index].askAt = nil
+            streams[index].asked = nil
+            streams[index].backoff.reset()
+        }
+    }
+}
+
+extension DeviceReplicator {
+    /// Longest time that a device waits when the hub asks all of them to come, in milliseconds.
+    private static var askSpread: UInt64 { 1_000 }
+
+    func askForEverything(_ now: Instant) {
+        down.generation += 1
+        ask(Array(down.streams.indices), now)
+    }
+
+    func askIfDue(_ now: Instant) {
+        let due = down.streams.indices.filter { down.streams[$0].askAt.map { $0 <= now.monotonic } ?? false }
+        if !due.isEmpty { ask(due, now) }
+    }
+
+    private func ask(_ indices: [Int], _ now: Instant) {
+        guard isConnected else { return }
+        down.question += 1
+        var request = CatchUpRequest(
+            number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [])
+        for index in indices {
+            down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
+            do throws(IotoError) {
+                request.cursors.append(try storedCursor(down.streams[index].name))
+                down.streams[index].asked = down.question
+            } catch {
+                note(error)
+            }
+        }
+        guard !request.cursors.isEmpty else { return }
+        publish(.syncDown, codec.encode(request, timestamp: statistics.lastDown))
+    }
+
+    private func storedCursor(_ stream: Text) throws(IotoError) -> StreamCursor {
+        try storage.cursor(of: stream) ?? StreamCursor(stream: stream, history: 0, position: 0)
+    }
+
+    func receivedPage(_ payload: [UInt8], _ now: Instant) throws(IotoError) {
+        guard let page = try codec.decodePage(payload, context: context) else {
+            let wait = Int64(random.next() % DeviceReplicator.askSpread)
+            for index in down.streams.indices { down.streams[index].askAt = now.monotonic + wait }
+            return
+        }
+        guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }
+        let stored = try storedCursor(page.stream)
+        let isAnswer = page.answers != nil && page.answers == down.streams[index].asked
+        let startsAnew = isAnswer && page.isReset && page.previous == 0
+        let isKnown = stored.history == page.history || stored.position == 0
+        // A page may begin before the cursor: what is applied already has the same version and is passed over.
+        guard startsAnew || isKnown && page.previous <= stored.position else {
+            // A gap, or another history. One question is enough, however many pages follow the gap.
+            if down.streams[index].asked == nil { ask([index], now) }
+            return
+        }
+        if startsAnew || page.cursor > stored.position || stored.history != page.history {
+            do throws(IotoError) {
+                try apply(page, now)
+            } catch {
+                // Disk full, for one: nothing of the page is taken, and the question is asked again later.
+                down.streams[index].asked = nil
+                down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
+                throw error
+            }
+        }
+        guard isAnswer else { return }
+        down.streams[index].backoff.reset()
+        down.streams[index].asked = nil
+        down.streams[index].askAt = nil
+        if page.hasMore {
+            ask([index], now)
+        } else {
+            down.streams[index].caughtUpGeneration = down.generation
+        }
+    }
+
+    private func apply(_ page: PageMessage, _ now: Instant) throws(IotoError) {
+        let cursor = StreamCursor(stream: page.stream, history: page.history, position: page.cursor)
+        let applied = try storage.apply(page.changes, cursor: cursor, hubTime: page.time)
+        statistics.receivedItems += Int64(applied)
+        statistics.lastDown = now.wall
+        // A change that the schema refuses is passed over: to wait for it would block those behind it for ever.
+        for error in page.refused { note(error) }
+    }
+}

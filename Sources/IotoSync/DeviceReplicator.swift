@@ -1,0 +1,173 @@
+import IotoBase
+import IotoSchema
+
+/// The device's half of replication, a state machine without I/O: it is told what happened and what time it is, works on
+/// its storage, and leaves the messages to be published in `takePublications()`. One thread at a time owns it.
+///
+/// Up: the outbox's oldest changes go out in batches, one in flight, each sent again with growing waits until the hub's
+/// acknowledgement, which clears the very versions that it names. Down: each stream is followed by a cursor that commits
+/// with the items; a gap makes the device ask again from there.
+public final class DeviceReplicator<Storage: DeviceStorage> {
+    public struct Configuration: Sendable {
+        public var topics: Topics
+        /// How long changes are gathered before they are sent, in milliseconds.
+        public var syncDelay: Int64 = 5_000
+        /// Size of a batch in bytes, reached which it is sent at once.
+        public var syncLimit: Int = 10 * 1024
+        /// First and longest wait for an answer of the hub before asking again, in milliseconds.
+        public var answerTimeout: (first: Int64, last: Int64) = (5_000, 300_000)
+
+        public init(topics: Topics) {
+            self.topics = topics
+        }
+    }
+
+    /// Counters since the start of the process.
+    public struct Statistics: Sendable {
+        public var sentItems: Int64 = 0
+        public var receivedItems: Int64 = 0
+        public var refusedItems: Int64 = 0
+        public var lastUp: Int64 = 0
+        public var lastDown: Int64 = 0
+    }
+
+    let storage: Storage
+    let codec: WireCodec
+    let configuration: Configuration
+    let context: Context
+    var random: JitterGenerator
+    var publications: [Publication] = []
+
+    public internal(set) var isConnected = false
+    public internal(set) var statistics = Statistics()
+    /// The last failure of replication; the cause of a status line, not of a stop.
+    public internal(set) var lastError: IotoError?
+
+    var up: UpState
+    var down: DownState
+
+    public init(storage: Storage, schema: Schema, configuration: Configuration, seed: UInt64) {
+        self.storage = storage
+        self.codec = WireCodec(schema: schema)
+        self.configuration = configuration
+        var context = Context()
+        context["deviceId"] = configuration.topics.device
+        if !configuration.topics.account.isEmpty { context["accountId"] = configuration.topics.account }
+        self.context = context
+        self.random = JitterGenerator(seed: seed)
+        self.up = UpState(seed: random.next(), timeout: configuration.answerTimeout)
+        self.down = DownState(topics: configuration.topics, timeout: configuration.answerTimeout)
+    }
+
+    // MARK: Inputs
+
+    /// The broker has accepted the session and the subscriptions.
+    public func connected(_ now: Instant) {
+        isConnected = true
+        up.backoff.reset()
+        up.inFlight = nil
+        up.isUrgent = true
+        askForEverything(now)
+        sendIfDue(now)
+    }
+
+    public func disconnected(_ now: Instant) {
+        isConnected = false
+        up.inFlight = nil
+        down.forgetAnswers()
+    }
+
+    /// Local changes have been committed that the outbox holds now.
+    ///
+    /// - Parameter bytes: Their size.
+    public func changed(bytes: Int, _ now: Instant) {
+        up.gather(bytes: bytes, now: now, delay: configuration.syncDelay)
+        sendIfDue(now)
+    }
+
+    public func received(_ topic: Text, _ payload: [UInt8], _ now: Instant) {
+        guard let verb = configuration.topics.parseDown(topic) else { return }
+        do throws(IotoError) {
+            switch verb {
+            case "SYNC": try receivedAck(payload, now)
+            case "BATCH": try receivedPage(payload, now)
+            default: break  // A verb of another protocol version.
+            }
+        } catch {
+            note(error.prefixed(topic.string))
+        }
+    }
+
+    /// To be called when `deadline` has come.
+    public func tick(_ now: Instant) {
+        guard isConnected else { return }
+        sendIfDue(now)
+        askIfDue(now)
+    }
+
+    /// Sends all that is pending now, without waiting for `syncDelay`.
+    ///
+    /// - Returns: What to give `isFlushed(_:)`; nil when nothing is pending.
+    public func flush(_ now: Instant) throws(IotoError) -> Int64? {
+        let target = try storage.pendingRange()?.upperBound
+        if let target {
+            up.flushTarget = max(up.flushTarget ?? target, target)
+            sendIfDue(now)
+        }
+        return target
+    }
+
+    /// Whether all that was pending at `flush(_:)` is acknowledged, refused or overtaken.
+    public func isFlushed(_ target: Int64) throws(IotoError) -> Bool {
+        guard let first = try storage.pendingRange()?.lowerBound else { return true }
+        return first > target
+    }
+
+    /// Asks the hub for all that is new.
+    ///
+    /// - Returns: What to give `isCaughtUp(since:)`.
+    public func catchUp(_ now: Instant) -> Int64 {
+        if isConnected { askForEverything(now) } else { down.generation += 1 }
+        return down.generation
+    }
+
+    /// Whether every stream has been followed to its end since the request.
+    public func isCaughtUp(since generation: Int64) -> Bool {
+        down.streams.allSatisfy { $0.caughtUpGeneration >= generation }
+    }
+
+    /// Whether every stream has been followed to its end since the connection was made.
+    public var isCaughtUp: Bool { isConnected && isCaughtUp(since: down.generation) }
+
+    // MARK: Outputs
+
+    /// The messages to be published, in order; each with QoS 1.
+    public func takePublications() -> [Publication] {
+        defer { publications.removeAll(keepingCapacity: true) }
+        return publications
+    }
+
+    /// When `tick(_:)` is due, on the monotonic clock; nil: not before another input.
+    public var deadline: Int64? {
+        guard isConnected else { return nil }
+        var earliest = up.inFlight?.deadline ?? up.sendAt
+        for stream in down.streams {
+            if let askAt = stream.askAt { earliest = min(earliest ?? askAt, askAt) }
+        }
+        return earliest
+    }
+
+    /// The last will, and the goodbye of an orderly stop.
+    public static func farewell(_ topics: Topics) -> Publication {
+        Publication(topic: topics.service(.offline), payload: Text("{\"v\":2}").bytes)
+    }
+
+    func publish(_ verb: ServiceVerb, _ payload: [UInt8]) {
+        publications.append(Publication(topic: configuration.topics.service(verb), payload: payload))
+    }
+
+    func note(_ error: IotoError) {
+        lastError = error
+        Log.warning(error.message)
+    }
+}

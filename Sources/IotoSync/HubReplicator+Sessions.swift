@@ -1,0 +1,222 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+
+/// The work on one device's messages, one after the other.
+extension HubReplicator {
+    func work(on session: DeviceSession) {
+        while !session.isBusy, let (verb, payload) = session.queue.first {
+            do throws(IotoError) {
+                switch verb {
+                case .syncToDynamo: try receivedChanges(payload, session)
+                case .syncDown: try receivedCatchUp(payload, session)
+                case .offline: session.queue.removeFirst()
+                }
+            } catch {
+                // It will not get better by being sent again, but only the device can know that it should stop.
+                session.queue.removeFirst()
+                log(.warning, "\(session.id.string): \(error.message)")
+            }
+        }
+    }
+
+    /// Sees to it that the store's record of the device is at hand.
+    ///
+    /// - Returns: nil when it had to be asked for: the message at hand stays in the queue until the answer.
+    private func record(
+        _ session: DeviceSession, replica: UInt64, account: Text
+    ) throws(IotoError) -> DeviceRecord? {
+        if let record = session.record, record.replica == replica {
+            guard record.account == account else {
+                throw IotoError(.denied, "the device belongs to another account than \"\(account.string)\"")
+            }
+            return record
+        }
+        guard account.isEmpty || Topics.isValidID(account) else {
+            throw IotoError(.protocolViolation, "an invalid account id")
+        }
+        session.isBusy = true
+        session.feed = nil
+        request(
+            .openDevice(DeviceRecord(id: session.id, account: account, replica: replica)), .open(device: session.id))
+        return nil
+    }
+
+    // MARK: Up
+
+    private func receivedChanges(_ payload: [UInt8], _ session: DeviceSession) throws(IotoError) {
+        let (message, entries) = try codec.decodeUp(payload)
+        guard let record = try record(session, replica: message.replica, account: message.account) else { return }
+        session.queue.removeFirst()
+
+        var ack = AckMessage(
+            sequence: message.sequence, keys: [], versions: [], rejections: [], restamps: [], time: 0)
+        var accepted: [StreamedChange] = []
+        for entry in entries {
+            admit(entry, record, into: &accepted, &ack)
+        }
+        guard !accepted.isEmpty else {
+            sendAck(ack, session)
+            return
+        }
+        session.isBusy = true
+        request(.apply(accepted, device: session.id), .apply(device: session.id, ack))
+    }
+
+    /// Checks one change of a device. The hub does not believe the device: the item has to fit the schema, its model has to
+    /// go up, and it has to be the device's own.
+    private func admit(
+        _ entry: JSON, _ record: DeviceRecord, into accepted: inout [StreamedChange], _ ack: inout AckMessage
+    ) {
+        do throws(IotoError) {
+            var (change, model, body) = try codec.change(entry, context: context(of: record))
+            guard model.existsInCloud, model.syncsUp else {
+                throw IotoError(.denied, "model \"\(model.name.string)\" does not go up")
+            }
+            guard body["deviceId"]?.stringValue == record.id else {
+                throw IotoError(.denied, "an item of model \"\(model.name.string)\" that is no device's own")
+            }
+            // A version ahead of every honest clock would win for ever.
+            if change.version.time > HybridClock.time(now.wall &+ Limits.clockDriftMax) {
+                let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
+                ack.restamps.append(.init(version: change.version, newVersion: version))
+                change.version = version
+            } else {
+                clock.observe(change.version.time)
+                ack.versions.append(change.version)
+            }
+            ack.keys.append(codec.wireKey(of: change))
+            accepted.append(StreamedChange(change: change, stream: Stream.of(body, model: model)))
+        } catch {
+            guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) else { return }
+            refuse(version, error, record.id, &ack)
+        }
+    }
+
+    private func refuse(_ version: Version, _ error: IotoError, _ device: Text, _ ack: inout AckMessage) {
+        ack.rejections.append(.init(version: version, code: error.code.rawValue, reason: Text(error.message)))
+        log(.warning, "\(device.string): a change is refused: \(error.message)")
+    }
+
+    private func context(of record: DeviceRecord) -> Context {
+        var context = Context()
+        context["deviceId"] = record.id
+        if !record.account.isEmpty { context["accountId"] = record.account }
+        return context
+    }
+
+    private func sendAck(_ ack: AckMessage, _ session: DeviceSession) {
+        var ack = ack
+        ack.time = time
+        publish(Topics.down(device: session.id, "SYNC"), codec.encode(ack))
+    }
+
+    // MARK: Down
+
+    private func receivedCatchUp(_ payload: [UInt8], _ session: DeviceSession) throws(IotoError) {
+        let catchUp = try codec.decodeCatchUp(payload)
+        guard let record = try record(session, replica: catchUp.replica, account: catchUp.account) else { return }
+        session.queue.removeFirst()
+        answerNext(catchUp, session, record)
+    }
+
+    /// Reads the page for the request's first stream that the device may have; the others follow, one after the other.
+    private func answerNext(_ catchUp: CatchUpRequest, _ session: DeviceSession, _ record: DeviceRecord) {
+        var catchUp = catchUp
+        while let cursor = catchUp.cursors.first {
+            let own = Stream.device(record.id)
+            let isAllowed =
+                cursor.stream == own || cursor.stream == Stream.all
+                || !record.account.isEmpty && cursor.stream == Stream.account(record.account)
+            if isAllowed {
+                if cursor.stream == own { session.feed = nil }
+                read(catchUp, after: cursor.position, isReset: false, session)
+                return
+            }
+            log(.warning, "\(record.id.string): stream \"\(cursor.stream.string)\" is not for this device")
+            catchUp.cursors.removeFirst()
+        }
+    }
+
+    private func read(_ catchUp: CatchUpRequest, after position: Int64, isReset: Bool, _ session: DeviceSession) {
+        guard let cursor = catchUp.cursors.first else { return }
+        session.isBusy = true
+        request(
+            .readFeed(
+                stream: cursor.stream, after: position, bytesMax: HubReplicator.pageBytesMax,
+                itemsMax: HubReplicator.pageItemsMax),
+            .answer(device: session.id, catchUp, isReset: isReset))
+    }
+
+    // MARK: The store's answers
+
+    func complete(_ ticket: Ticket, _ answer: HubAnswer, _ session: DeviceSession) {
+        switch (ticket, answer) {
+        case (_, .failed(let error)):
+            log(.error, "\(session.id.string): \(error.message)")
+            // The device asks again. A message that waits for the record is dropped with it, or it would ask for ever.
+            if case .open = ticket, !session.queue.isEmpty { session.queue.removeFirst() }
+        case (.open, .device(let record)):
+            session.record = record
+        case (.apply(_, let ack), .applied(_, let refused, let advances)):
+            applied(ack, refused, advances, session)
+        case (.answer(_, let catchUp, let isReset), .page(let page)):
+            answer(catchUp, with: page, isReset: isReset, session)
+        default:
+            log(.error, "\(session.id.string): the store's answer does not match the request")
+        }
+    }
+
+    private func applied(
+        _ ack: AckMessage, _ refused: [Version], _ advances: [FeedAdvance], _ session: DeviceSession
+    ) {
+        var ack = ack
+        for version in refused {
+            let sent = ack.restamps.first { $0.newVersion == version }?.version ?? version
+            ack.versions.removeAll { $0 == sent }
+            ack.restamps.removeAll { $0.version == sent }
+            refuse(sent, IotoError(.denied, "the item is another device's"), session.id, &ack)
+        }
+        let own = Stream.device(session.id)
+        for advance in advances {
+            if advance.stream == own, var feed = session.feed, !feed.isReading, feed.sent == advance.previous {
+                // The device wrote these itself: its cursor steps over them without a page.
+                feed.sent = advance.cursor
+                session.feed = feed
+                ack.advance = advance
+            }
+        }
+        sendAck(ack, session)
+        for advance in advances { moved(advance.stream) }
+    }
+
+    private func answer(
+        _ catchUp: CatchUpRequest, with page: FeedPage, isReset: Bool, _ session: DeviceSession
+    ) {
+        guard let record = session.record, let cursor = catchUp.cursors.first else { return }
+        let isForeign = cursor.position > 0 && (cursor.history != page.history || cursor.position > page.cursor)
+        if isForeign && !isReset {
+            read(catchUp, after: 0, isReset: true, session)
+            return
+        }
+        publish(
+            Topics.down(device: session.id, "BATCH"),
+            codec.encode(message(page, for: record, answers: catchUp.number, isReset: isReset)))
+        if cursor.stream == Stream.device(session.id), !page.hasMore {
+            session.feed = LiveFeed(sent: page.cursor)
+        }
+        var rest = catchUp
+        rest.cursors.removeFirst()
+        answerNext(rest, session, record)
+    }
+
+    /// The page as a message, without what the device itself wrote.
+    func message(
+        _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false
+    ) -> PageMessage {
+        PageMessage(
+            answers: answers, stream: page.stream, history: page.history, previous: page.previous,
+            cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, time: time,
+            changes: page.entries.map { $0.change }.filter { $0.version.writer != record?.replica })
+    }
+}

@@ -1,0 +1,62 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+
+/// Changes of a device, on their way up.
+struct UpMessage {
+    var sequence: Int64
+    var replica: UInt64
+    var account: Text
+    var changes: [Change]
+}
+
+/// A device's request for what it has not seen.
+struct CatchUpRequest {
+    /// Stands again in the pages that answer it.
+    var number: Int64
+    var replica: UInt64
+    var account: Text
+    var cursors: [StreamCursor]
+}
+
+/// The hub's answer to an `UpMessage`.
+struct AckMessage {
+    struct Rejection {
+        var version: Version
+        var code: Int32
+        var reason: Text
+    }
+
+    struct Restamp {
+        var version: Version
+        var newVersion: Version
+    }
+
+    var sequence: Int64
+    var keys: [Text]
+    var versions: [Version]
+    var rejections: [Rejection]
+    var restamps: [Restamp]
+    /// The hub's clock.
+    var time: UInt64
+    /// The feed's move past the device's own changes, which need not come back.
+    var advance: FeedAdvance?
+}
+
+/// A stretch of a stream, on its way down.
+struct PageMessage {
+    /// Number of the request that it answers; nil when it comes unasked.
+    var answers: Int64?
+    var stream: Text
+    var history: UInt64
+    var previous: Int64
+    var cursor: Int64
+    /// In an answer: there is more, for which the device asks again.
+    var hasMore: Bool
+    /// The device's cursor was of no use, and this page starts the stream anew.
+    var isReset: Bool
+    var time: UInt64
+    /// The changes as read; nil for one that does not fit the schema and is to be passed over.
+    var changes: [Change]
+    var refused: [IotoError] = []
+}
