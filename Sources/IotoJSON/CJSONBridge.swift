@@ -1,23 +1,24 @@
 import CCJSON
 import IotoBase
 
-// cJSON is what firmware hands in and takes out. It holds numbers as doubles, so that integers beyond 2^53 are rounded on
-// this way; JSON text keeps them.
+// cJSON is what firmware hands in and takes out. It holds numbers as doubles, so that integers beyond 2^53 are
+// rounded on this way; JSON text keeps them.
 
 extension JSON {
-    /// Copies a cJSON value, which stays the caller's. Whole numbers up to 2^53 become integers, other numbers the shortest
-    /// literal that reads back the same. Of members with the same name the last one's value counts.
+    /// Copies a cJSON value, which stays the caller's. Whole numbers up to 2^53 become integers, other numbers
+    /// a short literal that reads back the same. Of members with the same name the last one's value counts.
     ///
     /// - Throws: `.json` for NaN and infinities, text that is not UTF-8, a member without a name, a node of no type;
-    ///   `.limit` when it is nested deeper than `Limits.nestingMax` (as a cycle is) or has more nodes than an item has bytes.
+    ///   `.limit` when it is nested deeper than `Limits.nestingMax` (as a cycle is) or has more nodes than an item
+    ///   has bytes.
     /// - Complexity: O(nodes).
     public init(cJSON: UnsafePointer<cJSON>) throws(IotoError) {
         var reader = CJSONReader()
         self = try reader.read(cJSON)
     }
 
-    /// A copy as cJSON, owned by the caller (`cJSON_Delete`), or nil when memory is short. A number beyond a double's range
-    /// becomes the largest double of its sign.
+    /// A copy as cJSON, owned by the caller (`cJSON_Delete`), or nil when memory is short. A number beyond a
+    /// double's range becomes the largest double of its sign.
     public func makeCJSON() -> UnsafeMutablePointer<cJSON>? {
         switch self {
         case .null: return cJSON_CreateNull()
@@ -55,7 +56,8 @@ extension JSON {
 
 private struct CJSONReader {
     private var depth = 0
-    /// A node takes at least a byte of an item's text; the count also ends a chain of siblings that has become a ring.
+    /// A node takes at least a byte of an item's text; the count also ends a chain of siblings that has become a
+    /// ring.
     private var nodesLeft = Limits.itemBytesMax
 
     mutating func read(_ node: UnsafePointer<cJSON>) throws(IotoError) -> JSON {

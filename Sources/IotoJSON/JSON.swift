@@ -1,9 +1,10 @@
 import IotoBase
 
-/// A JSON value. Numbers keep the literal that was written, so that a 64-bit integer or a decimal fraction passes through
-/// the library unrounded.
+/// A JSON value. Numbers keep the literal that was written, so that a 64-bit integer or a decimal fraction passes
+/// through the library unrounded.
 ///
-/// Equality is that of the written value: members of objects in any order, numbers by their literals (`5` and `5.0` differ).
+/// Equality is that of the written value: members of objects in any order, numbers by their literals (`5` and
+/// `5.0` differ).
 ///
 /// ## Topics
 /// - Text: `parse(_:syntax:)`, `text`, `write(to:)`

@@ -1,6 +1,7 @@
 import IotoBase
 
-/// Where and why the parser stopped. Small, as it travels through every level of the parser; the message is made at the end.
+/// Where and why the parser stopped. Small, as it travels through every level of the parser; the message is made
+/// at the end.
 struct JSONFault: Error {
     enum Reason {
         case value, end, trailing, name, quotedName, colon, afterMember, afterElement, trailingComma
@@ -40,7 +41,7 @@ struct JSONFault: Error {
         case .control: return "a control character in a string must be escaped"
         case .nul: return "a string may not hold a NUL character"
         case .utf8: return "the bytes are not valid UTF-8"
-        case .escape: return "unknown escape in a string"
+        case .escape: return "unknown escape"
         case .hexadecimal: return "expected hexadecimal digits"
         case .surrogate: return "a surrogate stands without its other half"
         case .number: return "malformed number"

@@ -1,11 +1,12 @@
 import IotoBase
 
-/// Finds where a path stands in a source, for messages such as `schema.json5:12: ...`. The source is read again, so that
-/// nothing has to be kept for an error that may never come.
+/// Finds where a path stands in a source, for messages such as `schema.json5:12: ...`. The source is read again,
+/// so that nothing has to be kept for an error that may never come.
 public enum JSONLocator {
-    /// The line, from 1, of the deepest part of a path that exists: where the member's name stands, or the array's element.
-    /// For the empty path the line of the whole value; nil when not even the first component exists. Of members with the
-    /// same name the last one is meant. A source with errors is searched up to the first.
+    /// The line, from 1, of the deepest part of a path that exists: where the member's name stands, or the
+    /// array's element. For the empty path the line of the whole value; nil when not even the first component
+    /// exists. Of members with the same name the last one is meant. A source with errors is searched up to the
+    /// first.
     ///
     /// - Parameters:
     ///   - path: Names of members and, in decimal, places in arrays.

@@ -6,7 +6,7 @@ extension JSON {
         .number(Text(decimal: value))
     }
 
-    /// The shortest number that reads back as the same double; nil for NaN and the infinities, which JSON can't write.
+    /// A short number that reads back as the same double; nil for NaN and the infinities, which JSON can't write.
     public static func double(_ value: Double) -> JSON? {
         guard value.isFinite else { return nil }
         // A whole number that a double holds exactly is written without an exponent.
@@ -27,8 +27,8 @@ extension JSON {
         return literal.decimal ?? DecimalLiteral(literal.bytes).whole
     }
 
-    /// A number without its fraction, cut off towards zero; the nearest 64-bit integer when it doesn't fit. Nil when the
-    /// value is no number.
+    /// A number without its fraction, cut off towards zero; the nearest 64-bit integer when it doesn't fit. Nil
+    /// when the value is no number.
     public var truncatedInteger: Int64? {
         guard case .number(let literal) = self else { return nil }
         return literal.decimal ?? DecimalLiteral(literal.bytes).truncated

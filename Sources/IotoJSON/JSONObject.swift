@@ -2,8 +2,8 @@ import IotoBase
 
 /// The members of a JSON object, in the order in which they were added; names are unique.
 ///
-/// Made for objects of tens of members: a name is searched for from the first to the last, which at that size is faster
-/// than hashing. A program that copies a large object adds the members with `append(_:_:)`.
+/// Made for objects of tens of members: a name is searched for from the first to the last, which at that size is
+/// faster than hashing. A program that copies a large object adds the members with `append(_:_:)`.
 public struct JSONObject: Sendable {
     public typealias Element = (key: Text, value: JSON)
 
@@ -79,7 +79,8 @@ extension JSONObject: Equatable {
                 if right.members[place].value != member.value { return false }
                 continue
             }
-            // Names out of order: looked up, since a search for each would be quadratic in members that a peer may choose.
+            // Names out of order: looked up, since a search for each would be quadratic in members that a peer
+            // may choose.
             if places == nil { places = right.places() }
             guard let other = places?[member.key], right.members[other].value == member.value else { return false }
         }
@@ -94,7 +95,8 @@ extension JSONObject: Equatable {
     }
 }
 
-/// Collects the members of an object that is read, where a name may come again: the last value wins, at the first place.
+/// Collects the members of an object that is read, where a name may come again: the last value wins, at the first
+/// place.
 struct JSONObjectBuilder {
     private(set) var object = JSONObject()
     /// Used beyond `searchedMax` members, so that reading stays linear in the size of a text that a peer may choose.

@@ -20,15 +20,16 @@ extension JSONParser {
         }
     }
 
-    /// Length of the white space beyond ASCII at an index, or 0: the byte order mark, the line and paragraph separators,
-    /// and the category Zs, which is short enough to be written out.
+    /// Length of the white space beyond ASCII at an index, or 0: the byte order mark, the line and paragraph
+    /// separators, and the category Zs, which is short enough to be written out.
     private func lengthOfSpace(at index: Int) -> Int {
         func byte(_ offset: Int) -> UInt8 { index + offset < bytes.count ? bytes[index + offset] : 0 }
         switch (byte(0), byte(1), byte(2)) {
         case (0xC2, 0xA0, _): return 2  // U+00A0
         case (0xEF, 0xBB, 0xBF): return 3  // U+FEFF
         case (0xE1, 0x9A, 0x80): return 3  // U+1680
-        case (0xE2, 0x80, 0x80...0x8A), (0xE2, 0x80, 0xA8...0xA9), (0xE2, 0x80, 0xAF): return 3  // U+2000-200A, 2028-9, 202F
+        case (0xE2, 0x80, 0x80...0x8A), (0xE2, 0x80, 0xAF): return 3  // U+2000-200A, U+202F
+        case (0xE2, 0x80, 0xA8...0xA9): return 3  // U+2028, U+2029
         case (0xE2, 0x81, 0x9F), (0xE3, 0x80, 0x80): return 3  // U+205F, U+3000
         default: return 0
         }
@@ -79,8 +80,8 @@ extension JSONParser {
         first == UInt8(ascii: "'") ? try parseString() : try parseIdentifier()
     }
 
-    /// Reads an unquoted name. Beyond ASCII every character counts as a letter, white space excepted: telling letters from
-    /// other characters takes tables that the library does without.
+    /// Reads an unquoted name. Beyond ASCII every character counts as a letter, white space excepted: telling
+    /// letters from other characters takes tables that the library does without.
     private mutating func parseIdentifier() throws(JSONFault) -> Text {
         var name: [UInt8] = []
         while index < bytes.count {
@@ -158,7 +159,8 @@ extension JSONParser {
         }
     }
 
-    /// Reads a number of JSON5 and writes it as JSON has it: `.5` is `0.5`, `5.` is `5.0`, `+1` is `1`, `0x1F` is `31`.
+    /// Reads a number of JSON5 and writes it as JSON has it: `.5` is `0.5`, `5.` is `5.0`, `+1` is `1`, `0x1F` is
+    /// `31`.
     private mutating func parseNumber5() throws(JSONFault) -> Text {
         var literal = Text()
         let sign = bytes[index]

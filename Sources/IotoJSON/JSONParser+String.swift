@@ -40,7 +40,8 @@ extension JSONParser {
         }
     }
 
-    /// Passes a character that ends plain text but belongs to the string: a sequence beyond ASCII or, in JSON5, a control.
+    /// Passes a character that ends plain text but belongs to the string: a sequence beyond ASCII or, in JSON5, a
+    /// control.
     private mutating func skipSpecial(_ byte: UInt8) throws(JSONFault) {
         if byte >= 0x80 {
             let length = bytes.lengthOfUTF8(at: index)
@@ -137,8 +138,8 @@ extension Array where Element == UInt8 {
 }
 
 extension UnsafeRawBufferPointer {
-    /// Where the run of characters ends that a string holds as they are: at the quote, a backslash, a control character, a
-    /// byte beyond ASCII, or the end of the buffer.
+    /// Where the run of characters ends that a string holds as they are: at the quote, a backslash, a control
+    /// character, a byte beyond ASCII, or the end of the buffer.
     @inline(__always)
     func endOfPlainText(from start: Int, quote: UInt8) -> Int {
         let ones: UInt64 = 0x0101_0101_0101_0101

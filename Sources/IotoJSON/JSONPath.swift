@@ -69,11 +69,12 @@ extension JSON {
         }
     }
 
-    /// Sets the value at a path, or removes it with nil. Objects that the path names are created where there is nothing, or
-    /// null. In an array the place after the last element appends one; removing an element closes the gap.
+    /// Sets the value at a path, or removes it with nil. Objects that the path names are created where there is
+    /// nothing, or null. In an array the place after the last element appends one; removing an element closes the
+    /// gap.
     ///
-    /// - Returns: False, and nothing is changed, when the path crosses a scalar, names a place beyond an array's end, or
-    ///   would nest deeper than `Limits.nestingMax`. Removing what is not there is no failure.
+    /// - Returns: False, and nothing is changed, when the path crosses a scalar, names a place beyond an array's
+    ///   end, or would nest deeper than `Limits.nestingMax`. Removing what is not there is no failure.
     public mutating func set(_ value: JSON?, at path: Text) -> Bool {
         path.bytes.withUnsafeBytes { bytes in
             let path = JSONPath(bytes)

@@ -1,11 +1,13 @@
 import IotoBase
 
-/// Reads single values out of JSON text without building a tree: what queries do with every stored item that they pass.
+/// Reads single values out of JSON text without building a tree: what queries do with every stored item that they
+/// pass.
 ///
 /// The text is taken to be valid and without repeated names, as the writer makes it. Text that is not gives nil or a
 /// range within its bounds, never a trap.
 public enum JSONScanner {
-    /// The bytes of the value that a path such as `a.b.0` leads to, or nil. Allocates nothing, but for names with escapes.
+    /// The bytes of the value that a path such as `a.b.0` leads to, or nil. Allocates nothing, but for names with
+    /// escapes.
     ///
     /// - Complexity: O(bytes up to the value).
     public static func member(_ path: Text, in json: UnsafeRawBufferPointer) -> Range<Int>? {

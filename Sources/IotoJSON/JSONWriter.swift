@@ -104,7 +104,8 @@ extension Array where Element == UInt8 {
 }
 
 extension UnsafeRawBufferPointer {
-    /// Where the run ends that is written as it is: at a quote, a backslash, a control character, or the buffer's end.
+    /// Where the run ends that is written as it is: at a quote, a backslash, a control character, or the buffer's
+    /// end.
     fileprivate func endOfVerbatimText(from start: Int) -> Int {
         var index = start
         while true {

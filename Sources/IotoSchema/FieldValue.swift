@@ -1,0 +1,283 @@
+import IotoBase
+import IotoJSON
+
+/// Why a value does not fit its field; the way up from a nested field puts the path together.
+struct FieldFault: Error {
+    private(set) var path: Text
+    let message: String
+    var code = ErrorCode.field
+
+    func inside(_ name: Text) -> FieldFault {
+        var outer = self
+        outer.path = name + "." + path
+        return outer
+    }
+}
+
+/// What a value is converted for.
+enum Purpose {
+    /// A new item: defaults and generated values are filled in, required fields and `enum` checked.
+    case creation(now: Int64, IDGenerator)
+    /// A change by the application: required fields and `enum` are checked.
+    case change
+    /// A value that was checked where it was written, or one to look for: the type alone counts.
+    case reading
+
+    var isReading: Bool {
+        if case .reading = self { return true }
+        return false
+    }
+}
+
+extension Field {
+    /// The value to store for what was given: converted, or filled in when nothing was; nil for none.
+    func complete(_ given: JSON?, _ purpose: Purpose) throws(FieldFault) -> JSON? {
+        if let given, !given.isNull { return try convert(given, purpose) }
+        if case .creation(let now, let generator) = purpose, given == nil {
+            if let value = attributes.defaultValue { return value }
+            if let generation = attributes.generation { return .string(generator.make(generation, now: now)) }
+        }
+        if attributes.isRequired, !purpose.isReading { throw fault("is required") }
+        return given != nil && attributes.nulls ? JSON.null : nil
+    }
+
+    /// A value other than null as one of the field's type.
+    func convert(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
+        let converted = try convertType(value, purpose)
+        guard attributes.allowed.isEmpty || purpose.isReading || isAllowed(converted) else {
+            throw fault("\(quoted(value)) is none of the values of its enum")
+        }
+        return converted
+    }
+
+    private func isAllowed(_ value: JSON) -> Bool {
+        for allowed in attributes.allowed where allowed == value || allowed.hasSameNumber(as: value) { return true }
+        return false
+    }
+
+    private func convertType(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
+        switch type {
+        case .string: return try convertString(value)
+        case .number: return try convertNumber(value)
+        case .boolean: return try convertBoolean(value)
+        case .date: return try convertDate(value)
+        case .object: return try convertObject(value, purpose)
+        case .array: return try convertArray(value, purpose)
+        case .set: return try convertSet(value, purpose)
+        case .binary: return try convertBinary(value)
+        }
+    }
+
+    func fault(_ message: String) -> FieldFault {
+        FieldFault(path: name, message: message)
+    }
+
+    private func convertString(_ value: JSON) throws(FieldFault) -> JSON {
+        switch value {
+        case .string: return value
+        case .number(let literal): return .string(literal)
+        case .bool(let isTrue): return .string(isTrue ? "true" : "false")
+        default: throw fault("\(quoted(value)) is not a text")
+        }
+    }
+
+    private func convertNumber(_ value: JSON) throws(FieldFault) -> JSON {
+        switch value {
+        case .number: return value
+        case .string(let text):
+            if let number = JSON.number(inText: text) { return number }
+        default: break
+        }
+        throw fault("\(quoted(value)) is not a number")
+    }
+
+    private func convertBoolean(_ value: JSON) throws(FieldFault) -> JSON {
+        switch value {
+        case .bool: return value
+        case .string(let text):
+            if text == "true" || text == "1" { return .bool(true) }
+            if text == "false" || text == "0" { return .bool(false) }
+        case .number:
+            if value.integerValue == 1 { return .bool(true) }
+            if value.integerValue == 0 { return .bool(false) }
+        default: break
+        }
+        throw fault("\(quoted(value)) is not a boolean")
+    }
+
+    private func convertDate(_ value: JSON) throws(FieldFault) -> JSON {
+        var time: Int64?
+        switch value {
+        case .number: time = value.truncatedInteger
+        case .string(let text): time = ISODate.parse(text) ?? text.decimal
+        default: break
+        }
+        guard let time else { throw fault("\(quoted(value)) is not a date") }
+        guard Field.dateRange.contains(time) else { throw fault("\(quoted(value)) is not a date of the years 0 to 9999") }
+        return date(time)
+    }
+
+    /// Unix milliseconds of 0000-01-01 and of the last one of 9999: the dates that ISO 8601 writes with four digits.
+    private static let dateRange: ClosedRange<Int64> = -62_167_219_200_000...253_402_300_799_999
+
+    /// A time as the field stores it.
+    ///
+    /// - Parameter time: Unix milliseconds.
+    func date(_ time: Int64) -> JSON {
+        if type == .string || (type == .date && attributes.isoDates) { return .string(ISODate.text(time)) }
+        return .integer(time)
+    }
+
+    private func convertObject(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
+        guard case .object(let object) = parsedText(value) else { throw fault("\(quoted(value)) is not an object") }
+        guard let nested = attributes.nested else { return .object(object) }
+        var given = [JSON?](repeating: nil, count: nested.fields.count)
+        var unknown: [JSONObject.Element] = []
+        for member in object {
+            if let place = nested.index(of: member.key) {
+                given[place] = member.value
+            } else {
+                unknown.append(member)
+            }
+        }
+        var result = JSONObject()
+        result.reserveCapacity(object.count)
+        for (place, field) in nested.fields.enumerated() {
+            do throws(FieldFault) {
+                if let value = try field.complete(given[place], purpose) { result.append(field.name, value) }
+            } catch {
+                throw error.inside(name)
+            }
+        }
+        for member in unknown { result.append(member.key, member.value) }
+        return .object(result)
+    }
+
+    private func convertArray(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
+        guard case .array(let elements) = parsedText(value) else { throw fault("\(quoted(value)) is not an array") }
+        return .array(try convertElements(elements, purpose))
+    }
+
+    private func convertElements(_ elements: [JSON], _ purpose: Purpose) throws(FieldFault) -> [JSON] {
+        guard let items = attributes.items else { return elements }
+        var result: [JSON] = []
+        result.reserveCapacity(elements.count)
+        for (index, element) in elements.enumerated() {
+            do throws(FieldFault) {
+                result.append(element.isNull ? element : try items.convert(element, purpose))
+            } catch {
+                // The field of the elements has no name: its place in the path is the element's index.
+                throw error.at(index).inside(name)
+            }
+        }
+        return result
+    }
+
+    private func convertSet(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
+        guard case .array(let given) = parsedText(value) else { throw fault("\(quoted(value)) is not a set") }
+        var seen: Set<Text> = []
+        var result: [JSON] = []
+        var hasTexts = false
+        var hasNumbers = false
+        for element in try convertElements(given, purpose) {
+            switch element {
+            case .string: hasTexts = true
+            case .number: hasNumbers = true
+            default: throw fault("an element is neither a text nor a number")
+            }
+            if seen.insert(element.templateText ?? Text()).inserted { result.append(element) }
+        }
+        guard !hasTexts || !hasNumbers else { throw fault("texts and numbers are mixed in a set") }
+        return .array(result)
+    }
+
+    private func convertBinary(_ value: JSON) throws(FieldFault) -> JSON {
+        guard case .string(let text) = value, text.isBase64 else { throw fault("\(quoted(value)) is not base64 text") }
+        return value
+    }
+
+    /// A container that came as text (DB_PROPS) is read as JSON5; everything else stays what it is.
+    private func parsedText(_ value: JSON) -> JSON {
+        guard case .string(let text) = value else { return value }
+        do throws(IotoError) {
+            return try JSON.parse(text.bytes, syntax: .json5)
+        } catch {
+            // Reported by the caller as a value that is no such container.
+            return value
+        }
+    }
+}
+
+extension FieldFault {
+    /// The same fault of an array's element: the first segment of the path becomes its index.
+    fileprivate func at(_ index: Int) -> FieldFault {
+        var fault = self
+        fault.path = Text(decimal: index) + (path.splitAtDot.map { "." + $0.rest } ?? Text())
+        return fault
+    }
+}
+
+extension JSON {
+    /// The number that a text writes, in JSON or JSON5.
+    static func number(inText text: Text) -> JSON? {
+        if let whole = text.decimal { return .integer(whole) }
+        guard text.count <= JSON.numberBytesMax else { return nil }
+        do throws(IotoError) {
+            let value = try JSON.parse(text.bytes, syntax: .json5)
+            if case .number = value { return value }
+        } catch {
+            // Not a number; the caller says so with the field's name.
+        }
+        return nil
+    }
+
+    /// The value as templates and keys write it; nil for what has no such text. Whole numbers are written without a
+    /// fraction, since DynamoDB turns `5.0` into `5` and the key must be the same on both sides.
+    var templateText: Text? {
+        switch self {
+        case .string(let text): return text
+        case .bool(let isTrue): return isTrue ? "true" : "false"
+        case .number(let literal):
+            if let whole = integerValue { return Text(decimal: whole) }
+            if literal.bytes.allSatisfy({ $0 != UInt8(ascii: ".") && $0 | 0x20 != UInt8(ascii: "e") }) { return literal }
+            guard let double = doubleValue, case .number(let shortest)? = JSON.double(double) else { return literal }
+            return shortest
+        default: return nil
+        }
+    }
+
+    /// Whether both are numbers, and the same one, however written.
+    func hasSameNumber(as other: JSON) -> Bool {
+        guard case .number = self, case .number = other else { return false }
+        return templateText == other.templateText
+    }
+}
+
+extension Text {
+    /// Whether this is base64 with padding (RFC 4648, 4).
+    var isBase64: Bool {
+        guard count % 4 == 0 else { return false }
+        var digits = bytes[...]
+        if digits.last == UInt8(ascii: "=") { digits = digits.dropLast() }
+        if digits.last == UInt8(ascii: "=") { digits = digits.dropLast() }
+        return digits.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "/"):
+                return true
+            default:
+                return false
+            }
+        }
+    }
+}
+
+/// A value for a message: as JSON, cut off when long.
+func quoted(_ value: JSON) -> String {
+    let text = value.text
+    return text.count <= 60 ? Text(text).string : Text(text[..<57]).string + "..."
+}
+
+func quoted(_ text: Text) -> String {
+    quoted(.string(text))
+}

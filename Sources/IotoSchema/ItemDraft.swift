@@ -1,0 +1,182 @@
+import IotoBase
+import IotoJSON
+
+/// The values of an item while it is put together: one for each field, and those of properties that the schema does not
+/// know, which are kept as given.
+struct ItemDraft {
+    let model: Model
+    var values: [JSON?]
+    /// Whether the value at a place was set or changed, and so has to be converted and checked.
+    var isTouched: [Bool]
+    var unknown = JSONObject()
+    /// What the caller gave for computed fields: it has to equal what is computed.
+    var claims: [(place: Int, value: JSON)] = []
+
+    init(_ model: Model) {
+        self.model = model
+        values = [JSON?](repeating: nil, count: model.fields.count)
+        isTouched = [Bool](repeating: false, count: model.fields.count)
+    }
+
+    /// A draft of a stored body, nothing of it touched.
+    init(_ model: Model, body: JSONObject) {
+        self.init(model)
+        for member in body {
+            if let place = model.fieldSet.index(of: member.key) {
+                values[place] = member.value
+            } else {
+                unknown.append(member.key, member.value)
+            }
+        }
+    }
+
+    /// Sets a property by its name or path; `.null` removes it, but is kept in the draft to be judged by the field.
+    mutating func assign(_ name: Text, _ value: JSON) throws(IotoError) {
+        if let place = model.fieldSet.index(of: name) {
+            if model.fields[place].template == nil {
+                values[place] = value
+                isTouched[place] = true
+            } else if !value.isNull {
+                claims.append((place, value))
+            }
+        } else if let path = name.splitAtDot {
+            try assign(path.first, path.rest, value)
+        } else if name == model.settings.typeField {
+            try checkType(value)
+        } else if model.keys.primaryIndex.uses(name) {
+            throw model.failure(.field, field: name, "is a key attribute that the model does not define")
+        } else {
+            unknown[name] = value.isNull ? nil : value
+        }
+    }
+
+    func checkType(_ value: JSON) throws(IotoError) {
+        guard value == .string(model.name) else {
+            throw model.failure(
+                .field, field: model.settings.typeField, "\(quoted(value)) is not the model's name and can't be set")
+        }
+    }
+
+    private mutating func assign(_ first: Text, _ rest: Text, _ value: JSON) throws(IotoError) {
+        let path = first + "." + rest
+        guard rest.bytes.count(where: { $0 == UInt8(ascii: ".") }) + 2 <= Model.bodyNestingMax else {
+            throw model.failure(.limit, "a path has more than \(Model.bodyNestingMax) segments")
+        }
+        let change = value.isNull ? nil : value
+        let isSet: Bool
+        if let place = model.fieldSet.index(of: first) {
+            guard model.fields[place].template == nil else {
+                throw model.failure(.field, field: path, "is computed from a template and can't be set")
+            }
+            // Taken out meanwhile, so that the change is made in place and not in a copy.
+            var root = values[place] ?? .null
+            values[place] = nil
+            if root.isNull { root = .object(JSONObject()) }
+            isSet = root.set(change, at: rest)
+            values[place] = root
+            isTouched[place] = true
+        } else {
+            var root = unknown[first] ?? .object(JSONObject())
+            isSet = root.set(change, at: rest)
+            unknown[first] = root
+        }
+        guard isSet || change == nil else {
+            throw model.failure(.field, field: path, "the path leads through a value that is no object, or past an array's end")
+        }
+    }
+
+    /// Gives the context's values to the fields that have their names.
+    mutating func override(with context: Context) {
+        for entry in context.entries {
+            guard let place = model.fieldSet.index(of: entry.name), model.fields[place].template == nil else { continue }
+            values[place] = .string(entry.value)
+            isTouched[place] = true
+        }
+    }
+
+    /// Converts and checks every field (`isNew`), or those that were touched.
+    mutating func complete(_ purpose: Purpose, isNew: Bool) throws(IotoError) {
+        for place in values.indices where isNew || isTouched[place] {
+            let field = model.fields[place]
+            if field.template != nil { continue }
+            do throws(FieldFault) {
+                values[place] = try field.complete(values[place], purpose)
+            } catch {
+                throw model.failure(error)
+            }
+        }
+    }
+
+    /// Computes the templates and compares them with what the caller claims they are.
+    ///
+    /// - Parameter current: The stored values, which a caller may give back unchanged.
+    mutating func computeTemplates(current: JSONObject? = nil) throws(IotoError) {
+        for place in values.indices {
+            let field = model.fields[place]
+            guard let template = field.template, field.isStored else { continue }
+            values[place] = try resolve(template).map { JSON.string($0) }
+            if values[place] == nil, field.attributes.isRequired {
+                throw model.failure(.field, field: field.name, "is required, but a property of its template is missing")
+            }
+        }
+        for claim in claims {
+            let field = model.fields[claim.place]
+            guard let template = field.template else { continue }
+            let computed = field.isStored ? values[claim.place]?.stringValue : try resolve(template)
+            let isKept = current != nil && claim.value == current?[field.name]
+            guard isKept || (computed != nil && claim.value.stringValue == computed) else {
+                throw model.failure(.field, field: field.name, "is computed from a template and can't be set")
+            }
+        }
+    }
+
+    private func resolve(_ template: Template) throws(IotoError) -> Text? {
+        do throws(FieldFault) {
+            guard case .whole(let text) = try template.resolve(self, refusesEmpty: false) else { return nil }
+            return text
+        } catch {
+            throw model.failure(error)
+        }
+    }
+
+    /// The finished item.
+    func finish() throws(IotoError) -> PreparedItem {
+        let key = try model.primaryKey(self)
+        var body = JSONObject()
+        body.reserveCapacity(values.count + unknown.count)
+        for place in values.indices {
+            if let value = values[place] { body.append(model.fields[place].name, value) }
+        }
+        for member in unknown { body.append(member.key, member.value) }
+        return try model.prepared(key, body)
+    }
+}
+
+extension ItemDraft: VariableSource {
+    func value(of variable: Template.Variable) -> JSON? {
+        guard let root = values[variable.root] else { return nil }
+        guard let rest = variable.rest else { return root }
+        return root.value(at: rest)
+    }
+}
+
+extension Model {
+    /// Deepest nesting of an item's body: room is left for the messages and lists that items are sent and returned in.
+    public static let bodyNestingMax = Limits.nestingMax - 8
+
+    /// Checks what holds for a body as a whole: size, nesting, encoding.
+    func prepared(_ key: ItemKey, _ body: JSONObject) throws(IotoError) -> PreparedItem {
+        let whole = JSON.object(body)
+        guard whole.depth <= Model.bodyNestingMax else {
+            throw failure(.limit, "the item is nested deeper than \(Model.bodyNestingMax)")
+        }
+        let text = whole.text
+        guard text.count <= Limits.itemBytesMax else {
+            throw failure(.limit, "the item has \(text.count) bytes, more than \(Limits.itemBytesMax)")
+        }
+        guard text.withUnsafeBytes({ isValidUTF8Text($0) }) else {
+            throw failure(.field, "the item holds a text that is not valid UTF-8")
+        }
+        return PreparedItem(key: key, body: body, text: text)
+    }
+}

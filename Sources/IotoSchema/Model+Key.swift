@@ -1,0 +1,176 @@
+import IotoBase
+import IotoJSON
+
+extension Model {
+    /// What the properties of a get, update, remove or find say of the key. A key attribute that is given by its own name
+    /// stands for its template, which it has to agree with as far as the other properties and the context tell.
+    ///
+    /// - Throws: `.field` when a property does not fit its field; `.key` when one is empty or an attribute disagrees with its
+    ///   template; `.limit` when the key is too long.
+    public func key(_ properties: JSONObject, context: Context) throws(IotoError) -> KeyMatch {
+        let source = GivenProperties(properties: properties, context: context, model: self)
+        let hash = try match(keys.primary.hash, source)
+        let sort = try match(keys.primary.sort, source)
+        if case .whole(let hash) = hash, case .whole(let sort) = sort {
+            return .exact(ItemKey(hash: hash, sort: sort))
+        }
+        var knownHash: Text?
+        if case .whole(let hash) = hash { knownHash = hash }
+        switch sort {
+        case .whole(let text), .partial(let text, _): return .prefix(hash: knownHash, sortPrefix: text)
+        }
+    }
+
+    private func match(_ part: KeyPart?, _ source: GivenProperties) throws(IotoError) -> Resolution {
+        guard let part else { return .whole(Text()) }
+        let resolution = try resolve(part, source)
+        guard !part.isProperty, case .string(let given)? = source.properties[part.attribute] else { return resolution }
+        let agrees: Bool
+        switch resolution {
+        case .whole(let text): agrees = text == given
+        case .partial(let prefix, _): agrees = given.hasPrefix(prefix)
+        }
+        guard agrees, !given.isEmpty, given.count <= Limits.keyBytesMax else {
+            throw failure(.key, "attribute '\(part.attribute.string)' can't be \(quoted(given)) by its template")
+        }
+        return .whole(given)
+    }
+
+    /// The key of a whole item body that came from elsewhere.
+    ///
+    /// - Throws: `.key` when a property that the key needs is missing; `.field` when one does not fit; `.limit`.
+    public func itemKey(of body: JSONObject) throws(IotoError) -> ItemKey {
+        try primaryKey(GivenProperties(properties: body, context: nil, model: self))
+    }
+
+    func primaryKey<Source: VariableSource>(_ source: Source) throws(IotoError) -> ItemKey {
+        ItemKey(hash: try attribute(keys.primary.hash, source), sort: try attribute(keys.primary.sort, source))
+    }
+
+    private func attribute<Source: VariableSource>(_ part: KeyPart?, _ source: Source) throws(IotoError) -> Text {
+        guard let part else { return Text() }
+        switch try resolve(part, source) {
+        case .whole(let text):
+            return text
+        case .partial(_, let missing):
+            guard !part.isProperty else {
+                throw failure(.key, "property '\(missing.string)' is missing, which is the key")
+            }
+            throw failure(.key, "attribute '\(part.attribute.string)' needs property '\(missing.string)'")
+        }
+    }
+
+    private func resolve<Source: VariableSource>(_ part: KeyPart, _ source: Source) throws(IotoError) -> Resolution {
+        let resolution: Resolution
+        do throws(FieldFault) {
+            resolution = try part.template.resolve(source, refusesEmpty: true)
+        } catch {
+            throw failure(error)
+        }
+        if case .whole(let text) = resolution, text.count > Limits.keyBytesMax {
+            throw failure(
+                .limit, "attribute '\(part.attribute.string)' has \(text.count) bytes, more than \(Limits.keyBytesMax)")
+        }
+        return resolution
+    }
+
+    /// The properties that the key templates use: all that a tombstone keeps of its item.
+    public func keyProperties(of body: JSONObject) -> JSONObject {
+        let whole = JSON.object(body)
+        var result = JSON.object(JSONObject())
+        for part in [keys.primary.hash, keys.primary.sort] {
+            part?.template.forEachVariable { variable in
+                if let value = whole.value(at: variable.path) { _ = result.set(value, at: variable.path) }
+            }
+        }
+        return result.objectValue ?? JSONObject()
+    }
+
+    /// The key of an item in a secondary index; nil when the item is not in it, since an attribute can't be computed.
+    ///
+    /// - Throws: `.limit` when the key is too long, `.field` when a property does not fit.
+    public func indexKey(of body: JSONObject, in index: Index) throws(IotoError) -> ItemKey? {
+        if index.name == keys.primaryIndex.name { return try itemKey(of: body) }
+        guard let entry = keys.secondary.first(where: { $0.index.name == index.name }) else { return nil }
+        let source = GivenProperties(properties: body, context: nil, model: self)
+        var result = ItemKey(hash: Text(), sort: Text())
+        if index.hash != nil {
+            guard let text = try optionalAttribute(entry.keys.hash, source) else { return nil }
+            result.hash = text
+        }
+        if index.sort != nil {
+            guard let text = try optionalAttribute(entry.keys.sort, source) else { return nil }
+            result.sort = text
+        }
+        return result
+    }
+
+    private func optionalAttribute(_ part: KeyPart?, _ source: GivenProperties) throws(IotoError) -> Text? {
+        guard let part else { return nil }
+        do throws(IotoError) {
+            guard case .whole(let text) = try resolve(part, source) else { return nil }
+            return text
+        } catch {
+            // An index is sparse: an item with an empty key attribute is not in it.
+            if error.code == .key { return nil }
+            throw error
+        }
+    }
+
+    /// The item as the wire and the cloud see it: the body, the type field, the sort key, on request the partition key and
+    /// the computed attributes of secondary indexes.
+    public func wireItem(
+        body: JSONObject, key: ItemKey, includeHash: Bool, includeIndexes: Bool = false
+    ) -> JSONObject {
+        var item = body
+        item[settings.typeField] = .string(name)
+        if let sort = keys.primary.sort, !sort.isProperty { item[sort.attribute] = .string(key.sort) }
+        if includeHash, let hash = keys.primary.hash, !hash.isProperty { item[hash.attribute] = .string(key.hash) }
+        guard includeIndexes else { return item }
+        let source = GivenProperties(properties: body, context: nil, model: self)
+        for field in fields where !field.isStored && !keys.primaryIndex.uses(field.name) {
+            // An attribute that can't be computed is left out, and the item is not in that index.
+            guard let template = field.template,
+                let resolution = try? template.resolve(source, refusesEmpty: false),
+                case .whole(let text) = resolution, !text.isEmpty
+            else { continue }
+            item[field.name] = .string(text)
+        }
+        return item
+    }
+}
+
+/// Properties as a caller gives them, or a body: found by name, converted to the types of their fields.
+struct GivenProperties: VariableSource {
+    let properties: JSONObject
+    let context: Context?
+    let model: Model
+
+    func value(of variable: Template.Variable) throws(FieldFault) -> JSON? {
+        var given = variable.rest == nil ? context?[variable.path].map { JSON.string($0) } : nil
+        if given == nil { given = properties[variable.path] }
+        if given == nil { given = try nested(variable) }
+        guard let given, !given.isNull else { return nil }
+        guard let field = variable.field else { return given.templateText == nil ? nil : given }
+        return try field.convertedForKey(given)
+    }
+
+    /// The value inside an object, itself perhaps given as text.
+    private func nested(_ variable: Template.Variable) throws(FieldFault) -> JSON? {
+        guard let rest = variable.rest else { return nil }
+        let field = model.fields[variable.root]
+        guard let root = properties[field.name], !root.isNull else { return nil }
+        if case .string = root { return try field.convert(root, .reading).value(at: rest) }
+        return root.value(at: rest)
+    }
+}
+
+extension Field {
+    /// A value as keys use it; nil for an operator object of a query, which says no value.
+    fileprivate func convertedForKey(_ value: JSON) throws(FieldFault) -> JSON? {
+        switch value {
+        case .object, .array: return nil
+        default: return try convert(value, .reading)
+        }
+    }
+}

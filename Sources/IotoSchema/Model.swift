@@ -1,0 +1,142 @@
+import IotoBase
+import IotoJSON
+
+/// Where items of a model exist.
+public enum Enable: Sendable {
+    case cloud, device, both
+}
+
+/// Which way changes of a model's items travel.
+public enum Direction: Sendable {
+    case none, up, down, both
+}
+
+/// Which timestamps items carry.
+public enum Timestamps: Sendable {
+    case none, created, updated, both
+
+    var hasCreated: Bool { self == .created || self == .both }
+    var hasUpdated: Bool { self == .updated || self == .both }
+}
+
+/// A model of the schema: its fields, its keys and its rules.
+///
+/// ## Topics
+/// - Items: `makeItem`, `makeUpdate`, `makeReplica`, `wireItem`
+/// - Keys: `key`, `itemKey`, `indexKey`, `keyProperties`
+public final class Model: Sendable {
+    public let name: Text
+    /// Place among the schema's models.
+    public let ordinal: Int
+    public let enable: Enable
+    public let sync: Direction
+    public let timestamps: Timestamps
+    let fieldSet: FieldSet
+    let keys: ModelKeys
+    let settings: ModelSettings
+    /// Places of the fields that carry the timestamps.
+    let createdPlace: Int?
+    let updatedPlace: Int?
+
+    init(_ parts: ModelParts, ordinal: Int, settings: ModelSettings) {
+        name = parts.name
+        self.ordinal = ordinal
+        enable = parts.enable
+        sync = parts.sync
+        timestamps = settings.timestamps
+        fieldSet = parts.fields
+        keys = parts.keys
+        self.settings = settings
+        createdPlace = settings.timestamps.hasCreated ? parts.fields.index(of: settings.createdField) : nil
+        updatedPlace = settings.timestamps.hasUpdated ? parts.fields.index(of: settings.updatedField) : nil
+    }
+
+    /// The fields in the schema's order, followed by those that it implies: timestamps, and properties that a template uses
+    /// and the model does not name.
+    public var fields: [Field] { fieldSet.fields }
+
+    public var existsOnDevice: Bool { enable != .cloud }
+    public var existsInCloud: Bool { enable != .device }
+    /// Whether the device's changes go to the cloud.
+    public var syncsUp: Bool { enable == .both && (sync == .up || sync == .both) }
+    /// Whether the cloud's changes go to the device.
+    public var syncsDown: Bool { enable == .both && (sync == .down || sync == .both) }
+
+    /// The field at a path `a.b.0`, or nil when the schema says nothing of it.
+    public func field(at path: Text) -> Field? {
+        fieldSet.field(at: path)
+    }
+
+    /// A text (DB_PROPS) as a value of its field's type; a text stays one where the schema has no such field.
+    ///
+    /// - Throws: `.field` when it does not fit.
+    public func convert(_ text: Text, field path: Text) throws(IotoError) -> JSON {
+        try convert(.string(text), field: path)
+    }
+
+    /// A value as one of its field's type, for comparison with stored ones: null and operators' operands come as they are
+    /// where the schema has no such field. Neither `required` nor `enum` is checked.
+    ///
+    /// - Throws: `.field` when it does not fit.
+    public func convert(_ value: JSON, field path: Text) throws(IotoError) -> JSON {
+        guard let field = field(at: path), !value.isNull else { return value }
+        do throws(FieldFault) {
+            return try field.convert(value, .reading)
+        } catch {
+            throw failure(error.code, field: path, error.message)
+        }
+    }
+
+    func failure(_ fault: FieldFault) -> IotoError {
+        failure(fault.code, field: fault.path, fault.message)
+    }
+
+    func failure(_ code: ErrorCode, field: Text, _ message: String) -> IotoError {
+        IotoError(code, "model \(quoted(name)): field \(quoted(field)): \(message)")
+    }
+
+    func failure(_ code: ErrorCode, _ message: String) -> IotoError {
+        IotoError(code, "model \(quoted(name)): \(message)")
+    }
+}
+
+/// What the schema reader knows of a model.
+struct ModelParts {
+    var name: Text
+    var fields: FieldSet
+    var keys: ModelKeys
+    var enable = Enable.both
+    var sync = Direction.none
+}
+
+/// The schema's settings that items depend on.
+struct ModelSettings {
+    var typeField: Text = "_type"
+    var createdField: Text = "created"
+    var updatedField: Text = "updated"
+    var separator: Text = "#"
+    var timestamps = Timestamps.none
+    var isoDates = false
+    var nulls = false
+    var generator = IDGenerator.shared
+}
+
+/// How a model makes the attributes of one index. A plain field that is a key is a template of itself alone.
+struct KeyPart {
+    let attribute: Text
+    let template: Template
+    /// Whether the attribute is a property of its own, and stored in the body.
+    let isProperty: Bool
+}
+
+struct IndexKeys {
+    let hash: KeyPart?
+    let sort: KeyPart?
+}
+
+struct ModelKeys {
+    let primaryIndex: Index
+    let primary: IndexKeys
+    /// Of the indexes beside the primary one, in the schema's order.
+    let secondary: [(index: Index, keys: IndexKeys)]
+}

@@ -1,0 +1,72 @@
+import IotoBase
+import IotoJSON
+
+/// A OneTable schema: the models of a database, their keys and how they are replicated.
+///
+/// ```swift
+/// let schema = try Schema.load("schema.json5")
+/// let item = try schema.model("Fault")?.makeItem(["severity": .string("high")], context: context, now: now)
+/// ```
+public final class Schema: Sendable {
+    /// Name of the file, as messages have it.
+    public let name: Text
+    /// `version` of the schema, "" when it has none.
+    public let version: Text
+    public let typeField: Text
+    public let createdField: Text
+    public let updatedField: Text
+    public let separator: Text
+    public let timestamps: Timestamps
+    public let isoDates: Bool
+    public let nulls: Bool
+    /// In the order of the file.
+    public let indexes: [Index]
+    public let primary: Index
+    public let models: [Model]
+    /// What was read over, each with file and line: unknown keys, attributes that this version does not enforce.
+    public let warnings: [Text]
+    private let places: [Text: Int]
+
+    /// Reads a schema file, JSON5.
+    ///
+    /// - Throws: `.io` when it can't be read; `.schema` with file and line when it is not valid.
+    public static func load(_ path: Text) throws(IotoError) -> Schema {
+        try Schema(source: try Files.read(path, bytesMax: Limits.schemaBytesMax), name: path)
+    }
+
+    /// - Parameters:
+    ///   - source: JSON5 text.
+    ///   - name: Name of the file in messages.
+    ///   - generator: Where generated ids come from.
+    /// - Throws: `.schema` with file and line when it is not valid.
+    public init(source: [UInt8], name: Text, generator: IDGenerator = .shared) throws(IotoError) {
+        var reader = SchemaReader(source: source, name: name, generator: generator)
+        try reader.read()
+        self.name = name
+        version = reader.version
+        typeField = reader.settings.typeField
+        createdField = reader.settings.createdField
+        updatedField = reader.settings.updatedField
+        separator = reader.settings.separator
+        timestamps = reader.settings.timestamps
+        isoDates = reader.settings.isoDates
+        nulls = reader.settings.nulls
+        indexes = reader.indexes
+        primary = reader.primary
+        let settings = reader.settings
+        var models: [Model] = []
+        var places: [Text: Int] = [:]
+        for parts in reader.models {
+            places[parts.name] = models.count
+            models.append(Model(parts, ordinal: models.count, settings: settings))
+        }
+        self.models = models
+        self.places = places
+        warnings = reader.warnings
+    }
+
+    /// The model of that name.
+    public func model(_ name: Text) -> Model? {
+        places[name].map { models[$0] }
+    }
+}
