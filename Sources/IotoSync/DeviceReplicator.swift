@@ -22,15 +22,6 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         }
     }
 
-    /// Counters since the start of the process.
-    public struct Statistics: Sendable {
-        public var sentItems: Int64 = 0
-        public var receivedItems: Int64 = 0
-        public var refusedItems: Int64 = 0
-        public var lastUp: Int64 = 0
-        public var lastDown: Int64 = 0
-    }
-
     let storage: Storage
     let codec: WireCodec
     let configuration: Configuration
@@ -39,7 +30,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     var publications: [Publication] = []
 
     public internal(set) var isConnected = false
-    public internal(set) var statistics = Statistics()
+    public internal(set) var statistics = ReplicationStatistics()
     /// The last failure of replication; the cause of a status line, not of a stop.
     public internal(set) var lastError: IotoError?
 
@@ -51,8 +42,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         self.codec = WireCodec(schema: schema)
         self.configuration = configuration
         var context = Context()
-        context["deviceId"] = configuration.topics.device
-        if !configuration.topics.account.isEmpty { context["accountId"] = configuration.topics.account }
+        context.set("deviceId", configuration.topics.device)
+        if !configuration.topics.account.isEmpty { context.set("accountId", configuration.topics.account) }
         self.context = context
         self.random = JitterGenerator(seed: seed)
         self.up = UpState(seed: random.next(), timeout: configuration.answerTimeout)
@@ -170,4 +161,20 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         lastError = error
         Log.warning(error.message)
     }
+}
+
+/// Counters of a replicator, from its making on.
+public struct ReplicationStatistics: Sendable {
+    /// Changes acknowledged by the hub.
+    public var sentItems: Int64 = 0
+    /// Changes of the cloud applied here.
+    public var receivedItems: Int64 = 0
+    /// Changes refused, by the hub or for their size.
+    public var refusedItems: Int64 = 0
+    /// Wall clock of the last acknowledgement, Unix milliseconds; 0: there was none.
+    public var lastUp: Int64 = 0
+    /// Wall clock of the last page, Unix milliseconds; 0: there was none.
+    public var lastDown: Int64 = 0
+
+    public init() {}
 }

@@ -100,8 +100,8 @@ extension HubReplicator {
 
     private func context(of record: DeviceRecord) -> Context {
         var context = Context()
-        context["deviceId"] = record.id
-        if !record.account.isEmpty { context["accountId"] = record.account }
+        context.set("deviceId", record.id)
+        if !record.account.isEmpty { context.set("accountId", record.account) }
         return context
     }
 

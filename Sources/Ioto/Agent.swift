@@ -1,0 +1,128 @@
+import CIoto
+import IotoAgent
+import IotoBase
+
+@_cdecl("ioSetLog") @implementation
+public func ioSetLog(_ proc: IoLogProc?, _ context: UnsafeMutableRawPointer?, _ level: IoLogLevel) {
+    guard let proc else {
+        Log.set(nil, level: .warning)
+        return
+    }
+    let sink = LogSink(proc, context)
+    Log.set({ level, message in sink.write(level, message) }, level: LogLevel(rawValue: Int32(level.rawValue)) ?? .debug)
+}
+
+/// The firmware's log callback, which takes calls from any thread.
+private final class LogSink: @unchecked Sendable {
+    private let proc: IoLogProc
+    private let context: UnsafeMutableRawPointer?
+
+    init(_ proc: @escaping IoLogProc, _ context: UnsafeMutableRawPointer?) {
+        self.proc = proc
+        self.context = context
+    }
+
+    func write(_ level: LogLevel, _ message: String) {
+        Text(message).withCString { proc(context, IoLogLevel(UInt32(level.rawValue)), $0) }
+    }
+}
+
+@_cdecl("ioOpen") @implementation
+public func ioOpen(_ config: UnsafePointer<CChar>?) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        give(AgentHandle(try Agent(try AgentConfiguration(try text(config, "config")))))
+    }
+}
+
+@_cdecl("ioGetDb") @implementation
+public func ioGetDb(_ io: OpaquePointer?) -> OpaquePointer? {
+    io.map { borrow(object($0, AgentHandle.self).database) }
+}
+
+@_cdecl("ioStart") @implementation
+public func ioStart(_ io: OpaquePointer?) -> Int32 {
+    entryCode { () throws(IotoError) in
+        try agent(io).start()
+        return 0
+    }
+}
+
+@_cdecl("ioStop") @implementation
+public func ioStop(_ io: OpaquePointer?) {
+    entry(()) { () throws(IotoError) in try agent(io).stop() }
+}
+
+@_cdecl("ioClose") @implementation
+public func ioClose(_ io: OpaquePointer?) {
+    guard let io else { return }
+    object(io, AgentHandle.self).agent.close()
+    release(io, AgentHandle.self)
+}
+
+@_cdecl("ioSync") @implementation
+public func ioSync(_ io: OpaquePointer?, _ timeout_ms: Int32) -> Int32 {
+    sync(io, [.up, .down], timeout_ms)
+}
+
+@_cdecl("ioSyncUp") @implementation
+public func ioSyncUp(_ io: OpaquePointer?, _ timeout_ms: Int32) -> Int32 {
+    sync(io, [.up], timeout_ms)
+}
+
+@_cdecl("ioSyncDown") @implementation
+public func ioSyncDown(_ io: OpaquePointer?, _ timeout_ms: Int32) -> Int32 {
+    sync(io, [.down], timeout_ms)
+}
+
+@_cdecl("ioFlushSync") @implementation
+public func ioFlushSync(_ io: OpaquePointer?) -> Int32 {
+    sync(io, [.up], 0)
+}
+
+private func sync(_ io: OpaquePointer?, _ directions: [SyncDirection], _ timeout_ms: Int32) -> Int32 {
+    entryCode { () throws(IotoError) in
+        guard timeout_ms >= 0 else { throw misuse("timeout_ms is negative") }
+        try agent(io).sync(directions, timeout: Int64(timeout_ms))
+        return 0
+    }
+}
+
+@_cdecl("ioGetStatus") @implementation
+public func ioGetStatus(_ io: OpaquePointer?, _ out: UnsafeMutablePointer<IoStatus>?) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let agent = try agent(io)
+        guard let out, out.pointee.size >= MemoryLayout<UInt32>.size else {
+            throw misuse("out is NULL or has no size")
+        }
+        var status = cStatus(try agent.currentStatus())
+        status.size = out.pointee.size
+        let bytes = min(Int(out.pointee.size), MemoryLayout<IoStatus>.size)
+        withUnsafeBytes(of: &status) { source in
+            UnsafeMutableRawPointer(out).copyMemory(
+                from: UnsafeRawPointer(source.baseAddress!), byteCount: bytes)
+        }
+        return 0
+    }
+}
+
+private func cStatus(_ status: Agent.Status) -> IoStatus {
+    var out = IoStatus()
+    out.link = IoLink(status.link.rawValue)
+    out.caughtUp = status.isCaughtUp
+    out.pendingItems = status.pendingItems
+    out.rejectedItems = status.rejectedItems
+    out.sentItems = status.statistics.sentItems
+    out.receivedItems = status.statistics.receivedItems
+    out.sentBytes = status.sentBytes
+    out.receivedBytes = status.receivedBytes
+    out.lastUp_ms = status.statistics.lastUp
+    out.lastDown_ms = status.statistics.lastDown
+    out.connections = status.connections
+    guard let error = status.lastError else { return out }
+    out.lastError = error.code.rawValue
+    withUnsafeMutableBytes(of: &out.lastErrorText) { buffer in
+        // The text is cut at its end, and the NUL behind it stays from the empty struct.
+        for (target, byte) in zip(buffer.indices.dropLast(), Text(error.message).bytes) { buffer[target] = byte }
+    }
+    return out
+}

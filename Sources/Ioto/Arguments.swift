@@ -1,0 +1,136 @@
+import CCJSON
+import CIoto
+import IotoAgent
+import IotoBase
+import IotoJSON
+
+/// What a `Db *` points to.
+final class DatabaseHandle {
+    let database: Database
+    /// It belongs to an agent, which closes it.
+    let isAgents: Bool
+
+    init(_ database: Database, isAgents: Bool) {
+        self.database = database
+        self.isAgents = isAgents
+    }
+}
+
+/// What an `Io *` points to.
+final class AgentHandle {
+    let agent: Agent
+    let database: DatabaseHandle
+
+    init(_ agent: Agent) {
+        self.agent = agent
+        database = DatabaseHandle(agent.database, isAgents: true)
+    }
+}
+
+// Handles go out retained once, and come back by their freeing call.
+
+func give<Object: AnyObject>(_ object: Object) -> OpaquePointer {
+    OpaquePointer(Unmanaged.passRetained(object).toOpaque())
+}
+
+func borrow<Object: AnyObject>(_ object: Object) -> OpaquePointer {
+    OpaquePointer(Unmanaged.passUnretained(object).toOpaque())
+}
+
+func object<Object: AnyObject>(_ pointer: OpaquePointer, _ type: Object.Type) -> Object {
+    Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).takeUnretainedValue()
+}
+
+func release<Object: AnyObject>(_ pointer: OpaquePointer, _ type: Object.Type) {
+    Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).release()
+}
+
+func database(_ db: OpaquePointer?) throws(IotoError) -> Database {
+    guard let db else { throw misuse("db is NULL") }
+    return object(db, DatabaseHandle.self).database
+}
+
+func agent(_ io: OpaquePointer?) throws(IotoError) -> Agent {
+    guard let io else { throw misuse("io is NULL") }
+    return object(io, AgentHandle.self).agent
+}
+
+func item(_ pointer: OpaquePointer?) -> Item? {
+    pointer.map { object($0, Item.self) }
+}
+
+/// A required text.
+func text(_ pointer: UnsafePointer<CChar>?, _ name: StaticString) throws(IotoError) -> Text {
+    guard let pointer else { throw misuse("\(name) is NULL") }
+    return try optionalText(pointer, name) ?? ""
+}
+
+/// A text that may be NULL.
+func optionalText(_ pointer: UnsafePointer<CChar>?, _ name: StaticString) throws(IotoError) -> Text? {
+    guard let pointer else { return nil }
+    let text = Text(cString: pointer)
+    guard text.isValidUTF8 else { throw misuse("\(name) is not valid UTF-8") }
+    return text
+}
+
+/// The properties of a call, as an object whose values have the types of the model's fields. NULL stands for none.
+func properties(
+    _ props: UnsafePointer<DbProps>?, _ database: Database, _ model: Text
+) throws(IotoError) -> JSONObject {
+    guard let props else { return JSONObject() }
+    let value = try sized(props, "props", props.pointee.size)
+    if let json = value.json {
+        let json = try JSON.parse(Text(cString: json).bytes, syntax: .json5)
+        guard let object = json.objectValue else {
+            throw IotoError(.json, "properties must be an object")
+        }
+        return object
+    }
+    if let object = value.object {
+        let json = try JSON(cJSON: UnsafePointer<cJSON>(OpaquePointer(object)))
+        guard let object = json.objectValue else {
+            throw IotoError(.json, "properties must be an object")
+        }
+        return object
+    }
+    return try database.properties(try pairs(value), of: model)
+}
+
+private func pairs(_ props: DbProps) throws(IotoError) -> [(name: Text, value: Text?)] {
+    guard props.count > 0 else { return [] }
+    guard let texts = props.pairs, props.count % 2 == 0 else {
+        throw misuse("properties must be pairs of name and value")
+    }
+    var pairs: [(name: Text, value: Text?)] = []
+    for index in stride(from: 0, to: Int(props.count), by: 2) {
+        pairs.append((try text(texts[index], "a property's name"), try optionalText(texts[index + 1], "a property")))
+    }
+    return pairs
+}
+
+/// The parameters of a call; NULL stands for the defaults.
+func parameters(_ params: UnsafePointer<DbParams>?) throws(IotoError) -> DbParams {
+    guard let params else { return DbParams() }
+    return try sized(params, "params", params.pointee.size)
+}
+
+/// A struct of the caller, whose header may be older or newer than the library: what it does not have reads as zero.
+private func sized<Struct: ZeroInitializable>(
+    _ pointer: UnsafePointer<Struct>, _ name: StaticString, _ size: UInt32
+) throws(IotoError) -> Struct {
+    guard size >= MemoryLayout<UInt32>.size else {
+        throw misuse("\(name) has no size: fill it with the macro")
+    }
+    var value = Struct()
+    let bytes = min(Int(size), MemoryLayout<Struct>.size)
+    withUnsafeMutableBytes(of: &value) { $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: bytes)) }
+    return value
+}
+
+/// A C struct whose empty initializer sets every byte to zero.
+private protocol ZeroInitializable {
+    init()
+}
+
+extension DbProps: ZeroInitializable {}
+extension DbParams: ZeroInitializable {}

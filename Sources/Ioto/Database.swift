@@ -1,0 +1,60 @@
+import CIoto
+import IotoAgent
+import IotoBase
+import IotoSchema
+import IotoStore
+
+@_cdecl("dbOpen") @implementation
+public func dbOpen(
+    _ path: UnsafePointer<CChar>?, _ schema: UnsafePointer<CChar>?, _ flags: Int32
+) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        let known = Int32(DB_READ_ONLY | DB_OPEN_RESET | DB_DURABILITY_NORMAL)
+        guard flags & ~known == 0 else { throw misuse("unknown flags") }
+        var options = StoreOptions()
+        options.isReadOnly = flags & Int32(DB_READ_ONLY) != 0
+        options.isReset = flags & Int32(DB_OPEN_RESET) != 0
+        options.durability = flags & Int32(DB_DURABILITY_NORMAL) != 0 ? .normal : .full
+        let database = try Database(
+            path: try text(path, "path"), schemaPath: try text(schema, "schema"), options: options)
+        return give(DatabaseHandle(database, isAgents: false))
+    }
+}
+
+@_cdecl("dbClose") @implementation
+public func dbClose(_ db: OpaquePointer?) {
+    guard let db else { return }
+    entry(()) { () throws(IotoError) in
+        let handle = object(db, DatabaseHandle.self)
+        guard !handle.isAgents else { throw misuse("the database of an agent is closed by ioClose") }
+        handle.database.close()
+        release(db, DatabaseHandle.self)
+    }
+}
+
+@_cdecl("dbAddContext") @implementation
+public func dbAddContext(
+    _ db: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ value: UnsafePointer<CChar>?
+) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let database = try database(db)
+        let name = try text(name, "name")
+        guard !name.isEmpty else { throw misuse("name is empty") }
+        database.setContext(name, try optionalText(value, "value"))
+        return 0
+    }
+}
+
+@_cdecl("dbGetModel") @implementation
+public func dbGetModel(_ db: OpaquePointer?, _ name: UnsafePointer<CChar>?) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        let database = try database(db)
+        return borrow(try database.model(try text(name, "name")))
+    }
+}
+
+@_cdecl("dbModelName") @implementation
+public func dbModelName(_ model: OpaquePointer?) -> UnsafePointer<CChar>? {
+    guard let model else { return staticCString("") }
+    return object(model, Model.self).cName
+}

@@ -1,0 +1,146 @@
+import CIoto
+import IotoAgent
+import IotoBase
+import IotoJSON
+import IotoStore
+
+@_cdecl("dbCreate") @implementation
+public func dbCreate(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?
+) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        let call = try Call(db, model, props, params)
+        return give(try call.database.create(call.model, call.properties, isUpsert: call.parameters.upsert))
+    }
+}
+
+@_cdecl("dbGet") @implementation
+public func dbGet(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?
+) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        let call = try Call(db, model, props, params)
+        return give(try call.database.get(call.model, call.properties))
+    }
+}
+
+@_cdecl("dbFind") @implementation
+public func dbFind(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?
+) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        let call = try Call(db, model, props, params)
+        return give(try call.database.find(call.model, call.properties, options: try call.options()))
+    }
+}
+
+@_cdecl("dbFindOne") @implementation
+public func dbFindOne(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?
+) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        let call = try Call(db, model, props, params)
+        return give(try call.database.findOne(call.model, call.properties, options: try call.options()))
+    }
+}
+
+@_cdecl("dbUpdate") @implementation
+public func dbUpdate(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?
+) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        let call = try Call(db, model, props, params)
+        return give(try call.database.update(call.model, call.properties, isUpsert: call.parameters.upsert))
+    }
+}
+
+@_cdecl("dbSet") @implementation
+public func dbSet(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?
+) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try Call(db, model, props, params)
+        _ = try call.database.update(call.model, call.properties, isUpsert: true)
+        return 0
+    }
+}
+
+@_cdecl("dbRemove") @implementation
+public func dbRemove(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?
+) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try Call(db, model, props, params)
+        let count = try call.database.remove(
+            call.model, call.properties, isMany: call.parameters.many, options: try call.options())
+        return Int32(clamping: count)
+    }
+}
+
+/// The arguments that the calls on items have in common.
+struct Call {
+    let database: Database
+    let model: Text
+    var properties: JSONObject
+    let parameters: DbParams
+
+    init(
+        _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+        _ params: UnsafePointer<DbParams>?
+    ) throws(IotoError) {
+        database = try Ioto.database(db)
+        self.model = try text(model, "model")
+        properties = try Ioto.properties(props, database, self.model)
+        parameters = try Ioto.parameters(params)
+    }
+
+    func options() throws(IotoError) -> QueryOptions {
+        var options = QueryOptions(
+            limit: Int(clamping: parameters.limit), next: try optionalText(parameters.next, "next"),
+            isReversed: parameters.reverse)
+        if let condition = parameters.where {
+            let context = parameters.whereContext
+            options.condition = { stored in
+                let item = Item(stored)
+                return condition(context, borrow(item))
+            }
+        }
+        return options
+    }
+}
+
+// MARK: Lists
+
+@_cdecl("dbListCount") @implementation
+public func dbListCount(_ list: OpaquePointer?) -> Int {
+    list.map { object($0, ItemList.self).items.count } ?? 0
+}
+
+@_cdecl("dbListItem") @implementation
+public func dbListItem(_ list: OpaquePointer?, _ index: Int) -> OpaquePointer? {
+    guard let list else { return nil }
+    let items = object(list, ItemList.self).items
+    return items.indices.contains(index) ? borrow(items[index]) : nil
+}
+
+@_cdecl("dbNext") @implementation
+public func dbNext(_ db: OpaquePointer?, _ list: OpaquePointer?) -> UnsafePointer<CChar>? {
+    list.flatMap { object($0, ItemList.self).next }
+}
+
+@_cdecl("dbFreeList") @implementation
+public func dbFreeList(_ list: OpaquePointer?) {
+    if let list { release(list, ItemList.self) }
+}
+
+@_cdecl("dbFree") @implementation
+public func dbFree(_ text: UnsafeMutableRawPointer?) {
+    text?.deallocate()
+}

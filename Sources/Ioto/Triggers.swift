@@ -1,0 +1,76 @@
+import CIoto
+import IotoAgent
+import IotoBase
+import IotoSchema
+
+@_cdecl("dbAddTrigger") @implementation
+public func dbAddTrigger(
+    _ db: OpaquePointer?, _ proc: DbTriggerProc?, _ model: UnsafePointer<CChar>?,
+    _ arg: UnsafeMutableRawPointer?, _ events: Int32
+) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let database = try database(db)
+        guard let proc else { throw misuse("proc is NULL") }
+        let events = TriggerEvents(rawValue: events)
+        guard !events.isEmpty, TriggerEvents.all.isSuperset(of: events) else {
+            throw misuse("events must be a sum of DB_ON_*")
+        }
+        try database.addTrigger(try identity(proc, arg, model), events: events) { call in
+            proc(
+                arg, db, borrow(call.model), borrow(call.item), nil, command(call), call.events.rawValue)
+        }
+        return 0
+    }
+}
+
+@_cdecl("dbAddCallback") @implementation
+public func dbAddCallback(
+    _ db: OpaquePointer?, _ proc: DbTriggerProc?, _ model: UnsafePointer<CChar>?,
+    _ arg: UnsafeMutableRawPointer?, _ events: Int32
+) -> Int32 {
+    dbAddTrigger(db, proc, model, arg, events)
+}
+
+@_cdecl("dbRemoveTrigger") @implementation
+public func dbRemoveTrigger(
+    _ db: OpaquePointer?, _ proc: DbTriggerProc?, _ model: UnsafePointer<CChar>?, _ arg: UnsafeMutableRawPointer?
+) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let database = try database(db)
+        guard let proc else { throw misuse("proc is NULL") }
+        return Int32(clamping: database.removeTrigger(try identity(proc, arg, model)))
+    }
+}
+
+private func identity(
+    _ proc: @escaping DbTriggerProc, _ arg: UnsafeMutableRawPointer?, _ model: UnsafePointer<CChar>?
+) throws(IotoError) -> TriggerIdentity {
+    TriggerIdentity(
+        procedure: UInt(bitPattern: unsafeBitCast(proc, to: UnsafeRawPointer.self)), argument: UInt(bitPattern: arg),
+        model: try optionalText(model, "model"))
+}
+
+private func command(_ call: TriggerCall) -> UnsafePointer<CChar> {
+    switch call.kind {
+    case .create: staticCString("create")
+    case .update: staticCString("update")
+    case .remove: staticCString("remove")
+    // A refused change is told by its event; the command is what the device had done.
+    case .rejected: staticCString("update")
+    }
+}
+
+@_cdecl("dbTriggerBefore") @implementation
+public func dbTriggerBefore(_ item: OpaquePointer?) -> OpaquePointer? {
+    Ioto.item(item)?.trigger?.before.map { borrow($0) }
+}
+
+@_cdecl("dbTriggerOrigin") @implementation
+public func dbTriggerOrigin(_ item: OpaquePointer?) -> DbOrigin {
+    Ioto.item(item)?.trigger?.isRemote == true ? DB_ORIGIN_REMOTE : DB_ORIGIN_LOCAL
+}
+
+@_cdecl("dbTriggerReason") @implementation
+public func dbTriggerReason(_ item: OpaquePointer?) -> UnsafePointer<CChar>? {
+    Ioto.item(item)?.trigger?.reason ?? staticCString("")
+}

@@ -1,0 +1,163 @@
+import CPlatform
+import IotoBase
+import IotoMQTT
+import IotoStore
+import IotoSync
+
+/// A database with its replication: what `Io` stands for. Any thread may call any function; the network is the business of
+/// one thread of the agent's own, which alone touches the replicator and the MQTT client.
+public final class Agent: OutboxListener, @unchecked Sendable {
+    /// State of the link to the broker, numbered as `IoLink`.
+    public enum Link: UInt32, Sendable {
+        case stopped = 0
+        case connecting = 1
+        case connected = 2
+        case waiting = 3
+    }
+
+    public struct Status: Sendable {
+        public var link = Link.stopped
+        public var isCaughtUp = false
+        public var pendingItems: Int64 = 0
+        public var rejectedItems: Int64 = 0
+        public var statistics = ReplicationStatistics()
+        public var sentBytes: Int64 = 0
+        public var receivedBytes: Int64 = 0
+        public var connections: Int64 = 0
+        public var lastError: IotoError?
+    }
+
+    /// What is asked of the network thread, with its outcome.
+    final class Request {
+        enum Kind {
+            case up
+            case down
+        }
+
+        let kind: Kind
+        /// What the replicator gave for it; nil: not begun.
+        var target: Int64?
+        var outcome: Result<Void, IotoError>?
+
+        init(_ kind: Kind) {
+            self.kind = kind
+        }
+    }
+
+    public let configuration: AgentConfiguration
+    public let database: Database
+
+    /// Guards everything below, and nothing else.
+    let lock = Lock()
+    let condition = Condition()
+    private var thread: Thread?
+    private var session: NetworkSession?
+    var isStopping = false
+    var requests: [Request] = []
+    var changedBytes: Int? = nil
+    var status = Status()
+    let wake: Int32
+
+    /// Opens the database and makes an agent that is not started.
+    public init(_ configuration: AgentConfiguration) throws(IotoError) {
+        for warning in configuration.warnings { Log.warning(warning) }
+        wake = platform_event_new()
+        guard wake >= 0 else { throw IotoError(.memory, "no file descriptor is left for the agent") }
+        self.configuration = configuration
+        var options = StoreOptions()
+        options.durability = configuration.durability
+        do throws(IotoError) {
+            database = try Database(
+                path: configuration.databasePath, schemaPath: configuration.schemaPath, options: options)
+        } catch {
+            platform_close(wake)
+            throw error
+        }
+        database.setContext("deviceId", configuration.deviceID)
+        if !configuration.accountID.isEmpty { database.setContext("accountId", configuration.accountID) }
+        database.setOutboxListener(self)
+    }
+
+    deinit {
+        platform_close(wake)
+    }
+
+    /// Starts the network thread; does nothing when it runs.
+    public func start() throws(IotoError) {
+        try lock.withLock { () throws(IotoError) in
+            guard thread == nil else { return }
+            isStopping = false
+            // Kept from start to start, with what it has counted.
+            let session = try session ?? NetworkSession(self)
+            self.session = session
+            thread = try Thread(name: "ioto-network") { session.run() }
+        }
+    }
+
+    /// Ends the network thread. What is pending stays in the database.
+    public func stop() {
+        let thread: Thread? = lock.withLock {
+            isStopping = true
+            defer { self.thread = nil }
+            return self.thread
+        }
+        platform_event_signal(wake)
+        thread?.join()
+    }
+
+    /// Stops, and closes the database.
+    public func close() {
+        stop()
+        database.setOutboxListener(nil)
+        database.close()
+    }
+
+    /// Sends all that is pending, asks for all that is new, or both, and waits for the cloud's answers.
+    ///
+    /// - Parameter timeout: Milliseconds; 0 asks and returns.
+    /// - Throws: `.timeout`; `.offline` when the agent is not started or is stopped meanwhile.
+    public func sync(_ kinds: [SyncDirection], timeout: Int64) throws(IotoError) {
+        let deadline = platform_monotonic_ms() + max(0, timeout)
+        let requests = kinds.map { Request($0 == .up ? .up : .down) }
+        try lock.withLock { () throws(IotoError) in
+            guard thread != nil, !isStopping else { throw IotoError(.offline, "the agent is not started") }
+            self.requests.append(contentsOf: requests)
+        }
+        platform_event_signal(wake)
+        guard timeout > 0 else { return }
+        try lock.withLock { () throws(IotoError) in
+            defer { self.requests.removeAll { request in requests.contains { $0 === request } } }
+            for request in requests {
+                while request.outcome == nil {
+                    let left = deadline - platform_monotonic_ms()
+                    guard left > 0, condition.wait(lock, timeout: left) || request.outcome != nil else {
+                        throw IotoError(.timeout, "the cloud has not answered in time")
+                    }
+                }
+                try request.outcome?.get()
+            }
+        }
+    }
+
+    public func currentStatus() throws(IotoError) -> Status {
+        var status = lock.withLock { self.status }
+        status.pendingItems = try database.store.pendingCount()
+        status.rejectedItems = try database.store.rejectedCount()
+        return status
+    }
+
+    public func outboxDidChange(bytes: Int) {
+        let isFirst = lock.withLock {
+            defer { changedBytes = (changedBytes ?? 0).addingReportingOverflow(bytes).partialValue }
+            // The thread knows of changes that it has not fetched yet; what can be due at once is worth another wake-up.
+            return changedBytes == nil || changedBytes.map { $0 >= configuration.syncLimit } == true
+        }
+        if isFirst { platform_event_signal(wake) }
+    }
+}
+
+/// Which way to synchronize.
+public enum SyncDirection: Sendable {
+    case up
+    case down
+}

@@ -1,0 +1,92 @@
+import IotoBase
+import IotoJSON
+import IotoMQTT
+import IotoStore
+import IotoSync
+
+/// An agent's configuration, as `ioOpen` takes it.
+public struct AgentConfiguration: Sendable {
+    public var deviceID: Text
+    public var accountID: Text
+    public var databasePath: Text
+    public var schemaPath: Text
+    public var durability: Durability
+    /// Milliseconds.
+    public var syncDelay: Int64
+    /// Bytes.
+    public var syncLimit: Int
+    public var mqtt: MQTTOptions
+    public var topicPrefix: Text
+    /// Settings that nobody reads, as lines for the log.
+    public var warnings: [String]
+
+    private static let known: [[Text]] = [
+        ["deviceId"], ["accountId"],
+        ["database", "path"], ["database", "schema"], ["database", "syncDelay"], ["database", "syncLimit"],
+        ["database", "durability"],
+        ["mqtt", "endpoint"], ["mqtt", "port"], ["mqtt", "authority"], ["mqtt", "certificate"], ["mqtt", "key"],
+        ["mqtt", "username"], ["mqtt", "password"], ["mqtt", "keepalive"], ["mqtt", "prefix"], ["mqtt", "alpn"],
+    ]
+
+    /// Reads a configuration.
+    ///
+    /// - Parameter source: The path of a JSON5 file, or the JSON5 text itself when it begins with `{`.
+    /// - Throws: `.configuration` with file, line and setting; `.io` when the file can't be read.
+    public init(_ source: Text) throws(IotoError) {
+        let first = source.bytes.first { $0 != 32 && $0 != 9 && $0 != 10 && $0 != 13 }
+        let isText = first == UInt8(ascii: "{")
+        let bytes = isText ? source.bytes : try Files.read(source, bytesMax: Limits.schemaBytesMax)
+        let reader = try ConfigurationReader(source: bytes, name: isText ? "configuration" : source.string)
+        try self.init(reader, base: isText ? Text() : source)
+    }
+
+    private init(_ reader: ConfigurationReader, base: Text) throws(IotoError) {
+        func path(_ text: Text?) -> Text? { text.map { Files.resolve($0, besideFile: base) } }
+
+        deviceID = try reader.requiredText("deviceId")
+        guard Topics.isValidID(deviceID) else {
+            throw reader.error(["deviceId"], "'/', '+' and '#' can't stand in an id")
+        }
+        accountID = try reader.text("accountId") ?? ""
+        guard accountID.isEmpty || Topics.isValidID(accountID) else {
+            throw reader.error(["accountId"], "'/', '+' and '#' can't stand in an id")
+        }
+
+        databasePath = path(try reader.text("database", "path") ?? "state.db") ?? ""
+        schemaPath = path(try reader.text("database", "schema") ?? "schema.json5") ?? ""
+        let day: Int64 = 86_400_000
+        syncDelay = try reader.duration("database", "syncDelay", in: 0...day) ?? 5_000
+        let limit = try reader.size("database", "syncLimit", in: 1...Int64(Limits.messageBytesMax))
+        syncLimit = Int(limit ?? 10 * 1024)
+        switch try reader.text("database", "durability") ?? "full" {
+        case "full": durability = .full
+        case "normal": durability = .normal
+        default: throw reader.error(["database", "durability"], "'full' or 'normal' is expected")
+        }
+
+        topicPrefix = try reader.text("mqtt", "prefix") ?? Topics.defaultPrefix
+        let authority = path(try reader.text("mqtt", "authority"))
+        let certificate = path(try reader.text("mqtt", "certificate"))
+        let key = path(try reader.text("mqtt", "key"))
+        guard (certificate == nil) == (key == nil) else {
+            throw reader.error(["mqtt", certificate == nil ? "key" : "certificate"], "certificate and key go together")
+        }
+        let isTLS = authority != nil || certificate != nil
+        mqtt = MQTTOptions(host: try reader.text("mqtt", "endpoint") ?? "127.0.0.1", clientID: deviceID)
+        mqtt.port = Int32(try reader.integer("mqtt", "port", in: 1...65535) ?? (isTLS ? 8883 : 1883))
+        mqtt.authority = authority
+        mqtt.certificate = certificate
+        mqtt.key = key
+        mqtt.alpn = try reader.text("mqtt", "alpn")
+        mqtt.username = try reader.text("mqtt", "username")
+        mqtt.password = try reader.text("mqtt", "password")
+        mqtt.keepalive = Int32((try reader.duration("mqtt", "keepalive", in: 5_000...65_535_000) ?? 60_000) / 1000)
+        mqtt.cleanSession = false
+        warnings = reader.unknownSettings(AgentConfiguration.known)
+
+        let farewell = DeviceReplicator<Store>.farewell(topics)
+        mqtt.will = MQTTMessage(topic: farewell.topic, payload: farewell.payload)
+    }
+
+    public var topics: Topics { Topics(device: deviceID, account: accountID, prefix: topicPrefix) }
+}

@@ -1,0 +1,137 @@
+import CPlatform
+import IotoBase
+import IotoJSON
+import IotoSchema
+import IotoStore
+
+/// Reading and changing single items.
+extension Database {
+    /// Properties given as pairs of texts, converted to the types of their fields; a nil value becomes null.
+    public func properties(
+        _ pairs: [(name: Text, value: Text?)], of modelName: Text
+    ) throws(IotoError) -> JSONObject {
+        let model = try model(modelName)
+        var object = JSONObject()
+        for (name, value) in pairs {
+            if let value {
+                object[name] = try model.convert(value, field: name)
+            } else {
+                object[name] = .null
+            }
+        }
+        return object
+    }
+
+    /// Creates an item.
+    ///
+    /// - Parameter isUpsert: Change the item when it exists, as `update` does.
+    /// - Throws: `.exists`, and what the schema finds wrong.
+    public func create(
+        _ modelName: Text, _ properties: JSONObject, isUpsert: Bool = false
+    ) throws(IotoError) -> Item {
+        let model = try deviceModel(modelName)
+        let context = context
+        let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
+        return try change { (transaction) throws(IotoError) -> StoredItem in
+            guard let existing = try transaction.get(prepared.key, model) else {
+                return try transaction.put(model, prepared.key, body: JSON.object(prepared.body).text)
+            }
+            guard isUpsert else {
+                throw IotoError(.exists, "an item of model \"\(modelName.string)\" with this key exists")
+            }
+            return try Database.update(existing, properties, context, transaction)
+        }
+    }
+
+    /// The item that the properties name.
+    ///
+    /// - Throws: `.notFound`; `.key` when they do not give the whole key.
+    public func get(_ modelName: Text, _ properties: JSONObject) throws(IotoError) -> Item {
+        let model = try model(modelName)
+        guard let stored = try store.get(try exactKey(model, properties), model: model) else {
+            throw IotoError(.notFound, "no such item of model \"\(modelName.string)\"")
+        }
+        return Item(stored)
+    }
+
+    /// Changes the given properties of the item that they name.
+    ///
+    /// - Parameter isUpsert: Create the item when there is none.
+    /// - Throws: `.notFound`, and what the schema finds wrong.
+    public func update(
+        _ modelName: Text, _ properties: JSONObject, isUpsert: Bool = false
+    ) throws(IotoError) -> Item {
+        let model = try deviceModel(modelName)
+        let context = context
+        if isUpsert, case .prefix = try model.key(properties, context: context) {
+            // The key is made by the schema, by a generated id for one: there is nothing to be found yet.
+            return try create(modelName, properties)
+        }
+        let key = try exactKey(model, properties)
+        return try change { (transaction) throws(IotoError) -> StoredItem in
+            if let existing = try transaction.get(key, model) {
+                return try Database.update(existing, properties, context, transaction)
+            }
+            guard isUpsert else {
+                throw IotoError(.notFound, "no such item of model \"\(modelName.string)\"")
+            }
+            let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
+            return try transaction.put(model, prepared.key, body: JSON.object(prepared.body).text)
+        }
+    }
+
+    /// Removes the item that the properties name, or every item that they match.
+    ///
+    /// - Parameters:
+    ///   - isMany: Remove more than one.
+    ///   - options: Its limit and condition count.
+    /// - Returns: The number of items removed.
+    /// - Throws: `.ambiguous` when several items match and one is meant.
+    public func remove(
+        _ modelName: Text, _ properties: JSONObject, isMany: Bool, options: QueryOptions
+    ) throws(IotoError) -> Int {
+        let model = try deviceModel(modelName)
+        let query = try Query(model, properties, context: context, options: options)
+        let removed = try store.write { (transaction) throws(IotoError) -> Int in
+            var found: [StoredItem] = []
+            let limit = isMany ? options.limit : 2
+            try query.run(on: transaction) { (item) throws(IotoError) -> Bool in
+                found.append(item)
+                return limit == 0 || found.count < limit
+            }
+            guard isMany || found.count <= 1 else {
+                throw IotoError(.ambiguous, "more than one item of model \"\(modelName.string)\" matches")
+            }
+            for item in found { try transaction.remove(item) }
+            return found.count
+        }
+        triggers.waitForRoom()
+        return removed
+    }
+
+    private func exactKey(_ model: Model, _ properties: JSONObject) throws(IotoError) -> ItemKey {
+        guard case .exact(let key) = try model.key(properties, context: context) else {
+            throw IotoError(.key, "the properties do not give the whole key of model \"\(model.name.string)\"")
+        }
+        return key
+    }
+
+    private func change(
+        _ body: (StoreTransaction) throws(IotoError) -> StoredItem
+    ) throws(IotoError) -> Item {
+        let stored = try store.write(body)
+        triggers.waitForRoom()
+        return Item(stored)
+    }
+
+    private static func update(
+        _ existing: StoredItem, _ changes: JSONObject, _ context: Context, _ transaction: StoreTransaction
+    ) throws(IotoError) -> StoredItem {
+        guard let current = try JSON.parse(existing.body).objectValue else {
+            throw IotoError(.corrupt, "a stored item of model \"\(existing.model.name.string)\" is no object")
+        }
+        let prepared = try existing.model.makeUpdate(
+            of: current, changes, context: context, now: platform_wall_ms())
+        return try transaction.put(existing.model, existing.key, body: JSON.object(prepared.body).text)
+    }
+}

@@ -1,0 +1,100 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+import IotoStore
+
+/// Told of local changes that wait in the outbox, for the agent. Called on the thread that made the change, with the
+/// store's writer locked: it must return at once.
+public protocol OutboxListener: AnyObject {
+    /// - Parameter bytes: Size of the items that changed.
+    func outboxDidChange(bytes: Int)
+}
+
+/// An open database: the store under its schema, with context values and triggers. What `Db` stands for.
+///
+/// Any thread may call any function. A change is checked against the schema, stored and queued for replication in one
+/// transaction; its triggers run after the commit, on the dispatcher's thread.
+public final class Database: StoreObserver, @unchecked Sendable {
+    public let schema: Schema
+    public let store: Store
+    let triggers: TriggerDispatcher
+    private let lock = Lock()
+    private var sharedContext = Context()
+    private var outboxListener: (any OutboxListener)?
+
+    /// Opens or creates the database at `path` under the schema file.
+    public init(path: Text, schemaPath: Text, options: StoreOptions) throws(IotoError) {
+        let schema = try Schema.load(schemaPath)
+        for warning in schema.warnings { Log.warning(warning.string) }
+        self.schema = schema
+        store = try Store(path: path, schema: schema, options: options)
+        triggers = TriggerDispatcher()
+        store.setObserver(self)
+    }
+
+    /// Delivers the triggers of what is committed, then closes the file.
+    public func close() {
+        triggers.stop()
+        store.setObserver(nil)
+        store.close()
+    }
+
+    public var context: Context { lock.withLock { sharedContext } }
+
+    /// Sets a context value; nil takes it away.
+    public func setContext(_ name: Text, _ value: Text?) {
+        lock.withLock { sharedContext.set(name, value) }
+    }
+
+    /// The model of that name.
+    ///
+    /// - Throws: `.model` when the schema has none.
+    public func model(_ name: Text) throws(IotoError) -> Model {
+        guard let model = schema.model(name) else {
+            throw IotoError(.model, "schema \"\(schema.name.string)\" has no model \"\(name.string)\"")
+        }
+        return model
+    }
+
+    /// The model, if items of it may exist on the device.
+    ///
+    /// - Throws: `.model`; `.denied` when the schema enables it in the cloud alone.
+    func deviceModel(_ name: Text) throws(IotoError) -> Model {
+        let model = try model(name)
+        guard model.existsOnDevice else {
+            throw IotoError(.denied, "model \"\(name.string)\" is enabled in the cloud only")
+        }
+        return model
+    }
+
+    public func setOutboxListener(_ listener: (any OutboxListener)?) {
+        lock.withLock { outboxListener = listener }
+    }
+
+    public func storeDidCommit(_ events: [StoreEvent], outboxGrew: Bool) {
+        triggers.enqueue(events)
+        guard outboxGrew, let listener = lock.withLock({ outboxListener }) else { return }
+        var bytes = 0
+        for event in events where !event.isRemote {
+            bytes += event.after?.body.count ?? event.key.sort.count
+        }
+        listener.outboxDidChange(bytes: bytes)
+    }
+
+    // MARK: Triggers
+
+    /// Adds a trigger for a model, or for every model.
+    public func addTrigger(
+        _ identity: TriggerIdentity, events: TriggerEvents, _ body: @escaping (TriggerCall) -> Void
+    ) throws(IotoError) {
+        if let name = identity.model { _ = try model(name) }
+        try triggers.add(Trigger(identity: identity, events: events, body: body))
+    }
+
+    /// Removes the triggers of that identity, and waits for one that is running on another thread.
+    ///
+    /// - Returns: How many there were.
+    public func removeTrigger(_ identity: TriggerIdentity) -> Int {
+        triggers.remove(identity)
+    }
+}

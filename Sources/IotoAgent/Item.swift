@@ -1,0 +1,94 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+import IotoStore
+
+/// What `DbItem` stands for: an immutable snapshot of an item. The C texts that are read from it live as long as it does.
+///
+/// One thread at a time uses an item.
+public final class Item {
+    public let stored: StoredItem
+    /// What a trigger can ask of the item that it is called with; nil outside a trigger.
+    public let trigger: TriggerContext?
+    private var texts: [(path: Text, text: UnsafeMutablePointer<CChar>)] = []
+    private var json: UnsafeMutablePointer<CChar>?
+
+    public init(_ stored: StoredItem, trigger: TriggerContext? = nil) {
+        self.stored = stored
+        self.trigger = trigger
+    }
+
+    deinit {
+        for entry in texts { entry.text.deallocate() }
+        json?.deallocate()
+    }
+
+    /// The value at a path; nil when there is none.
+    public func value(_ path: Text) -> JSON? {
+        stored.body.withUnsafeBytes { body in
+            guard let range = JSONScanner.member(path, in: body) else { return nil }
+            return JSONScanner.decode(UnsafeRawBufferPointer(rebasing: body[range]))
+        }
+    }
+
+    /// The value at a path as C text: strings as they are, everything else as JSON; nil when there is none or it is null.
+    public func text(_ path: Text) -> UnsafePointer<CChar>? {
+        for entry in texts where entry.path == path { return UnsafePointer(entry.text) }
+        guard let value = value(path), !value.isNull else { return nil }
+        let text = makeCText(value.stringValue?.bytes ?? value.text)
+        texts.append((path, text))
+        return UnsafePointer(text)
+    }
+
+    /// The whole item as JSON.
+    public var jsonText: UnsafePointer<CChar> {
+        let text = json ?? makeCText(stored.body)
+        json = text
+        return UnsafePointer(text)
+    }
+}
+
+/// What happened to the item that a trigger is called with.
+public final class TriggerContext {
+    public let before: Item?
+    public let isRemote: Bool
+    private let reasonText: UnsafeMutablePointer<CChar>
+
+    init(before: Item?, isRemote: Bool, reason: Text) {
+        self.before = before
+        self.isRemote = isRemote
+        self.reasonText = makeCText(reason.bytes)
+    }
+
+    deinit {
+        reasonText.deallocate()
+    }
+
+    public var reason: UnsafePointer<CChar> { UnsafePointer(reasonText) }
+}
+
+/// A list of items, what `DbList` stands for.
+public final class ItemList {
+    public let items: [Item]
+    private let nextText: UnsafeMutablePointer<CChar>?
+
+    init(items: [Item], next: Text?) {
+        self.items = items
+        self.nextText = next.map { makeCText($0.bytes) }
+    }
+
+    deinit {
+        nextText?.deallocate()
+    }
+
+    /// The token of the next page; nil when there is none.
+    public var next: UnsafePointer<CChar>? { nextText.map { UnsafePointer($0) } }
+}
+
+/// A copy of the bytes with a NUL behind them, freed with `deallocate()`.
+func makeCText(_ bytes: [UInt8]) -> UnsafeMutablePointer<CChar> {
+    let text = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count + 1)
+    for (index, byte) in bytes.enumerated() { text[index] = CChar(bitPattern: byte) }
+    text[bytes.count] = 0
+    return text
+}

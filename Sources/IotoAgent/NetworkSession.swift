@@ -1,0 +1,222 @@
+import CPlatform
+import IotoBase
+import IotoMQTT
+import IotoStore
+import IotoSync
+
+/// What runs on the agent's network thread: connects and reconnects, hands messages from the broker to the replicator and
+/// the replicator's to the broker, and sleeps until one of them, or another thread, has something to do.
+final class NetworkSession: MQTTDelegate {
+    /// First and longest wait before connecting again, in milliseconds.
+    private static let reconnectWait = (first: Int64(1_000), last: Int64(120_000))
+    /// How long an orderly stop waits for the broker to take the goodbye, in milliseconds.
+    private static let farewellWait: Int64 = 1_000
+
+    private unowned let agent: Agent
+    private let client: MQTTClient
+    private let replicator: DeviceReplicator<Store>
+    private var random: JitterGenerator
+    private var backoff = Backoff(first: reconnectWait.first, last: reconnectWait.last)
+    /// When to connect, on the monotonic clock; nil: connected or connecting.
+    private var connectAt: Int64? = 0
+    private var isEnded = false
+    private var lastError: IotoError?
+    private var connections: Int64 = 0
+
+    init(_ agent: Agent) throws(IotoError) {
+        self.agent = agent
+        let configuration = agent.configuration
+        client = try MQTTClient(configuration.mqtt)
+        var sync = DeviceReplicator<Store>.Configuration(topics: configuration.topics)
+        sync.syncDelay = configuration.syncDelay
+        sync.syncLimit = configuration.syncLimit
+        random = JitterGenerator(seed: SystemRandom.uint64())
+        replicator = DeviceReplicator(
+            storage: agent.database.store, schema: agent.database.schema, configuration: sync, seed: random.next())
+        client.delegate = self
+    }
+
+    /// Runs until the agent is stopped.
+    func run() {
+        backoff.reset()
+        connectAt = 0
+        while !agent.lock.withLock({ agent.isStopping }) {
+            let now = Instant.now
+            connectIfDue(now)
+            takeLocalChanges(now)
+            beginRequests(now)
+            replicator.tick(now)
+            publish()
+            finishRequests()
+            report()
+            client.step(wake: agent.wake, timeout: timeout(Instant.now))
+        }
+        sayGoodbye()
+        failRequests()
+        lastError = nil
+        report(link: .stopped)
+    }
+
+    deinit {
+        client.delegate = nil
+        client.close()
+    }
+
+    // MARK: Connection
+
+    private func connectIfDue(_ now: Instant) {
+        guard let connectAt, now.monotonic >= connectAt else { return }
+        self.connectAt = nil
+        report(link: .connecting)
+        do throws(IotoError) {
+            try client.connect()
+        } catch {
+            mqttDisconnected(error)
+        }
+    }
+
+    func mqttConnected(sessionPresent: Bool) {
+        do throws(IotoError) {
+            _ = try client.subscribe(agent.configuration.topics.subscriptions)
+        } catch {
+            fail(error)
+        }
+    }
+
+    func mqttSubscribed(_ id: Int32, accepted: Bool) {
+        guard accepted else {
+            fail(IotoError(.offline, "the broker refuses the subscription to the device's topics"))
+            return
+        }
+        backoff.reset()
+        connections += 1
+        lastError = nil
+        replicator.connected(.now)
+    }
+
+    func mqttDisconnected(_ error: IotoError?) {
+        let now = Instant.now
+        replicator.disconnected(now)
+        if let error {
+            lastError = error
+            Log.warning(error.message)
+        }
+        connectAt = now.monotonic + backoff.next(using: &random)
+        isEnded = true
+    }
+
+    func mqttPublished(_ id: Int32) {}
+
+    func mqttReceived(_ topic: Text, _ payload: [UInt8]) {
+        replicator.received(topic, payload, .now)
+    }
+
+    /// Gives up a connection that is of no use; the next try comes after a wait.
+    private func fail(_ error: IotoError) {
+        lastError = error
+        Log.warning(error.message)
+        client.disconnect()
+    }
+
+    private func publish() {
+        for publication in replicator.takePublications() where replicator.isConnected {
+            do throws(IotoError) {
+                _ = try client.publish(MQTTMessage(topic: publication.topic, payload: publication.payload), qos: 1)
+            } catch {
+                // The replicator sends it again: at the next connection, or when its answer does not come.
+                lastError = error
+                Log.warning(error.message)
+            }
+        }
+    }
+
+    private func timeout(_ now: Instant) -> Int64 {
+        var deadline = connectAt
+        if let due = replicator.deadline { deadline = min(deadline ?? due, due) }
+        guard let deadline else { return -1 }
+        return max(0, deadline - now.monotonic)
+    }
+
+    /// Tells the hub that the device is gone, so that it sends nothing into the void; the last will says it otherwise.
+    private func sayGoodbye() {
+        guard client.isConnected else { return }
+        let now = Instant.now
+        let farewell = DeviceReplicator<Store>.farewell(agent.configuration.topics)
+        replicator.disconnected(now)
+        isEnded = false
+        _ = try? client.publish(MQTTMessage(topic: farewell.topic, payload: farewell.payload), qos: 0)
+        client.disconnect()
+        let deadline = now.monotonic + NetworkSession.farewellWait
+        while !isEnded, Instant.now.monotonic < deadline {
+            client.step(wake: agent.wake, timeout: deadline - Instant.now.monotonic)
+        }
+    }
+
+    // MARK: Other threads
+
+    private func takeLocalChanges(_ now: Instant) {
+        let bytes: Int? = agent.lock.withLock {
+            defer { agent.changedBytes = nil }
+            return agent.changedBytes
+        }
+        if let bytes { replicator.changed(bytes: bytes, now) }
+    }
+
+    private func beginRequests(_ now: Instant) {
+        let fresh = agent.lock.withLock { agent.requests.filter { $0.target == nil && $0.outcome == nil } }
+        for request in fresh {
+            do throws(IotoError) {
+                switch request.kind {
+                case .up: request.target = try replicator.flush(now) ?? 0
+                case .down: request.target = replicator.catchUp(now)
+                }
+            } catch {
+                finish(request, .failure(error))
+            }
+        }
+    }
+
+    private func finishRequests() {
+        let open = agent.lock.withLock { agent.requests.filter { $0.outcome == nil } }
+        for request in open {
+            guard let target = request.target else { continue }
+            do throws(IotoError) {
+                let isDone =
+                    switch request.kind {
+                    case .up: try replicator.isFlushed(target)
+                    case .down: replicator.isConnected && replicator.isCaughtUp(since: target)
+                    }
+                if isDone { finish(request, .success(())) }
+            } catch {
+                finish(request, .failure(error))
+            }
+        }
+    }
+
+    private func failRequests() {
+        for request in agent.lock.withLock({ agent.requests }) where request.outcome == nil {
+            finish(request, .failure(IotoError(.offline, "the agent has been stopped")))
+        }
+    }
+
+    private func finish(_ request: Agent.Request, _ outcome: Result<Void, IotoError>) {
+        agent.lock.withLock {
+            request.outcome = outcome
+            agent.requests.removeAll { $0 === request }
+            agent.condition.broadcast()
+        }
+    }
+
+    private func report(link: Agent.Link? = nil) {
+        agent.lock.withLock {
+            agent.status.link =
+                link ?? (replicator.isConnected ? .connected : connectAt == nil ? .connecting : .waiting)
+            agent.status.isCaughtUp = replicator.isCaughtUp
+            agent.status.statistics = replicator.statistics
+            agent.status.sentBytes = client.bytesOut
+            agent.status.receivedBytes = client.bytesIn
+            agent.status.connections = connections
+            agent.status.lastError = lastError ?? replicator.lastError
+        }
+    }
+}
