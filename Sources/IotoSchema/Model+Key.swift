@@ -74,7 +74,10 @@ extension Model {
         return resolution
     }
 
-    /// The properties that the key templates use: all that a tombstone keeps of its item.
+    /// Names of the properties that say whose an item is.
+    public static let ownerProperties: [Text] = ["deviceId", "accountId"]
+
+    /// The properties that the key templates use, and those that say whose the item is: all that a tombstone keeps of it.
     public func keyProperties(of body: JSONObject) -> JSONObject {
         let whole = JSON.object(body)
         var result = JSON.object(JSONObject())
@@ -82,6 +85,9 @@ extension Model {
             part?.template.forEachVariable { variable in
                 if let value = whole.value(at: variable.path) { _ = result.set(value, at: variable.path) }
             }
+        }
+        for name in Model.ownerProperties {
+            if let value = body[name] { _ = result.set(value, at: name) }
         }
         return result.objectValue ?? JSONObject()
     }

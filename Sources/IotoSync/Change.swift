@@ -56,11 +56,17 @@ public enum Stream {
 }
 
 extension Stream {
+    /// The device whose item this is; nil when it is no device's own.
+    public static func owner(of body: JSONObject) -> Text? {
+        guard let device = body["deviceId"]?.stringValue, !device.isEmpty else { return nil }
+        return device
+    }
+
     /// The stream that carries an item to devices: that of the device it belongs to, else of its account, else the one of
     /// all devices; nil when its model does not go down.
     public static func of(_ body: JSONObject, model: Model) -> Text? {
         guard model.syncsDown else { return nil }
-        if let device = body["deviceId"]?.stringValue, !device.isEmpty { return Stream.device(device) }
+        if let device = owner(of: body) { return Stream.device(device) }
         if let account = body["accountId"]?.stringValue, !account.isEmpty { return Stream.account(account) }
         return Stream.all
     }

@@ -73,7 +73,7 @@ extension HubReplicator {
             guard model.existsInCloud, model.syncsUp else {
                 throw IotoError(.denied, "model \"\(model.name.string)\" does not go up")
             }
-            guard body["deviceId"]?.stringValue == record.id else {
+            guard Stream.owner(of: body) == record.id else {
                 throw IotoError(.denied, "an item of model \"\(model.name.string)\" that is no device's own")
             }
             // A version ahead of every honest clock would win for ever.
@@ -161,7 +161,7 @@ extension HubReplicator {
         case (.apply(_, let ack), .applied(_, let refused, let advances)):
             applied(ack, refused, advances, session)
         case (.answer(_, let catchUp, let isReset), .page(let page)):
-            answer(catchUp, with: page, isReset: isReset, session)
+            answerCatchUp(catchUp, with: page, isReset: isReset, session)
         default:
             log(.error, "\(session.id.string): the store's answer does not match the request")
         }
@@ -190,7 +190,7 @@ extension HubReplicator {
         for advance in advances { moved(advance.stream) }
     }
 
-    private func answer(
+    private func answerCatchUp(
         _ catchUp: CatchUpRequest, with page: FeedPage, isReset: Bool, _ session: DeviceSession
     ) {
         guard let record = session.record, let cursor = catchUp.cursors.first else { return }

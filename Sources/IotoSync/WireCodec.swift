@@ -59,17 +59,11 @@ struct WireCodec: Sendable {
         guard isRemoval || command == "upsert" || command == "create" || command == "update" else {
             throw IotoError(.protocolViolation, "unknown cmd \"\(command.string)\"")
         }
-        let body: JSONObject
-        let key: ItemKey
-        if isRemoval {
-            body = model.keyProperties(of: context.applied(to: item, of: model))
-            key = try model.itemKey(of: body)
-        } else {
-            let prepared = try model.makeReplica(item, context: context)
-            (body, key) = (prepared.body, prepared.key)
-        }
+        let prepared = try model.makeReplica(item, context: context)
+        let body = isRemoval ? model.keyProperties(of: prepared.body) : prepared.body
         let change = Change(
-            model: name, key: key, version: version, isRemoval: isRemoval, body: JSON.object(body).text)
+            model: name, key: prepared.key, version: version, isRemoval: isRemoval,
+            body: isRemoval ? JSON.object(body).text : prepared.text)
         guard json["key"]?.stringValue == wireKey(of: change) else {
             throw IotoError(.key, "the key of an item of model \"\(name.string)\" is not the one that the schema gives it")
         }
