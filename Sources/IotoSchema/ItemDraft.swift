@@ -88,7 +88,7 @@ struct ItemDraft {
     /// Gives the context's values to the fields that have their names.
     mutating func override(with context: Context) {
         for entry in context.entries {
-            guard let place = model.fieldSet.index(of: entry.name), model.fields[place].template == nil else { continue }
+            guard let place = model.takesContext(entry.name) else { continue }
             values[place] = .string(entry.value)
             isTouched[place] = true
         }

@@ -50,7 +50,7 @@ extension Model {
 
     private func enforce(_ context: Context, on draft: inout ItemDraft) throws(IotoError) {
         for entry in context.entries {
-            guard let place = fieldSet.index(of: entry.name), fields[place].template == nil else { continue }
+            guard let place = takesContext(entry.name) else { continue }
             let field = fields[place]
             let expected: JSON
             do throws(FieldFault) {
