@@ -5,8 +5,8 @@ export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 SWIFT_VERSION_MIN=6.3
 # Attempts at what needs the network, and the pause between them in seconds.
-NETWORK_ATTEMPTS=4
-NETWORK_PAUSE=5
+NETWORK_ATTEMPTS=3
+NETWORK_PAUSE=3
 
 # Brokers live in /usr/sbin, which a user's PATH may lack; toolchains where their installers put them.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:${SWIFT_HOME:-/opt/swift}/usr/bin:${HOME:-/nonexistent}/.local/share/swiftly/bin
@@ -30,7 +30,7 @@ retry() {
     for ((attempt = 1; attempt <= NETWORK_ATTEMPTS; attempt++)); do
         "$@" && return 0
         if ((attempt < NETWORK_ATTEMPTS)); then
-            say "attempt $attempt failed: $*" >&2
+            say "attempt $attempt of $NETWORK_ATTEMPTS failed: $1" >&2
             sleep "$NETWORK_PAUSE"
         fi
     done
