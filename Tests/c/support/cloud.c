@@ -73,18 +73,29 @@ static bool isOf(const cJSON *item, const char *model)
     return cJSON_IsString(type) && strcmp(type->valuestring, model) == 0;
 }
 
-int64_t cloudCount(const char *model)
+cJSON *cloudItems(const char *model)
 {
     char *text = NULL;
-    int64_t found = 0;
-    if (items("list", model, "--json", &text) != 0) found = -1;
     char *position = NULL;
-    for (char *line = strtok_r(text, "\n", &position); line != NULL && found >= 0; line = strtok_r(NULL, "\n", &position)) {
+    cJSON *list = items("list", model, "--json", &text) == 0 ? cJSON_CreateArray() : NULL;
+    char *line = list == NULL ? NULL : strtok_r(text, "\n", &position);
+    for (; line != NULL; line = strtok_r(NULL, "\n", &position)) {
         cJSON *item = cJSON_Parse(line);
-        if (isOf(item, model)) found++;
-        cJSON_Delete(item);
+        if (isOf(item, model)) {
+            cJSON_AddItemToArray(list, item);
+        } else {
+            cJSON_Delete(item);
+        }
     }
     free(text);
+    return list;
+}
+
+int64_t cloudCount(const char *model)
+{
+    cJSON *list = cloudItems(model);
+    int64_t found = list == NULL ? -1 : cJSON_GetArraySize(list);
+    cJSON_Delete(list);
     return found;
 }
 
@@ -101,23 +112,23 @@ static char *copyField(const cJSON *item, const char *field)
     return copy;
 }
 
+/** The item with this id, within the list. */
+static const cJSON *find(const cJSON *list, const char *id)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        const char *itemId = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "id"));
+        if (itemId != NULL && strcmp(itemId, id) == 0) return item;
+    }
+    return NULL;
+}
+
 char *cloudField(const char *model, const char *id, const char *field)
 {
-    char *text = NULL;
-    char *result = NULL;
-    char *position = NULL;
-    items("list", model, "--json", &text);
-    for (char *line = strtok_r(text, "\n", &position); line != NULL; line = strtok_r(NULL, "\n", &position)) {
-        cJSON *item = cJSON_Parse(line);
-        const cJSON *itemId = cJSON_GetObjectItemCaseSensitive(item, "id");
-        if (isOf(item, model) && cJSON_IsString(itemId) && strcmp(itemId->valuestring, id) == 0) {
-            free(result);
-            result = copyField(item, field);
-        }
-        cJSON_Delete(item);
-    }
-    free(text);
-    return result;
+    cJSON *list = cloudItems(model);
+    char *text = copyField(find(list, id), field);
+    cJSON_Delete(list);
+    return text;
 }
 
 bool cloudFieldIs(const char *model, const char *id, const char *field, const char *value)
@@ -129,3 +140,33 @@ bool cloudFieldIs(const char *model, const char *id, const char *field, const ch
 }
 
 bool cloudHas(const char *model, const char *id) { return cloudFieldIs(model, id, "id", id); }
+
+/** Whether a field of both sides has the same text, or is on neither. */
+static bool isSame(const cJSON *item, const DbItem *local, const char *field)
+{
+    char *text = copyField(item, field);
+    const char *localText = dbField(local, field);
+    bool isEqual = text == NULL ? localText == NULL : localText != NULL && strcmp(text, localText) == 0;
+    free(text);
+    return isEqual;
+}
+
+bool cloudAgrees(Db *db, const char *model)
+{
+    static const char *const fields[] = {"text", "value", "count"};
+    cJSON *list = cloudItems(model);
+    DbList *local = dbFind(db, model, NULL, NULL);
+    bool isEqual = list != NULL && local != NULL && (size_t) cJSON_GetArraySize(list) == dbListCount(local);
+    const DbItem *item;
+    size_t index;
+    for (DB_ITERATE(local, item, index)) {
+        const cJSON *other = find(list, dbField(item, "id"));
+        isEqual = isEqual && other != NULL;
+        for (size_t field = 0; field < sizeof fields / sizeof *fields && isEqual; field++) {
+            isEqual = isSame(other, item, fields[field]);
+        }
+    }
+    dbFreeList(local);
+    cJSON_Delete(list);
+    return isEqual;
+}

@@ -7,7 +7,7 @@
 
 #include "process.h"
 
-#include <stdint.h>
+#include <ioto.h>
 
 typedef struct Cloud {
     int brokerPort;
@@ -30,6 +30,8 @@ void cloudResume(Cloud *cloud);
 bool cloudPut(const char *model, const char *json);
 /** `items remove`. */
 bool cloudRemove(const char *model, const char *json);
+/** Every item of a model as a cJSON array, freed by the caller; NULL when they can't be listed. */
+struct cJSON *cloudItems(const char *model);
 /** Number of items of a model, or -1 when they can't be listed. */
 int64_t cloudCount(const char *model);
 /** One field of the item of `model` with this id as text, freed by the caller; NULL when there is no such item or field. */
@@ -38,5 +40,7 @@ char *cloudField(const char *model, const char *id, const char *field);
 bool cloudFieldIs(const char *model, const char *id, const char *field, const char *value);
 /** Whether the cloud has an item of `model` with this id. */
 bool cloudHas(const char *model, const char *id);
+/** Whether both sides hold the same items of a model: the same ids, with the same text, value and count. */
+bool cloudAgrees(Db *db, const char *model);
 
 #endif /* CLOUD_H */
