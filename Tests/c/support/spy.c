@@ -123,17 +123,32 @@ void spyStop(Spy *spy)
     free(spy);
 }
 
+static bool isWanted(const Heard *heard, const char *topicPart, const char *text)
+{
+    return (topicPart == NULL || strstr(heard->topic, topicPart) != NULL) &&
+           (text == NULL || strstr(heard->payload, text) != NULL);
+}
+
 int spyCount(Spy *spy, const char *topicPart, const char *text)
 {
     int matches = 0;
     pthread_mutex_lock(&spy->lock);
     for (const Heard *heard = spy->heard; heard != NULL; heard = heard->next) {
-        if (topicPart != NULL && strstr(heard->topic, topicPart) == NULL) continue;
-        if (text != NULL && strstr(heard->payload, text) == NULL) continue;
-        matches++;
+        if (isWanted(heard, topicPart, text)) matches++;
     }
     pthread_mutex_unlock(&spy->lock);
     return matches;
+}
+
+char *spyLast(Spy *spy, const char *topicPart, const char *text)
+{
+    char *payload = NULL;
+    pthread_mutex_lock(&spy->lock);
+    const Heard *heard = spy->heard;
+    while (heard != NULL && !isWanted(heard, topicPart, text)) heard = heard->next;
+    if (heard != NULL) payload = copy(heard->payload, strlen(heard->payload));
+    pthread_mutex_unlock(&spy->lock);
+    return payload;
 }
 
 bool spyPublish(Spy *spy, const char *topic, const void *payload, size_t size)

@@ -16,6 +16,8 @@ Spy *spyStart(int port);
 void spyStop(Spy *spy);
 /** Number of messages whose topic contains `topicPart` and whose payload contains `text`; NULL stands for any. */
 int spyCount(Spy *spy, const char *topicPart, const char *text);
+/** The payload of the last message that spyCount() would count, freed by the caller; NULL when there was none. */
+char *spyLast(Spy *spy, const char *topicPart, const char *text);
 /** Publish with QoS 1; whether the broker acknowledged it. */
 bool spyPublish(Spy *spy, const char *topic, const void *payload, size_t size);
 /** The same with a text. */
