@@ -22,7 +22,9 @@ let package = Package(
     name: "ioto",
     products: [
         .library(name: "ioto", type: .dynamic, targets: ["Ioto"]),
-        .library(name: "IotoReplication", type: .static, targets: ["IotoSync", "IotoMQTT"]),
+        .library(
+            name: "IotoReplication", type: .static,
+            targets: ["IotoBase", "IotoJSON", "IotoSchema", "IotoSync", "IotoMQTT", "CPlatform"]),
     ],
     targets: [
         .systemLibrary(name: "CIoto", path: "include"),
