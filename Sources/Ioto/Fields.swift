@@ -3,6 +3,8 @@ import CIoto
 import IotoAgent
 import IotoBase
 import IotoJSON
+import IotoSchema
+import IotoStore
 
 // MARK: Fields of an item
 

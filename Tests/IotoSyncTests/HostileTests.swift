@@ -86,6 +86,8 @@ struct HostileTests {
     }
 
     @Test func mutatedMessagesNeverTrap() throws {
+        Log.set(nil, level: .error)
+        defer { Log.set(nil, level: .warning) }
         var random = JitterGenerator(seed: 42)
         let loop = connected()
         try loop.change("Note", "1", "a")
