@@ -59,8 +59,9 @@ public final class MQTTClient {
     /// Starts a connection. It blocks for as long as the resolution of the host's name takes, and no longer.
     ///
     /// Whether it comes about is told by `mqttConnected` or, within `connectTimeout`, `mqttDisconnected`.
-    /// - Throws: `.misuse` when there is a connection already or the client is closed; `.configuration` when TLS can't be
-    ///   set up from the files given. An unreachable broker is not thrown but told by `mqttDisconnected`.
+    /// Certificates are read anew by each attempt; what is wrong with them is told by `mqttDisconnected` too, with
+    /// `.configuration`.
+    /// - Throws: `.misuse` when there is a connection already or the client is closed.
     public func connect() throws(IotoError) {
         guard let handle else { throw IotoError(.misuse, "the MQTT client is closed") }
         guard link == .idle, handle.inbox.isEmpty else {
@@ -70,8 +71,6 @@ public final class MQTTClient {
         if outcome.isSuccess || outcome.is(MOSQ_ERR_CONN_PENDING) {
             link = .connecting
             timing = Timing(now: platform_monotonic_ms(), limit: options.connectTimeout)
-        } else if outcome.is(MOSQ_ERR_TLS) || outcome.is(MOSQ_ERR_INVAL) || outcome.is(MOSQ_ERR_NOMEM) {
-            throw failure(outcome, handle)
         } else {
             handle.inbox.append(.disconnected(failure(outcome, handle)))
         }
@@ -108,8 +107,8 @@ public final class MQTTClient {
     /// - Throws: `.offline` when not connected; `.misuse` when there is no filter or one is not valid.
     public func subscribe(_ filters: [Text]) throws(IotoError) -> Int32 {
         guard let handle, link == .connected else { throw notConnected() }
-        for filter in filters where !MosquittoHandle.isValidText(filter) {
-            throw IotoError(.misuse, "a topic filter is not UTF-8 or too long")
+        for filter in filters where filter.isEmpty || !MosquittoHandle.isValidText(filter) {
+            throw IotoError(.misuse, "a topic filter is empty, not UTF-8 or too long")
         }
         var id: Int32 = 0
         let code = handle.subscribe(filters, &id)

@@ -84,7 +84,7 @@ final class MosquittoHandle {
             try check(code, "username")
         }
         if let will = options.will {
-            guard will.topic.isValidUTF8, will.payload.count <= options.payloadBytesMax else {
+            guard !will.topic.isEmpty, will.topic.isValidUTF8, will.payload.count <= options.payloadBytesMax else {
                 throw IotoError(.configuration, "MQTT: 'will' has no valid topic or too large a payload")
             }
             let code = will.topic.withCString { topic in

@@ -66,7 +66,8 @@ final class Broker {
 
     private func end(_ number: Int32) {
         guard let process else { return }
-        signal(SIGCONT)
+        // A frozen process acts on SIGKILL alone; for that it must not wake, and acknowledge messages, before.
+        if number != SIGKILL { signal(SIGCONT) }
         signal(number)
         process.waitUntilExit()
         self.process = nil
