@@ -198,6 +198,7 @@ import Testing
 
     @Test func callsAreRefusedWithoutAConnection() throws {
         let recorder = try Recorder(MQTTOptions(host: "127.0.0.1", clientID: "d1"))
+        defer { recorder.client.close() }
         let error = #expect(throws: IotoError.self) {
             try recorder.client.publish(MQTTMessage(topic: "a", payload: []), qos: 1)
         }
