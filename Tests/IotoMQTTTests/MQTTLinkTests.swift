@@ -69,7 +69,8 @@ import Testing
         broker.pause()
         var ids: [Int32] = []
         for number in 0..<5 {
-            ids.append(try recorder.client.publish(MQTTMessage(topic: "a", payload: [UInt8(number)], retain: true), qos: 1))
+            let message = MQTTMessage(topic: "a", payload: [UInt8(number)], retain: true)
+            ids.append(try recorder.client.publish(message, qos: 1))
         }
         recorder.step(seconds: 0.2)
         #expect(recorder.published.isEmpty)

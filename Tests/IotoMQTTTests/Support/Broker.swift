@@ -11,7 +11,8 @@ final class Broker {
 
     static let program = "/usr/sbin/mosquitto"
 
-    /// - Parameter lines: Configuration beside the listener's address; `anonymous: false` leaves the access rules to them.
+    /// - Parameter lines: Configuration beside the listener's address; `anonymous: false` leaves the access rules to
+    ///   them.
     init(_ lines: [String] = [], anonymous: Bool = true) throws {
         self.port = try freePort()
         self.lines = lines + ["allow_anonymous \(anonymous)"]
