@@ -3,14 +3,21 @@ import IotoBase
 
 // Errors carry `host:port` in front, and as detail the errno, the CONNACK return code, or libmosquitto's code.
 extension MQTTClient {
+    /// EPROTO: libmosquitto's errno for whatever OpenSSL reports on an established connection.
+    private static let tlsFailed: Int32 = 71
+
     /// Why a connection has ended or has not come about.
     func failure(_ outcome: MosquittoHandle.Outcome, _ handle: MosquittoHandle) -> IotoError {
         if handle.inbox.refusal != 0 { return refusal(handle.inbox.refusal) }
         let reason = handle.inbox.errorText
         if !reason.isEmpty, outcome.is(MOSQ_ERR_TLS) || outcome.is(MOSQ_ERR_ERRNO) {
-            // Without a socket there was no handshake: the files are at fault.
-            let isFile = outcome.is(MOSQ_ERR_TLS) && link == .idle
+            // libmosquitto's own lines about the files it was given; a handshake's failure has OpenSSL's or others.
+            let isFile = reason.hasPrefix("Error: Unable to") || reason.hasPrefix("Error: Client certificate")
             return error(isFile ? .configuration : .offline, "TLS: \(reason.string)", outcome.code)
+        }
+        if outcome.is(MOSQ_ERR_ERRNO), options.usesTLS, outcome.systemCode == Self.tlsFailed {
+            let phase = link == .connecting ? "connection before accepting it" : "connection"
+            return error(.offline, "TLS: the broker has ended the \(phase)", outcome.systemCode)
         }
         if outcome.is(MOSQ_ERR_ERRNO) { return socketFailure(outcome.systemCode, handle) }
         if outcome.is(MOSQ_ERR_KEEPALIVE) {
