@@ -1,6 +1,7 @@
 import CIoto
 import IotoAgent
 import IotoBase
+import IotoSync
 
 @_cdecl("ioSetLog") @implementation
 public func ioSetLog(_ proc: IoLogProc?, _ context: UnsafeMutableRawPointer?, _ level: IoLogLevel) {

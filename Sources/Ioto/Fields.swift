@@ -3,6 +3,8 @@ import CIoto
 import IotoAgent
 import IotoBase
 import IotoJSON
+import IotoSchema
+import IotoStore
 
 // MARK: Fields of an item
 
@@ -94,7 +96,7 @@ public func dbItemToCJSON(_ item: OpaquePointer?) -> UnsafeMutablePointer<cJSON>
 
 @_cdecl("dbItemModel") @implementation
 public func dbItemModel(_ item: OpaquePointer?) -> UnsafePointer<CChar>? {
-    Ioto.item(item).map { $0.stored.model.cName } ?? staticCString("")
+    (Ioto.item(item)?.stored.model.cName.pointer) ?? staticCString("")
 }
 
 @_cdecl("dbFreeItem") @implementation
@@ -187,7 +189,7 @@ public func dbGetField(
         guard let value = try getField(db, model, field, props), !value.isNull else {
             throw IotoError(.notFound, "the item has no field \"\(name.string)\"")
         }
-        return copyCString(value.stringValue ?? Text(value.text))
+        return CText.copy(value.stringValue ?? Text(value.text))
     }
 }
 
@@ -196,7 +198,7 @@ public func dbGetString(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ field: UnsafePointer<CChar>?,
     _ props: UnsafePointer<DbProps>?, _ defaultValue: UnsafePointer<CChar>?
 ) -> UnsafeMutablePointer<CChar>? {
-    dbGetField(db, model, field, props, nil) ?? defaultValue.map { copyCString(Text(cString: $0)) }
+    dbGetField(db, model, field, props, nil) ?? defaultValue.map { CText.copy(Text(cString: $0)) }
 }
 
 @_cdecl("dbGetBool") @implementation

@@ -33,8 +33,8 @@ extension Database {
         let context = context
         let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
         return try change { (transaction) throws(IotoError) -> StoredItem in
-            guard let existing = try transaction.get(prepared.key, model) else {
-                return try transaction.put(model, prepared.key, body: JSON.object(prepared.body).text)
+            guard let existing = try transaction.get(prepared.key, model: model) else {
+                return try transaction.put(model, prepared.key, body: prepared.text)
             }
             guard isUpsert else {
                 throw IotoError(.exists, "an item of model \"\(modelName.string)\" with this key exists")
@@ -69,14 +69,14 @@ extension Database {
         }
         let key = try exactKey(model, properties)
         return try change { (transaction) throws(IotoError) -> StoredItem in
-            if let existing = try transaction.get(key, model) {
+            if let existing = try transaction.get(key, model: model) {
                 return try Database.update(existing, properties, context, transaction)
             }
             guard isUpsert else {
                 throw IotoError(.notFound, "no such item of model \"\(modelName.string)\"")
             }
             let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
-            return try transaction.put(model, prepared.key, body: JSON.object(prepared.body).text)
+            return try transaction.put(model, prepared.key, body: prepared.text)
         }
     }
 
@@ -127,11 +127,8 @@ extension Database {
     private static func update(
         _ existing: StoredItem, _ changes: JSONObject, _ context: Context, _ transaction: StoreTransaction
     ) throws(IotoError) -> StoredItem {
-        guard let current = try JSON.parse(existing.body).objectValue else {
-            throw IotoError(.corrupt, "a stored item of model \"\(existing.model.name.string)\" is no object")
-        }
         let prepared = try existing.model.makeUpdate(
-            of: current, changes, context: context, now: platform_wall_ms())
-        return try transaction.put(existing.model, existing.key, body: JSON.object(prepared.body).text)
+            of: try existing.properties(), changes, context: context, now: platform_wall_ms())
+        return try transaction.put(existing.model, existing.key, body: prepared.text)
     }
 }

@@ -71,14 +71,13 @@ public final class Database: StoreObserver, @unchecked Sendable {
         lock.withLock { outboxListener = listener }
     }
 
-    public func storeDidCommit(_ events: [StoreEvent], outboxGrew: Bool) {
+    public func storeDidCommit(_ events: [StoreEvent]) {
         triggers.enqueue(events)
-        guard outboxGrew, let listener = lock.withLock({ outboxListener }) else { return }
         var bytes = 0
-        for event in events where !event.isRemote {
+        for event in events where !event.isRemote && event.kind != .rejected && event.model.syncsUp {
             bytes += event.after?.body.count ?? event.key.sort.count
         }
-        listener.outboxDidChange(bytes: bytes)
+        if bytes > 0 { lock.withLock { outboxListener }?.outboxDidChange(bytes: bytes) }
     }
 
     // MARK: Triggers

@@ -186,9 +186,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try transaction.connection.run(.commit)
         clock.didCommit()
         transaction.isEnded = true
-        if !transaction.events.isEmpty || transaction.outboxGrew {
-            observer?.storeDidCommit(transaction.events, outboxGrew: transaction.outboxGrew)
-        }
+        if !transaction.events.isEmpty { observer?.storeDidCommit(transaction.events) }
         owner.store(0, ordering: .relaxed)
         lock.unlock()
     }

@@ -39,7 +39,5 @@ public struct StoreEvent: Sendable {
 public protocol StoreObserver: AnyObject {
     /// Called after each commit that changed something, in commit order and with the writer's lock held: it must do no more
     /// than enqueue, and must not call the store.
-    ///
-    /// - Parameter outboxGrew: Whether a change was added to the outbox.
-    func storeDidCommit(_ events: [StoreEvent], outboxGrew: Bool)
+    func storeDidCommit(_ events: [StoreEvent])
 }

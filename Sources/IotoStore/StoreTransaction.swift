@@ -8,7 +8,6 @@ public final class StoreTransaction {
     let store: Store
     let connection: Connection
     var events: [StoreEvent] = []
-    var outboxGrew = false
     var isEnded = false
     /// A write that failed half-way: the transaction can only be rolled back, even when its caller goes on.
     var failure: IotoError?
@@ -163,7 +162,6 @@ public final class StoreTransaction {
         defer { statement.end() }
         try statement.bind(3, position)
         _ = try statement.step(key: key)
-        outboxGrew = true
     }
 
     func isPending(_ position: Int64) throws(IotoError) -> Bool {

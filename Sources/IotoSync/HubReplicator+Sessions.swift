@@ -77,7 +77,7 @@ extension HubReplicator {
                 throw IotoError(.denied, "an item of model \"\(model.name.string)\" that is no device's own")
             }
             // A version ahead of every honest clock would win for ever.
-            if change.version.time > HybridClock.time(now.wall &+ Limits.clockDriftMax) {
+            if change.version.time > max(clock.last, HybridClock.time(now.wall &+ Limits.clockDriftMax)) {
                 let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
                 ack.restamps.append(.init(version: change.version, newVersion: version))
                 change.version = version
@@ -214,7 +214,9 @@ extension HubReplicator {
     func message(
         _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false
     ) -> PageMessage {
-        PageMessage(
+        // Cloud applications stamp on clocks of their own: what devices have seen of them, the hub has to have seen, too.
+        for entry in page.entries { clock.observe(entry.change.version.time) }
+        return PageMessage(
             answers: answers, stream: page.stream, history: page.history, previous: page.previous,
             cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, time: time,
             changes: page.entries.map { $0.change }.filter { $0.version.writer != record?.replica })
