@@ -1,8 +1,8 @@
 import IotoBase
 import IotoJSON
 
-/// Values that hold for every call on a database, as `deviceId` and `accountId`. Where a model has a field of the name, the
-/// context's value takes the place of what the caller passes, and key templates find it.
+/// Values that hold for every call on a database, as `deviceId` and `accountId`. Where a model has a field of the
+/// name, the context's value takes the place of what the caller passes, and key templates find it.
 public struct Context: Sendable {
     public private(set) var entries: [(name: Text, value: Text)] = []
 
@@ -35,7 +35,9 @@ public struct Context: Sendable {
     /// Properties with the context's values in place of their own, where the model has fields of the names.
     public func applied(to properties: JSONObject, of model: Model) -> JSONObject {
         var result = properties
-        for entry in entries where model.takesContext(entry.name) != nil { result[entry.name] = .string(entry.value) }
+        for entry in entries where model.takesContext(entry.name) != nil {
+            result[entry.name] = .string(entry.value)
+        }
         return result
     }
 }

@@ -111,7 +111,8 @@ public struct FieldSet: Sendable {
         index(of: name).map { fields[$0] }
     }
 
-    /// The field that a path ends at, through nested schemas and items of arrays; nil when the schema says nothing of it.
+    /// The field that a path ends at, through nested schemas and items of arrays; nil when the schema says nothing
+    /// of it.
     func field(at path: Text) -> Field? {
         if let field = self[path] { return field }
         guard let split = path.splitAtDot else { return nil }

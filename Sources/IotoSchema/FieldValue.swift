@@ -113,7 +113,9 @@ extension Field {
         default: break
         }
         guard let time else { throw fault("\(quoted(value)) is not a date") }
-        guard Field.dateRange.contains(time) else { throw fault("\(quoted(value)) is not a date of the years 0 to 9999") }
+        guard Field.dateRange.contains(time) else {
+            throw fault("\(quoted(value)) is not a date of the years 0 to 9999")
+        }
         return date(time)
     }
 
@@ -192,7 +194,9 @@ extension Field {
     }
 
     private func convertBinary(_ value: JSON) throws(FieldFault) -> JSON {
-        guard case .string(let text) = value, text.isBase64 else { throw fault("\(quoted(value)) is not base64 text") }
+        guard case .string(let text) = value, text.isBase64 else {
+            throw fault("\(quoted(value)) is not base64 text")
+        }
         return value
     }
 
@@ -239,8 +243,12 @@ extension JSON {
         case .bool(let isTrue): return isTrue ? "true" : "false"
         case .number(let literal):
             if let whole = integerValue { return Text(decimal: whole) }
-            if literal.bytes.allSatisfy({ $0 != UInt8(ascii: ".") && $0 | 0x20 != UInt8(ascii: "e") }) { return literal }
-            guard let double = doubleValue, case .number(let shortest)? = JSON.double(double) else { return literal }
+            if literal.bytes.allSatisfy({ $0 != UInt8(ascii: ".") && $0 | 0x20 != UInt8(ascii: "e") }) {
+                return literal
+            }
+            guard let double = doubleValue, case .number(let shortest)? = JSON.double(double) else {
+                return literal
+            }
             return shortest
         default: return nil
         }

@@ -54,8 +54,8 @@ public final class Model: Sendable {
         updatedPlace = settings.timestamps.hasUpdated ? parts.fields.index(of: settings.updatedField) : nil
     }
 
-    /// The fields in the schema's order, followed by those that it implies: timestamps, and properties that a template uses
-    /// and the model does not name.
+    /// The fields in the schema's order, followed by those that it implies: timestamps, and properties that a
+    /// template uses and the model does not name.
     public var fields: [Field] { fieldSet.fields }
 
     public var existsOnDevice: Bool { enable != .cloud }
@@ -77,8 +77,8 @@ public final class Model: Sendable {
         try convert(.string(text), field: path)
     }
 
-    /// A value as one of its field's type, for comparison with stored ones: null and operators' operands come as they are
-    /// where the schema has no such field. Neither `required` nor `enum` is checked.
+    /// A value as one of its field's type, for comparison with stored ones: null and operators' operands come as
+    /// they are where the schema has no such field. Neither `required` nor `enum` is checked.
     ///
     /// - Throws: `.field` when it does not fit.
     public func convert(_ value: JSON, field path: Text) throws(IotoError) -> JSON {

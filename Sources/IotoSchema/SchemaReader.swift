@@ -178,17 +178,23 @@ struct SchemaReader {
 
 extension SchemaReader {
     func object(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> JSONObject {
-        guard case .object(let object) = value else { throw failure(path, "\(place): \(quoted(value)) is not an object") }
+        guard case .object(let object) = value else {
+            throw failure(path, "\(place): \(quoted(value)) is not an object")
+        }
         return object
     }
 
     func text(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> Text {
-        guard case .string(let text) = value else { throw failure(path, "\(place): \(quoted(value)) is not a text") }
+        guard case .string(let text) = value else {
+            throw failure(path, "\(place): \(quoted(value)) is not a text")
+        }
         return text
     }
 
     func boolean(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> Bool {
-        guard case .bool(let isTrue) = value else { throw failure(path, "\(place): \(quoted(value)) is not a boolean") }
+        guard case .bool(let isTrue) = value else {
+            throw failure(path, "\(place): \(quoted(value)) is not a boolean")
+        }
         return isTrue
     }
 
@@ -202,7 +208,9 @@ extension SchemaReader {
     func checkFieldName(_ name: Text, _ path: [Text], _ place: String) throws(IotoError) {
         guard !name.isEmpty, name.count <= SchemaReader.nameBytesMax, !name.bytes.contains(UInt8(ascii: ".")) else {
             throw failure(
-                path, "\(place): \(quoted(name)) is no name of a field: 1 to \(SchemaReader.nameBytesMax) bytes without a dot")
+                path,
+                "\(place): \(quoted(name)) is no name of a field: 1 to \(SchemaReader.nameBytesMax) bytes without a dot"
+            )
         }
     }
 
