@@ -9,7 +9,7 @@ private final class LastError {
 
     init(_ error: IotoError) {
         code = error.code.rawValue
-        text = CText(Text(error.message))
+        text = CText(error.message)
     }
 
     static var current: LastError? {
@@ -44,7 +44,7 @@ func entryCode(_ body: () throws(IotoError) -> Int32) -> Int32 {
     }
 }
 
-func misuse(_ what: String) -> IotoError { IotoError(.misuse, what) }
+func misuse(_ what: Text) -> IotoError { IotoError(.misuse, what) }
 
 func staticCString(_ text: StaticString) -> UnsafePointer<CChar> {
     UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)

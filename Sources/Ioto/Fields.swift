@@ -148,7 +148,7 @@ public func dbSetDouble(
 ) -> Int32 {
     setField(db, model, field, props, params) { (_, field) throws(IotoError) -> JSON in
         guard let number = JSON.double(value) else {
-            throw IotoError(.field, "field \"\(field.string)\": JSON has no NaN and no infinity")
+            throw IotoError(.field, "field \"\(field)\": JSON has no NaN and no infinity")
         }
         return number
     }
@@ -187,7 +187,7 @@ public func dbGetField(
     entry(nil) { () throws(IotoError) in
         let name = try text(field, "field")
         guard let value = try getField(db, model, field, props), !value.isNull else {
-            throw IotoError(.notFound, "the item has no field \"\(name.string)\"")
+            throw IotoError(.notFound, "the item has no field \"\(name)\"")
         }
         return CText.copy(value.stringValue ?? Text(value.text))
     }

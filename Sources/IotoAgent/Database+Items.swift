@@ -37,7 +37,7 @@ extension Database {
                 return try transaction.put(model, prepared.key, body: prepared.text)
             }
             guard isUpsert else {
-                throw IotoError(.exists, "an item of model \"\(modelName.string)\" with this key exists")
+                throw IotoError(.exists, "an item of model \"\(modelName)\" with this key exists")
             }
             return try Database.update(existing, properties, context, transaction)
         }
@@ -49,7 +49,7 @@ extension Database {
     public func get(_ modelName: Text, _ properties: JSONObject) throws(IotoError) -> Item {
         let model = try model(modelName)
         guard let stored = try store.get(try exactKey(model, properties), model: model) else {
-            throw IotoError(.notFound, "no such item of model \"\(modelName.string)\"")
+            throw IotoError(.notFound, "no such item of model \"\(modelName)\"")
         }
         return Item(stored)
     }
@@ -73,7 +73,7 @@ extension Database {
                 return try Database.update(existing, properties, context, transaction)
             }
             guard isUpsert else {
-                throw IotoError(.notFound, "no such item of model \"\(modelName.string)\"")
+                throw IotoError(.notFound, "no such item of model \"\(modelName)\"")
             }
             let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
             return try transaction.put(model, prepared.key, body: prepared.text)
@@ -100,7 +100,7 @@ extension Database {
                 return limit == 0 || found.count < limit
             }
             guard isMany || found.count <= 1 else {
-                throw IotoError(.ambiguous, "more than one item of model \"\(modelName.string)\" matches")
+                throw IotoError(.ambiguous, "more than one item of model \"\(modelName)\" matches")
             }
             for item in found { try transaction.remove(item) }
             return found.count
@@ -111,7 +111,7 @@ extension Database {
 
     private func exactKey(_ model: Model, _ properties: JSONObject) throws(IotoError) -> ItemKey {
         guard case .exact(let key) = try model.key(properties, context: context) else {
-            throw IotoError(.key, "the properties do not give the whole key of model \"\(model.name.string)\"")
+            throw IotoError(.key, "the properties do not give the whole key of model \"\(model.name)\"")
         }
         return key
     }

@@ -138,7 +138,7 @@ extension Database {
             found = Item(item)
             return false
         }
-        guard let found else { throw IotoError(.notFound, "no such item of model \"\(modelName.string)\"") }
+        guard let found else { throw IotoError(.notFound, "no such item of model \"\(modelName)\"") }
         return found
     }
 }

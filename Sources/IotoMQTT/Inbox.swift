@@ -135,7 +135,7 @@ extension Inbox {
         }
         guard count <= Limits.messageBytesMax else {
             Log.warning(
-                "MQTT: a message of \(count) bytes on '\(topic.string)' is dropped: the limit is "
+                "MQTT: a message of \(count) bytes on '\(topic)' is dropped: the limit is "
                     + "\(Limits.messageBytesMax)")
             return
         }

@@ -122,7 +122,7 @@ extension MQTTClient {
         return false
     }
 
-    private func giveUp(_ handle: MosquittoHandle, _ reason: String) {
+    private func giveUp(_ handle: MosquittoHandle, _ reason: Text) {
         handle.hangUp()
         end(handle, IotoError(.timeout, "\(options.place): \(reason)", detail: Int32(MOSQ_ERR_KEEPALIVE.rawValue)))
     }

@@ -88,7 +88,7 @@ public final class MQTTClient {
         guard message.payload.count <= options.payloadBytesMax else {
             throw IotoError(
                 .limit,
-                "a message of \(message.payload.count) bytes on '\(message.topic.string)' is above the limit of "
+                "a message of \(message.payload.count) bytes on '\(message.topic)' is above the limit of "
                     + "\(options.payloadBytesMax)")
         }
         guard MosquittoHandle.isValidText(message.topic) else {
@@ -96,7 +96,7 @@ public final class MQTTClient {
         }
         var id: Int32 = 0
         let code = handle.publish(message, qos, &id)
-        guard code == 0 else { throw refused(code, "publish on '\(message.topic.string)'") }
+        guard code == 0 else { throw refused(code, "publish on '\(message.topic)'") }
         bytesOut += Int64(message.payload.count)
         return id
     }

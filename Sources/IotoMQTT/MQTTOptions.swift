@@ -77,7 +77,7 @@ public struct MQTTOptions: Sendable {
     public var usesTLS: Bool { authority != nil || certificate != nil }
 
     /// `broker.example.com:8883`, for messages.
-    var place: String { "\(host.string):\(port)" }
+    var place: Text { "\(host):\(port)" }
 }
 
 extension MQTTOptions {
@@ -112,13 +112,13 @@ extension MQTTOptions {
         try requireFile(key, "key")
     }
 
-    private func require(_ condition: Bool, _ message: String) throws(IotoError) {
+    private func require(_ condition: Bool, _ message: Text) throws(IotoError) {
         if !condition { throw IotoError(.configuration, "MQTT: \(message)") }
     }
 
-    private func requireFile(_ path: Text?, _ name: String) throws(IotoError) {
+    private func requireFile(_ path: Text?, _ name: Text) throws(IotoError) {
         guard let path else { return }
         try require(
-            path.isValidUTF8 && Files.size(path) != nil, "'\(name)': '\(path.string)' can't be read")
+            path.isValidUTF8 && Files.size(path) != nil, "'\(name)': '\(path)' can't be read")
     }
 }

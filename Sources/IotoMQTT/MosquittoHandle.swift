@@ -117,16 +117,16 @@ final class MosquittoHandle {
         }
     }
 
-    private func check(_ code: Int32, _ option: String) throws(IotoError) {
+    private func check(_ code: Int32, _ option: Text) throws(IotoError) {
         if Outcome(code).isSuccess { return }
         throw IotoError(
             Outcome(code).is(MOSQ_ERR_NOMEM) ? .memory : .configuration,
             "MQTT: '\(option)': \(Self.text(code))", detail: code)
     }
 
-    static func text(_ code: Int32) -> String {
+    static func text(_ code: Int32) -> Text {
         guard let text = mosquitto_strerror(code) else { return "" }
-        return Text(cString: text).string
+        return Text(cString: text)
     }
 
     private func withOptionalCString<Result>(

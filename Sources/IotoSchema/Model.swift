@@ -94,11 +94,11 @@ public final class Model: Sendable {
         failure(fault.code, field: fault.path, fault.message)
     }
 
-    func failure(_ code: ErrorCode, field: Text, _ message: String) -> IotoError {
+    func failure(_ code: ErrorCode, field: Text, _ message: Text) -> IotoError {
         IotoError(code, "model \(quoted(name)): field \(quoted(field)): \(message)")
     }
 
-    func failure(_ code: ErrorCode, _ message: String) -> IotoError {
+    func failure(_ code: ErrorCode, _ message: Text) -> IotoError {
         IotoError(code, "model \(quoted(name)): \(message)")
     }
 }

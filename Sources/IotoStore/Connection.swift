@@ -134,7 +134,7 @@ final class Connection {
     }
 
     func prepare(_ sql: Text, isPersistent: Bool) throws(IotoError) -> Statement {
-        guard let handle else { throw IotoError(.misuse, "\(path.string): the database is closed") }
+        guard let handle else { throw IotoError(.misuse, "\(path): the database is closed") }
         var pointer: OpaquePointer?
         let flags = isPersistent ? UInt32(SQLITE_PREPARE_PERSISTENT) : 0
         let code = sql.withCString { sqlite3_prepare_v3(handle, $0, -1, flags, &pointer, nil) }
@@ -147,7 +147,7 @@ final class Connection {
     }
 
     /// The error of a failed call.
-    func error(_ code: Int32, _ action: String) -> IotoError {
+    func error(_ code: Int32, _ action: Text) -> IotoError {
         let kind: ErrorCode
         switch code & 0xFF {
         case SQLITE_FULL: kind = .full
@@ -159,16 +159,16 @@ final class Connection {
         case SQLITE_NOMEM: kind = .memory
         default: kind = .storage
         }
-        return IotoError(kind, "\(path.string): \(action): \(message)", detail: code)
+        return IotoError(kind, "\(path): \(action): \(message)", detail: code)
     }
 
     /// The file holds what the library would not write.
-    func corrupt(_ reason: String) -> IotoError {
-        IotoError(.corrupt, "\(path.string): the database is damaged: \(reason)", detail: SQLITE_CORRUPT)
+    func corrupt(_ reason: Text) -> IotoError {
+        IotoError(.corrupt, "\(path): the database is damaged: \(reason)", detail: SQLITE_CORRUPT)
     }
 
-    private var message: String {
+    private var message: Text {
         guard let handle, let text = sqlite3_errmsg(handle) else { return "out of memory" }
-        return Text(cString: text).string
+        return Text(cString: text)
     }
 }

@@ -68,7 +68,7 @@ final class ReaderPool {
             return loans[index].connection
         }
         while true {
-            guard !isClosed else { throw IotoError(.misuse, "\(path.string): the database is closed") }
+            guard !isClosed else { throw IotoError(.misuse, "\(path): the database is closed") }
             if let connection = idle.popLast() {
                 loans.append(Loan(connection: connection, thread: thread, depth: 1))
                 return connection

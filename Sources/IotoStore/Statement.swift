@@ -119,7 +119,7 @@ final class Statement {
     private func hasRow(_ code: Int32) throws(IotoError) -> Bool {
         if code == SQLITE_ROW { return true }
         if code == SQLITE_DONE { return false }
-        throw connection.error(code, Text(cString: sqlite3_sql(pointer)).string)
+        throw connection.error(code, Text(cString: sqlite3_sql(pointer)))
     }
 
     private func check(_ code: Int32) throws(IotoError) {
@@ -162,6 +162,6 @@ final class Statement {
         guard let name = sqlite3_column_name(pointer, column) else {
             return connection.error(SQLITE_NOMEM, "read")
         }
-        return connection.corrupt("column '\(Text(cString: name).string)' holds a value of another type")
+        return connection.corrupt("column '\(Text(cString: name))' holds a value of another type")
     }
 }

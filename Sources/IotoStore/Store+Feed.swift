@@ -72,7 +72,7 @@ extension StoreTransaction {
         guard change.version.time < HybridClock.timeMax, change.body.count <= Limits.itemBytesMax,
             change.key.hash.count <= Limits.keyBytesMax, change.key.sort.count <= Limits.keyBytesMax
         else {
-            Log.error("a change of model '\(model.name.string)' from the cloud exceeds a limit and is dropped")
+            Log.error("a change of model '\(model.name)' from the cloud exceeds a limit and is dropped")
             return false
         }
         store.clock.observe(change.version.time)
@@ -83,7 +83,7 @@ extension StoreTransaction {
 
         try modify { () throws(IotoError) in
             if let position = known?.position, try isPending(position) {
-                Log.info("a pending change of model '\(model.name.string)' is older than the cloud's and is dropped")
+                Log.info("a pending change of model '\(model.name)' is older than the cloud's and is dropped")
                 try dequeue(position)
             }
             let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)

@@ -136,7 +136,7 @@ extension Store {
     /// queue for ever.
     private func drop(_ positions: [Int64]) throws(IotoError) {
         guard writer != nil else { return }
-        Log.error("\(path.string): \(positions.count) changes of the outbox lead to no item and are dropped")
+        Log.error("\(path): \(positions.count) changes of the outbox lead to no item and are dropped")
         try write { (transaction) throws(IotoError) in
             for position in positions { try transaction.dequeue(position) }
         }

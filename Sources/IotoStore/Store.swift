@@ -76,7 +76,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader)
         if options.isReadOnly {
             guard !options.isReset else {
-                throw IotoError(.readOnly, "\(path.string): a database that is only read can't be reset")
+                throw IotoError(.readOnly, "\(path): a database that is only read can't be reset")
             }
             let connection = try Connection(path: path, mode: .readOnly)
             try StoreFormat.check(connection)
@@ -104,7 +104,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Idempotent. Not to be called from within a transaction or a scan.
     public func close() {
         guard owner.load(ordering: .relaxed) != Thread.currentIdentity else {
-            Log.error("\(path.string): a transaction can't close its database")
+            Log.error("\(path): a transaction can't close its database")
             return
         }
         lock.lock()
@@ -157,13 +157,13 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     func begin() throws(IotoError) -> StoreTransaction {
         let thread = Thread.currentIdentity
         guard owner.load(ordering: .relaxed) != thread else {
-            throw IotoError(.misuse, "\(path.string): a transaction is under way on this thread")
+            throw IotoError(.misuse, "\(path): a transaction is under way on this thread")
         }
         lock.lock()
         do throws(IotoError) {
-            guard !isClosed else { throw IotoError(.misuse, "\(path.string): the database is closed") }
+            guard !isClosed else { throw IotoError(.misuse, "\(path): the database is closed") }
             guard let writer else {
-                throw IotoError(.readOnly, "\(path.string): the database is open for reading only")
+                throw IotoError(.readOnly, "\(path): the database is open for reading only")
             }
             try writer.run(.begin)
             do throws(IotoError) {

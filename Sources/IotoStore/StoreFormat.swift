@@ -71,7 +71,7 @@ enum StoreFormat {
 
     /// - Throws: as `prepare`.
     static func check(_ connection: Connection) throws(IotoError) {
-        let path = connection.path.string
+        let path = connection.path
         guard try connection.integer("PRAGMA application_id") == applicationID else {
             throw IotoError(.corrupt, "\(path): the file is not a database of ioto")
         }
@@ -126,7 +126,7 @@ enum StoreFormat {
         let statement = try connection.statement(.readMeta)
         defer { statement.end() }
         try statement.bind(1, name)
-        guard try statement.step() else { throw connection.corrupt("'\(name.string)' is missing") }
+        guard try statement.step() else { throw connection.corrupt("'\(name)' is missing") }
         return try statement.bits(0)
     }
 
@@ -155,7 +155,7 @@ enum StoreFormat {
     private static func useLog(_ connection: Connection) throws(IotoError) {
         guard try connection.text("PRAGMA journal_mode = WAL") == "wal" else {
             throw IotoError(
-                .io, "\(connection.path.string): the file system has no shared memory for a write-ahead log")
+                .io, "\(connection.path): the file system has no shared memory for a write-ahead log")
         }
     }
 

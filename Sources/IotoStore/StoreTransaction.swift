@@ -54,15 +54,15 @@ public final class StoreTransaction {
         try checkUse()
         guard body.count <= Limits.itemBytesMax else {
             throw IotoError(
-                .limit, "model '\(model.name.string)': an item of \(body.count) bytes; \(Limits.itemBytesMax) are allowed")
+                .limit, "model '\(model.name)': an item of \(body.count) bytes; \(Limits.itemBytesMax) are allowed")
         }
         guard key.hash.count <= Limits.keyBytesMax, key.sort.count <= Limits.keyBytesMax else {
             throw IotoError(
-                .limit, "model '\(model.name.string)': a key has more than \(Limits.keyBytesMax) bytes")
+                .limit, "model '\(model.name)': a key has more than \(Limits.keyBytesMax) bytes")
         }
         let before = try current(key)
         if let before, before.model != store.models.number(model), let other = store.models.model(before.model) {
-            throw IotoError(.exists, "an item of model '\(other.name.string)' has the same key")
+            throw IotoError(.exists, "an item of model '\(other.name)' has the same key")
         }
         return try modify { () throws(IotoError) in try put(model, key, body, over: before) }
     }
@@ -73,7 +73,7 @@ public final class StoreTransaction {
     public func remove(_ item: StoredItem) throws(IotoError) {
         try checkUse()
         guard let row = try current(item.key), let before = store.item(row, item.key, item.model) else {
-            throw IotoError(.notFound, "model '\(item.model.name.string)': the item does not exist")
+            throw IotoError(.notFound, "model '\(item.model.name)': the item does not exist")
         }
         let isReplicated = before.model.syncsUp || before.model.syncsDown
         let remains = isReplicated ? JSON.object(before.model.keyProperties(of: try before.properties())).text : nil

@@ -25,9 +25,9 @@ public final class StoredItem: Sendable {
         do throws(IotoError) {
             if case .object(let properties) = try JSON.parse(body) { return properties }
         } catch {
-            throw IotoError(.corrupt, "item '\(key.hash.string)' '\(key.sort.string)': \(error.message)")
+            throw IotoError(.corrupt, "item '\(key.hash)' '\(key.sort)': \(error.message)")
         }
-        throw IotoError(.corrupt, "item '\(key.hash.string)' '\(key.sort.string)': not an object")
+        throw IotoError(.corrupt, "item '\(key.hash)' '\(key.sort)': not an object")
     }
 }
 
