@@ -21,6 +21,9 @@ final class Connection {
     init(path: Text, mode: Mode) throws(IotoError) {
         self.path = path
         statements = [Statement?](repeating: nil, count: SQL.allCases.count)
+        guard sqlite3_threadsafe() != 0 else {
+            throw IotoError(.configuration, "the SQLite library is built without threads")
+        }
         let flags: Int32
         switch mode {
         case .writer: flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
@@ -44,7 +47,7 @@ final class Connection {
     }
 
     /// SQLite reads `file:` names as URIs, and takes "" and ":memory:" for no file at all: `./` in front makes them names.
-    private static func fileName(_ path: Text) -> Text {
+    static func fileName(_ path: Text) -> Text {
         path.bytes.first == UInt8(ascii: "/") ? path : "./" + path
     }
 

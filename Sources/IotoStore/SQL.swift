@@ -80,8 +80,9 @@ enum SQL: Int, CaseIterable {
         case .isPending: "SELECT 1 FROM outbox WHERE position = ?1"
         case .pending:
             """
-            SELECT coalesce(i.model, t.model), coalesce(i.time, t.time), \
-            CASE WHEN i.hash IS NULL THEN t.writer ELSE i.writer END, o.position, coalesce(i.json, t.json), \
+            SELECT coalesce(i.model, t.model) AS model, coalesce(i.time, t.time) AS time, \
+            CASE WHEN i.hash IS NULL THEN t.writer ELSE i.writer END AS writer, o.position, \
+            coalesce(i.json, t.json) AS json, \
             o.hash, o.sort, i.hash IS NULL, i.hash IS NULL AND t.hash IS NULL \
             FROM outbox AS o \
             LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \

@@ -17,7 +17,7 @@ extension Store {
             var size = 0
             while changes.count < itemsMax, try statement.step() {
                 let position = try statement.integer(3)
-                guard let row = readPending(statement, connection) else {
+                guard let row = try readPending(statement, connection) else {
                     unreadable.append(position)
                     continue
                 }
@@ -119,7 +119,9 @@ extension Store {
     }
 
     /// Nil when the row leads to nothing that could be sent.
-    private func readPending(_ statement: Statement, _ connection: Connection) -> PendingRow? {
+    private func readPending(
+        _ statement: Statement, _ connection: Connection
+    ) throws(IotoError) -> PendingRow? {
         do throws(IotoError) {
             guard try statement.integer(8) == 0 else { return nil }
             return PendingRow(
@@ -127,6 +129,8 @@ extension Store {
                 state: try StoredRow(statement, connection, replica: replica),
                 isRemoval: try statement.integer(7) != 0)
         } catch {
+            // Memory that is short is no reason to give a change up.
+            guard error.code == .corrupt else { throw error }
             Log.error(error.message)
             return nil
         }
@@ -136,7 +140,7 @@ extension Store {
     /// queue for ever.
     private func drop(_ positions: [Int64]) throws(IotoError) {
         guard writer != nil else { return }
-        Log.error("\(path): \(positions.count) changes of the outbox lead to no item and are dropped")
+        Log.error("\(path): rows of the outbox that lead to no item are dropped: \(positions.count)")
         try write { (transaction) throws(IotoError) in
             for position in positions { try transaction.dequeue(position) }
         }

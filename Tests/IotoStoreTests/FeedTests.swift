@@ -47,7 +47,6 @@ import Testing
             ])
         #expect(recorder.events[2].before?.body == first.body)
         #expect(recorder.events[3].before != nil && recorder.events[3].after == nil)
-        #expect(recorder.growths == 0)
     }
 
     @Test func whatIsNotNewerIsPassedOver() throws {
@@ -148,7 +147,6 @@ import Testing
     @Test func unknownModelsAndHostileChangesAreSkipped() throws {
         let fixture = try Fixture()
         let store = try fixture.open()
-        Log.set({ _, _ in }, level: .error)
         let setting = try fixture.model("Setting")
         var unknown = change(setting, "1")
         unknown.model = "Unknown"

@@ -42,7 +42,6 @@ import Testing
         let fault = try fixture.model("Fault")
         try store.put(fault, "1")
         try store.put(fault, "2")
-        Log.set({ _, _ in }, level: .error)
         // The tables say NOT NULL; an editor of files does not listen.
         try store.damage("PRAGMA ignore_check_constraints = ON")
         try store.damage("PRAGMA writable_schema = ON")
@@ -99,7 +98,6 @@ import Testing
     func anEditedFileIsNeverATrap(edit: String) throws {
         let fixture = try Fixture()
         let fault = try fixture.model("Fault")
-        Log.set({ _, _ in }, level: .error)
         do {
             let store = try fixture.open()
             for id in ["1", "2", "3"] { try store.put(fault, id) }
@@ -119,7 +117,6 @@ import Testing
         for id in 0..<40 { try store.put(fault, "\(id)") }
         for id in 0..<10 { try store.remove(fault, "\(id + 10)") }
         store.close()
-        Log.set({ _, _ in }, level: .error)
         let file = URL(fileURLWithPath: fixture.path.string)
         let sound = try Data(contentsOf: file)
         var state: UInt64 = 2026

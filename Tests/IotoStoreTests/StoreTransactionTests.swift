@@ -63,7 +63,6 @@ import Testing
             try transaction.remove(item)
         }
         #expect(recorder.commits == 1)
-        #expect(recorder.growths == 1)
         #expect(recorder.lines == ["create fault#1", "update fault#1", "remove fault#1"])
         #expect(recorder.events.map { string($0.before?.body) } == [nil, string(body("1", 1)), string(body("1", 2))])
         #expect(recorder.events.map { string($0.after?.body) } == [string(body("1", 1)), string(body("1", 2)), nil])

@@ -66,19 +66,19 @@ final class Fixture {
 
     /// `Fault` goes up, `Setting` comes down, `Shared` both, `Local` stays; `sync` overrides the first's.
     static func schema(faultSync: String = "up", without: Set<String> = []) throws -> Schema {
-        let models = ["Fault": "fault", "Setting": "setting", "Shared": "shared", "Local": "local"]
-            .filter { !without.contains($0.key) }
-            .sorted { $0.key < $1.key }
-            .map { "\($0.key): {pk: {value: 'device#d1'}, sk: {value: '\($0.value)#${id}'}, id: {type: 'string'}}" }
+        let processes = [
+            "Fault": "{enable: 'both', sync: '\(faultSync)'}", "Setting": "{enable: 'both', sync: 'down'}",
+            "Shared": "{enable: 'both', sync: 'both'}", "Local": "{enable: 'device'}",
+        ].filter { !without.contains($0.key) }.sorted { $0.key < $1.key }
+        let models = processes.map { name, _ in
+            "\(name): {pk: {value: 'device#d1'}, sk: {value: '\(name.lowercased())#${id}'}, id: {type: 'string'}}"
+        }
         let source = """
             {
                 format: 'onetable:1.1.0', version: '1.0.0',
                 indexes: {primary: {hash: 'pk', sort: 'sk'}},
                 models: {\(models.joined(separator: ", "))},
-                process: {
-                    Fault: {enable: 'both', sync: '\(faultSync)'}, Setting: {enable: 'both', sync: 'down'},
-                    Shared: {enable: 'both', sync: 'both'}, Local: {enable: 'device'},
-                },
+                process: {\(processes.map { "\($0.key): \($0.value)" }.joined(separator: ", "))},
             }
             """
         return try Schema(source: Array(source.utf8), name: "schema.json5")
@@ -155,12 +155,10 @@ extension Store {
 final class Recorder: StoreObserver {
     var events: [StoreEvent] = []
     var commits = 0
-    var growths = 0
 
-    func storeDidCommit(_ events: [StoreEvent], outboxGrew: Bool) {
+    func storeDidCommit(_ events: [StoreEvent]) {
         commits += 1
         self.events += events
-        if outboxGrew { growths += 1 }
     }
 
     /// For example `create fault#1`, with `remote` in front where the cloud made the change.
