@@ -19,6 +19,10 @@ struct ConfigurationReader {
         guard root.objectValue != nil else {
             throw IotoError(.configuration, "\(name): an object is expected")
         }
+        for group in ["database", "mqtt"] as [Text] {
+            guard let value = value([group]), value.objectValue == nil else { continue }
+            throw error([group], "an object is expected")
+        }
     }
 
     func error(_ path: [Text], _ message: Text) -> IotoError {

@@ -19,7 +19,7 @@ static void schemasAreRefused(void)
     } schemas[] = {
         {"", {"broken.json5", NULL, NULL}},
         {"[]", {"broken.json5", NULL, NULL}},
-        {"{\n  indexes: {\n    primary: { hash: 'pk', sort: 'sk' }\n  }\n  models: {}\n}", {"broken.json5:5", NULL, NULL}},
+        {"{\n  indexes: {\n    primary: { hash: 'pk', sort: 'sk' }\n  }\n  models: {}\n}", {"broken.json5", "line 5", NULL}},
         {"{\n  models: { A: {} }\n}", {"broken.json5", "indexes", NULL}},
         {MODELS("  models: {\n    Fault: {\n      " KEYS "\n      severity: { type: 'strng' },\n    },\n  },"),
          {"broken.json5:7", "model \"Fault\"", "severity"}},
@@ -100,7 +100,7 @@ static void filesAreRefused(void)
 
 static void callsAreRefused(Db *db)
 {
-    const char *models[] = {"", "note", "Nothing", "Note ", "_unique", "sqlite_master", "\xff"};
+    const char *models[] = {"", "note", "Nothing", "Note ", "_unique", "sqlite_master", "\xe2\x82\xac"};
     for (size_t index = 0; index < sizeof models / sizeof *models; index++) {
         const char *model = models[index];
         const DbProps *props = DB_PROPS("id", "x");

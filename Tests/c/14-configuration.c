@@ -14,6 +14,13 @@ static Io *openFile(const char *text)
     return ioOpen(scratch("ioto.json5"));
 }
 
+/** A path as it reads from any folder. */
+static const char *absolute(const char *path)
+{
+    char folder[2048];
+    return path[0] == '/' || getcwd(folder, sizeof folder) == NULL ? path : format("%s/%s", folder, path);
+}
+
 static void wrongOnesAreRefused(void)
 {
     static const struct {
@@ -22,7 +29,7 @@ static void wrongOnesAreRefused(void)
     } wrong[] = {
         {"", {"ioto.json5", NULL}},
         {"[]", {"ioto.json5", NULL}},
-        {"{\n  deviceId: 'd1'\n  accountId: 'a1'\n}", {"ioto.json5:3", NULL}},
+        {"{\n  deviceId: 'd1'\n  accountId: 'a1'\n}", {"ioto.json5", "line 3"}},
         {"{\n  accountId: 'a1',\n  database: { path: 'x.db', schema: 'schema.json5' },\n  mqtt: { endpoint: 'h' },\n}",
          {"ioto.json5", "deviceId"}},
         {"{\n  deviceId: 17,\n  accountId: 'a1',\n  database: { path: 'x.db', schema: 'schema.json5' },\n}",
@@ -82,9 +89,7 @@ static void rightOnesOpen(void)
                      "              durability: 'normal' },\n"
                      "  mqtt: { endpoint: '127.0.0.1', port: 1, username: null, password: null, keepalive: 30 },\n"
                      "  unheard: { of: true },\n}\n",
-                     strchr(testData("schema.json5"), '/') == testData("schema.json5")
-                         ? testData("schema.json5")
-                         : format("%s/%s", getcwd((char[4096]){0}, 4096), testData("schema.json5"))));
+                     absolute(testData("schema.json5"))));
     Io *io = ioOpen(scratch("etc/ioto.json5"));
     REQUIRE(io != NULL);
     EXPECT(access(scratch("state.db"), F_OK) == 0);
