@@ -4,7 +4,7 @@ import IotoJSON
 /// Why a value does not fit its field; the way up from a nested field puts the path together.
 struct FieldFault: Error {
     private(set) var path: Text
-    let message: String
+    let message: Text
     var code = ErrorCode.field
 
     func inside(_ name: Text) -> FieldFault {
@@ -68,7 +68,7 @@ extension Field {
         }
     }
 
-    func fault(_ message: String) -> FieldFault {
+    func fault(_ message: Text) -> FieldFault {
         FieldFault(path: name, message: message)
     }
 
@@ -291,11 +291,11 @@ extension Text {
 }
 
 /// A value for a message: as JSON, cut off when long.
-func quoted(_ value: JSON) -> String {
+func quoted(_ value: JSON) -> Text {
     let text = value.text
-    return text.count <= 60 ? Text(text).string : Text(text[..<57]).string + "..."
+    return text.count <= 60 ? Text(text) : Text(text[..<57]) + "..."
 }
 
-func quoted(_ text: Text) -> String {
+func quoted(_ text: Text) -> Text {
     quoted(.string(text))
 }

@@ -57,7 +57,7 @@ extension Model {
                 let before = stored.value(of: variable)?.templateText
                 guard before == draft.value(of: variable)?.templateText else {
                     throw failure(
-                        .key, "property '\(variable.path.string)' is part of the key and can't be changed")
+                        .key, "property '\(variable.path)' is part of the key and can't be changed")
                 }
             }
         }

@@ -34,7 +34,7 @@ extension Model {
         case .partial(let prefix, _): agrees = given.hasPrefix(prefix)
         }
         guard agrees, !given.isEmpty, given.count <= Limits.keyBytesMax else {
-            throw failure(.key, "attribute '\(part.attribute.string)' can't be \(quoted(given)) by its template")
+            throw failure(.key, "attribute '\(part.attribute)' can't be \(quoted(given)) by its template")
         }
         return .whole(given)
     }
@@ -57,9 +57,9 @@ extension Model {
             return text
         case .partial(_, let missing):
             guard !part.isProperty else {
-                throw failure(.key, "property '\(missing.string)' is missing, which is the key")
+                throw failure(.key, "property '\(missing)' is missing, which is the key")
             }
-            throw failure(.key, "attribute '\(part.attribute.string)' needs property '\(missing.string)'")
+            throw failure(.key, "attribute '\(part.attribute)' needs property '\(missing)'")
         }
     }
 
@@ -75,7 +75,7 @@ extension Model {
         if case .whole(let text) = resolution, text.count > Limits.keyBytesMax {
             throw failure(
                 .limit,
-                "attribute '\(part.attribute.string)' has \(text.count) bytes, more than \(Limits.keyBytesMax)")
+                "attribute '\(part.attribute)' has \(text.count) bytes, more than \(Limits.keyBytesMax)")
         }
         return resolution
     }

@@ -26,6 +26,8 @@ public enum Timestamps: Sendable {
 /// - Keys: `key`, `itemKey`, `indexKey`, `keyProperties`
 public final class Model: Sendable {
     public let name: Text
+    /// The name for C.
+    public let cName: CText
     /// Place among the schema's models.
     public let ordinal: Int
     public let enable: Enable
@@ -40,6 +42,7 @@ public final class Model: Sendable {
 
     init(_ parts: ModelParts, ordinal: Int, settings: ModelSettings) {
         name = parts.name
+        cName = CText(parts.name)
         self.ordinal = ordinal
         enable = parts.enable
         sync = parts.sync
@@ -91,11 +94,11 @@ public final class Model: Sendable {
         failure(fault.code, field: fault.path, fault.message)
     }
 
-    func failure(_ code: ErrorCode, field: Text, _ message: String) -> IotoError {
+    func failure(_ code: ErrorCode, field: Text, _ message: Text) -> IotoError {
         IotoError(code, "model \(quoted(name)): field \(quoted(field)): \(message)")
     }
 
-    func failure(_ code: ErrorCode, _ message: String) -> IotoError {
+    func failure(_ code: ErrorCode, _ message: Text) -> IotoError {
         IotoError(code, "model \(quoted(name)): \(message)")
     }
 }

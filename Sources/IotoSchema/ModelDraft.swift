@@ -19,7 +19,7 @@ struct FieldDraft {
 /// What is wrong with a model, and where in it.
 struct ModelFault: Error {
     let path: [Text]
-    let message: String
+    let message: Text
 }
 
 /// A model while its fields are put together: templates need the fields that they use, and fields that are used or
@@ -110,10 +110,10 @@ struct ModelDraft {
     private func reference(_ path: Text, _ width: Int, from name: Text) throws(ModelFault) -> Template? {
         guard let place = places[path.splitAtDot?.first ?? path], isComputed[place] else { return nil }
         guard let template = fields[place].template else {
-            throw fault(name, "its template uses '\(path.string)', a template that does not stand before it")
+            throw fault(name, "its template uses '\(path)', a template that does not stand before it")
         }
         guard path.splitAtDot == nil, width == 0 else {
-            throw fault(name, "its template pads, or goes into, '\(path.string)', which is a template")
+            throw fault(name, "its template pads, or goes into, '\(path)', which is a template")
         }
         return template
     }
@@ -130,13 +130,13 @@ struct ModelDraft {
             imply(root, isObject: split != nil, by: name)
         }
         guard let place = places[root] else {
-            throw fault(name, "its template uses '\(path.string)', which is no field")
+            throw fault(name, "its template uses '\(path)', which is no field")
         }
         var field: Field? = fields[place]
         if let split { field = fields[place].field(at: split.rest) }
         if let field, !field.type.isScalar {
             throw fault(
-                name, "its template uses '\(path.string)', which is neither a text, a number, a boolean nor a date")
+                name, "its template uses '\(path)', which is neither a text, a number, a boolean nor a date")
         }
         return Template.Variable(path: path, root: place, rest: split?.rest, field: field, width: width, pad: pad)
     }
@@ -147,14 +147,14 @@ struct ModelDraft {
         warnings.append(
             ModelFault(
                 path: [name],
-                message: "field \(quoted(name)): '\(root.string)' of its template is no field of the model; "
+                message: "field \(quoted(name)): '\(root)' of its template is no field of the model; "
                     + "it is taken as \(isObject ? "an object" : "a string")"))
         var attributes = FieldAttributes()
         attributes.isoDates = settings.isoDates
         add(Field(root, isObject ? .object : .string, attributes))
     }
 
-    private func fault(_ name: Text, _ message: String) -> ModelFault {
+    private func fault(_ name: Text, _ message: Text) -> ModelFault {
         ModelFault(path: [name], message: "field \(quoted(name)): \(message)")
     }
 
@@ -163,7 +163,7 @@ struct ModelDraft {
     mutating func makeKeys(primary: Index, indexes: [Index]) throws(ModelFault) -> ModelKeys {
         let keys = IndexKeys(hash: try keyPart(primary.hash), sort: try keyPart(primary.sort))
         guard keys.hash != nil || keys.sort != nil else {
-            let names = [primary.hash, primary.sort].compactMap { $0.map { "'\($0.string)'" } }
+            let names = [primary.hash, primary.sort].compactMap { $0.map { "'\($0)'" as Text } }
             throw ModelFault(
                 path: [], message: "defines no key: \(names.count == 2 ? "\(names[0]) or \(names[1])" : names[0])")
         }

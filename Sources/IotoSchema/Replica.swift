@@ -36,7 +36,7 @@ extension Model {
             let computed = name == keys.primaryIndex.hash ? prepared.key.hash : prepared.key.sort
             guard value.templateText == computed else {
                 throw failure(
-                    .key, "attribute '\(name.string)' is \(quoted(value)), its template gives \(quoted(computed))")
+                    .key, "attribute '\(name)' is \(quoted(value)), its template gives \(quoted(computed))")
             }
         }
         return prepared

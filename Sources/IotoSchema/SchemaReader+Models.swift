@@ -73,7 +73,7 @@ extension SchemaReader {
     private mutating func readAttribute(
         _ key: Text, _ value: JSON, _ draft: inout FieldDraft, _ place: FieldPlace, _ count: inout Int
     ) throws(IotoError) {
-        let label = "\(place.text): \(key.string)"
+        let label: Text = "\(place.text): \(key)"
         switch key {
         case "required": draft.attributes.isRequired = try boolean(value, place.path, label)
         case "hidden": draft.attributes.isHidden = try boolean(value, place.path, label)
@@ -89,7 +89,7 @@ extension SchemaReader {
             // Switched off, an attribute has nothing to enforce; `filter` is switched off by true.
             let isOff = value.isNull || value == .bool(key == "filter")
             if !isOff {
-                warn(place.path, "\(place.text): attribute '\(key.string)' is not enforced by this version")
+                warn(place.path, "\(place.text): attribute '\(key)' is not enforced by this version")
             }
         default: warn(place.path, "\(place.text): unknown attribute \(quoted(key))")
         }
@@ -130,7 +130,7 @@ extension SchemaReader {
         }
         throw failure(
             place.path,
-            "\(place.text): \(key.string) \(quoted(value)) is none of true, 'ulid', 'uuid', 'uid', "
+            "\(place.text): \(key) \(quoted(value)) is none of true, 'ulid', 'uuid', 'uid', "
                 + "'uid(n)' with n from 1 to \(Generation.uidLengthMax)")
     }
 
@@ -188,7 +188,7 @@ extension SchemaReader {
     }
 
     private func constant(
-        _ value: JSON, _ draft: FieldDraft, _ key: String, _ place: FieldPlace
+        _ value: JSON, _ draft: FieldDraft, _ key: Text, _ place: FieldPlace
     ) throws(IotoError) -> JSON {
         do throws(FieldFault) {
             return try draft.plainField.convert(value, .change)
@@ -206,7 +206,7 @@ struct FieldPlace {
     var field: Text
     var isTopLevel = true
 
-    var text: String { "model \(quoted(model)): field \(quoted(field))" }
+    var text: Text { "model \(quoted(model)): field \(quoted(field))" }
 
     /// An attribute of the field.
     func attribute(_ key: Text) -> FieldPlace {

@@ -151,7 +151,7 @@ enum TemplateToken {
             guard given.count == 1, let byte = given.first, byte >= 0x20, byte < 0x7F else {
                 throw IotoError(
                     .schema,
-                    "template \(quoted(source)): what '\(name.string)' is padded with is no ASCII character")
+                    "template \(quoted(source)): what '\(name)' is padded with is no ASCII character")
             }
             pad = byte
             length = length[..<second]
@@ -159,7 +159,7 @@ enum TemplateToken {
         guard let width = Text(length).decimal, width >= 0, width <= Int64(Template.widthMax) else {
             throw IotoError(
                 .schema,
-                "template \(quoted(source)): the length of '\(name.string)' is not a number from 0 to "
+                "template \(quoted(source)): the length of '\(name)' is not a number from 0 to "
                     + "\(Template.widthMax)"
             )
         }

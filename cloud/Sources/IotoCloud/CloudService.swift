@@ -1,0 +1,135 @@
+import IotoBase
+import IotoSchema
+import IotoSync
+import Logging
+
+/// The cloud at work: it joins the store and the broker by the hub's protocol, until it is told to stop.
+///
+/// Every input of the hub's state machine passes through one inbox to one task, its owner. Requests to the store run
+/// beside it, and so may be many at once; nothing is acknowledged before the store has it.
+public final class CloudService: Sendable {
+    private let store: any CloudStore
+    private let schema: Schema
+    private let broker: BrokerAddress
+    private let prefix: Text
+    private let inbox = HubInbox()
+
+    /// - Parameter prefix: Stands before `ioto/service/...` in one more subscription, for devices that are configured so.
+    public init(store: any CloudStore, schema: Schema, broker: BrokerAddress, prefix: String = "") {
+        self.store = store
+        self.schema = schema
+        self.broker = broker
+        self.prefix = Text(prefix)
+    }
+
+    /// Serves until `stop()`; then running transactions are finished, their acknowledgements sent, and the broker is told
+    /// goodbye. To be called once.
+    ///
+    /// - Parameter ready: Called when the broker has taken the subscriptions for the first time.
+    /// - Throws: What keeps it from starting. A broker that can't be reached does not: it is tried for ever.
+    public func run(ready: @escaping @Sendable () -> Void) async throws(IotoError) {
+        let moved = try store.movedStreams()
+        let hub = HubReplicator(schema: schema, clock: try await store.clock())
+        let session = try BrokerSession(
+            broker: broker, clientID: clientID, filters: subscriptions, inbox: inbox)
+        try session.start()
+        let watch = Task { [inbox] in
+            for await streams in moved { inbox.put(moved: streams) }
+        }
+
+        var isReady = false
+        while let events = await inbox.next() {
+            for event in events {
+                guard let input = await input(event) else { continue }
+                carryOut(hub.handle(input, now: .now), session)
+                if case .connected = input, !isReady {
+                    isReady = true
+                    ready()
+                }
+            }
+        }
+        watch.cancel()
+        await session.stop()
+    }
+
+    /// Has `run` finish. From any thread.
+    public func stop() {
+        inbox.drain()
+    }
+
+    private var subscriptions: [Text] {
+        let filters = HubReplicator.subscriptions
+        return prefix.isEmpty ? filters : filters + [prefix + "ioto/service/+/db/+"]
+    }
+
+    /// The same for the same store, so that the broker knows its session again.
+    private var clientID: Text {
+        var id: Text = "ioto-cloud-"
+        id.appendHexadecimal(store.writer)
+        return id
+    }
+
+    /// What the hub is told of an event; nil when the service is stopped meanwhile.
+    private func input(_ event: HubInbox.Event) async -> HubInput? {
+        switch event {
+        case .message(let topic, let payload): return .message(topic: topic, payload: payload)
+        case .answer(let ticket, let answer): return .answer(ticket: ticket, answer)
+        case .moved(let streams): return .feedsMoved(streams)
+        case .subscribed: return await connected()
+        }
+    }
+
+    private func connected() async -> HubInput? {
+        while !inbox.isStopping {
+            do throws(IotoError) {
+                return .connected(devices: try await store.devices(), feeds: try await store.broadcastFeeds())
+            } catch {
+                // Without it the hub can't begin; messages wait meanwhile.
+                Log.error("the store can't be read: \(error.message)")
+                try? await Task.sleep(for: .seconds(1))
+            }
+        }
+        return nil
+    }
+
+    private func carryOut(_ effects: [HubEffect], _ session: BrokerSession) {
+        for effect in effects {
+            switch effect {
+            case .publish(let publication):
+                session.publish(publication)
+            case .request(let ticket, let request):
+                guard inbox.beginRequest() else { continue }
+                Task { [store, inbox] in
+                    inbox.endRequest(ticket: ticket, await store.answer(request))
+                }
+            case .log(let level, let message):
+                switch level {
+                case .error: Log.error(message)
+                case .warning: Log.warning(message)
+                case .info: Log.info(message)
+                case .debug: Log.debug(message)
+                }
+            }
+        }
+    }
+}
+
+/// Sends the log lines of this module, and of those that it stands on, to `logger`.
+public func bootstrapLog(_ logger: Logger) {
+    let level: LogLevel =
+        switch logger.logLevel {
+        case .trace, .debug: .debug
+        case .info, .notice: .info
+        case .warning: .warning
+        case .error, .critical: .error
+        }
+    Log.set(
+        { level, message in
+            switch level {
+            case .error: logger.error("\(message)")
+            case .warning: logger.warning("\(message)")
+            case .info: logger.info("\(message)")
+            case .debug: logger.debug("\(message)")
+            }
+        }, level: level)
+}

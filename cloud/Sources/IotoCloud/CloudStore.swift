@@ -1,0 +1,92 @@
+import IotoBase
+import IotoSchema
+import IotoSync
+
+/// Where the cloud keeps the items, the feeds and the devices.
+///
+/// Every call that changes something is one durable transaction: it is done whole when it returns, and not at all when
+/// it throws. Whether a state of an item takes the place of another is decided in the store itself, by version, so that
+/// several processes may share one.
+public protocol CloudStore: Sendable {
+    /// Random id of the store: the writer in the versions of local writes.
+    var writer: UInt64 { get }
+
+    /// The clock as of the last write.
+    func clock() async throws(IotoError) -> HybridClock
+
+    /// Does what the hub asks. A failure is an answer too.
+    func answer(_ request: HubRequest) async -> HubAnswer
+
+    /// Every device that was ever seen.
+    func devices() async throws(IotoError) -> [DeviceRecord]
+
+    /// Where the feeds end that every device, or every device of an account, follows.
+    func broadcastFeeds() async throws(IotoError) -> [StreamCursor]
+
+    /// The streams whose feeds get new entries from now on, whoever writes them: this process or another. Bursts are
+    /// gathered; a stream may be named again without need.
+    func movedStreams() throws(IotoError) -> AsyncStream<[Text]>
+
+    /// The item's state: a tombstone when it was removed, nil when it never was.
+    func item(_ key: ItemKey) async throws(IotoError) -> Change?
+
+    /// The items of a model in order of their keys, tombstones left out.
+    ///
+    /// - Parameters:
+    ///   - key: The last item of the page before; nil for the first page.
+    ///   - limit: Most items to give.
+    func items(model: Text, after key: ItemKey?, limit: Int) async throws(IotoError) -> [Change]
+
+    /// Writes an item on the cloud's own account, stamped with the store's clock above the item's version.
+    ///
+    /// - Returns: The change as stored; nil when the item is not, or no longer, at the version that is expected.
+    func write(_ write: LocalWrite) async throws(IotoError) -> Change?
+
+    /// The schema that was saved last: its text and its name in messages.
+    func schema() async throws(IotoError) -> SchemaText?
+
+    func save(_ schema: SchemaText) async throws(IotoError)
+
+    /// Waits for the transaction that runs and closes. No call may follow.
+    func close() async
+}
+
+/// A change that a person or an application makes in the cloud.
+public struct LocalWrite: Sendable {
+    public var model: Text
+    public var key: ItemKey
+    public var isRemoval: Bool
+    /// The item as JSON text; of a removed item the properties that its key is made of.
+    public var body: [UInt8]
+    /// The stream that the change enters; nil when its model does not go down.
+    public var stream: Text?
+    /// The device that the item belongs to by its `deviceId`, "" when it is no device's; a removal changes no owner.
+    public var owner: Text
+    /// The version that the item, or its tombstone, must have; nil when there must be neither.
+    public var expected: Version?
+
+    public init(
+        model: Text, key: ItemKey, isRemoval: Bool = false, body: [UInt8], stream: Text?, owner: Text,
+        expected: Version?
+    ) {
+        self.model = model
+        self.key = key
+        self.isRemoval = isRemoval
+        self.body = body
+        self.stream = stream
+        self.owner = owner
+        self.expected = expected
+    }
+}
+
+/// A schema as it was read.
+public struct SchemaText: Sendable, Equatable {
+    /// File name, for messages.
+    public var name: Text
+    public var source: [UInt8]
+
+    public init(name: Text, source: [UInt8]) {
+        self.name = name
+        self.source = source
+    }
+}

@@ -1,0 +1,128 @@
+import IotoBase
+import IotoSync
+
+/// What waits for the hub: its only owner takes it from here, one after the other, whatever thread it comes from.
+///
+/// It is bounded. Messages and requests to the store that are out count as load; at the limit, the thread that reads from
+/// the broker has to wait, the broker with it, and in the end the devices.
+final class HubInbox: @unchecked Sendable {
+    enum Event: Sendable {
+        /// The broker has taken the subscriptions, after each connection.
+        case subscribed
+        case message(topic: Text, payload: [UInt8])
+        case answer(ticket: Int64, HubAnswer)
+        case moved([Text])
+    }
+
+    static let loadMax = 1000
+    /// How long the broker's thread waits for room, in milliseconds: less than a keepalive.
+    static let patience: Int64 = 5_000
+
+    private let loadMax: Int
+    private let patience: Int64
+    private let lock = Lock()
+    private let room = Condition()
+    private var events: [Event] = []
+    private var moved: [Text] = []
+    /// Messages that wait and requests that are out.
+    private var load = 0
+    private var requests = 0
+    private var isDraining = false
+
+    private let signals: AsyncStream<Void>
+    private let signal: AsyncStream<Void>.Continuation
+
+    init(loadMax: Int = HubInbox.loadMax, patience: Int64 = HubInbox.patience) {
+        self.loadMax = loadMax
+        self.patience = patience
+        (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    func put(_ event: Event) {
+        lock.withLock { events.append(event) }
+        signal.yield()
+    }
+
+    /// Waits for room, and puts a message.
+    ///
+    /// - Returns: False when there was no room in time, or the hub is to stop: the message is dropped.
+    func put(message topic: Text, _ payload: [UInt8]) -> Bool {
+        let isTaken = lock.withLock {
+            while load >= loadMax, !isDraining {
+                if !room.wait(lock, timeout: patience) { return false }
+            }
+            if isDraining { return false }
+            load += 1
+            events.append(.message(topic: topic, payload: payload))
+            return true
+        }
+        if isTaken { signal.yield() }
+        return isTaken
+    }
+
+    /// Notes streams that moved; those that wait already are not noted twice.
+    func put(moved streams: [Text]) {
+        lock.withLock {
+            for stream in streams where !moved.contains(stream) { moved.append(stream) }
+        }
+        signal.yield()
+    }
+
+    /// Counts a request in, before it goes out.
+    ///
+    /// - Returns: False when the hub is to stop: the request is not to be made.
+    func beginRequest() -> Bool {
+        lock.withLock {
+            if isDraining { return false }
+            load += 1
+            requests += 1
+            return true
+        }
+    }
+
+    func endRequest(ticket: Int64, _ answer: HubAnswer) {
+        lock.withLock {
+            requests -= 1
+            events.append(.answer(ticket: ticket, answer))
+        }
+        signal.yield()
+    }
+
+    /// Takes no more messages and lets no request begin. `next()` ends when the requests that are out are answered.
+    func drain() {
+        lock.withLock {
+            isDraining = true
+            room.broadcast()
+        }
+        signal.yield()
+    }
+
+    var isStopping: Bool { lock.withLock { isDraining } }
+
+    /// All that waits, at least one event; nil when it is drained. For the owner alone.
+    func next() async -> [Event]? {
+        while true {
+            let (taken, isDrained) = take()
+            if !taken.isEmpty { return taken }
+            if isDrained { return nil }
+            for await _ in signals { break }
+        }
+    }
+
+    private func take() -> (events: [Event], isDrained: Bool) {
+        lock.withLock {
+            var taken = events
+            events = []
+            for event in taken {
+                switch event {
+                case .message, .answer: load -= 1
+                case .subscribed, .moved: break
+                }
+            }
+            if !moved.isEmpty { taken.append(.moved(moved)) }
+            moved = []
+            if load < loadMax { room.broadcast() }
+            return (taken, isDraining && requests == 0)
+        }
+    }
+}

@@ -1,0 +1,133 @@
+import GRDB
+import IotoBase
+import IotoSchema
+import IotoSync
+
+/// Appends to feeds within one transaction, and remembers where each stood before.
+struct FeedWriter {
+    let db: Database
+    let history: UInt64
+    /// In order of first use.
+    private(set) var advances: [FeedAdvance] = []
+
+    init(db: Database, history: UInt64) {
+        self.db = db
+        self.history = history
+    }
+
+    /// Puts an entry for the item's state at the feed's end; its older entry there, if any, gives way.
+    ///
+    /// - Parameter parted: What those who follow the stream still know of an item that has left it; nil while it is in.
+    mutating func append(_ key: ItemKey, version: Version, to stream: Text, parted: [UInt8]? = nil) throws {
+        let position = try nextPosition(in: stream)
+        try remove(key, from: stream)
+        try db.cachedStatement(
+            sql: "INSERT INTO feed(stream, position, hash, sort, parted, time, writer) VALUES(?, ?, ?, ?, ?, ?, ?)"
+        ).execute(arguments: [
+            stream.string, position, key.hash.string, key.sort.string, parted.map { Text($0).string },
+            Int64(bitPattern: version.time), Int64(bitPattern: version.writer),
+        ])
+    }
+
+    func remove(_ key: ItemKey, from stream: Text) throws {
+        try db.cachedStatement(sql: "DELETE FROM feed WHERE stream = ? AND hash = ? AND sort = ?")
+            .execute(arguments: [stream.string, key.hash.string, key.sort.string])
+    }
+
+    /// Writes the new ends of the feeds. To be called once, last.
+    func finish() throws {
+        for advance in advances {
+            try db.cachedStatement(
+                sql: """
+                    INSERT INTO head(stream, position, moved)
+                    VALUES(?, ?, (SELECT coalesce(max(moved), 0) + 1 FROM head))
+                    ON CONFLICT(stream) DO UPDATE SET position = excluded.position, moved = excluded.moved
+                    """
+            ).execute(arguments: [advance.stream.string, advance.cursor])
+        }
+    }
+
+    private mutating func nextPosition(in stream: Text) throws -> Int64 {
+        if let index = advances.firstIndex(where: { $0.stream == stream }) {
+            advances[index].cursor += 1
+            return advances[index].cursor
+        }
+        let head = try SQLiteStore.head(of: stream, in: db)
+        advances.append(FeedAdvance(stream: stream, history: history, previous: head, cursor: head + 1))
+        return head + 1
+    }
+}
+
+extension SQLiteStore {
+    /// Position of the feed's last entry; 0 before the first.
+    static func head(of stream: Text, in db: Database) throws -> Int64 {
+        try Int64.fetchOne(
+            db.cachedStatement(sql: "SELECT position FROM head WHERE stream = ?"), arguments: [stream.string]) ?? 0
+    }
+
+    public func broadcastFeeds() async throws(IotoError) -> [StreamCursor] {
+        let history = history
+        return try await read { db in
+            let rows = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT stream, position FROM head WHERE stream = ? OR stream >= 'account/' AND stream < 'account0'
+                    """, arguments: [IotoSync.Stream.all.string])
+            var feeds = rows.map {
+                StreamCursor(stream: Text($0[0] as String), history: history, position: $0[1])
+            }
+            if !feeds.contains(where: { $0.stream == IotoSync.Stream.all }) {
+                feeds.append(StreamCursor(stream: IotoSync.Stream.all, history: history, position: 0))
+            }
+            return feeds
+        }
+    }
+
+    /// A stretch of a feed.
+    ///
+    /// Entries that were superseded leave holes; a page that reaches the feed's end names that end as its cursor, so
+    /// that the holes are behind whoever reads on. A position beyond the end is of another history, or of a store that
+    /// was set back: the page then is empty and names this store's end and history, which tells the reader.
+    func readFeed(stream: Text, after position: Int64, bytesMax: Int, itemsMax: Int) async throws(IotoError) -> FeedPage {
+        let history = history
+        return try await read { db in
+            let statement = try db.cachedStatement(
+                sql: """
+                    SELECT f.position, f.parted, f.time, f.writer, i.hash, i.sort, i.model, i.time, i.writer,
+                        i.removed IS NOT NULL, i.json
+                    FROM feed f JOIN item i ON i.hash = f.hash AND i.sort = f.sort
+                    WHERE f.stream = ? AND f.position > ? ORDER BY f.position
+                    """)
+            let rows = try Row.fetchCursor(statement, arguments: [stream.string, position])
+            var page = FeedPage(
+                stream: stream, history: history, previous: position, cursor: position, hasMore: false, entries: [])
+            var bytes = 0
+            while let row = try rows.next() {
+                let entry = SQLiteStore.feedEntry(row)
+                bytes += entry.change.body.count + 2 * (entry.change.key.hash.count + entry.change.key.sort.count) + 128
+                if !page.entries.isEmpty, bytes > bytesMax || page.entries.count >= itemsMax {
+                    page.hasMore = true
+                    break
+                }
+                page.entries.append(entry)
+            }
+            page.cursor =
+                if page.hasMore, let last = page.entries.last {
+                    last.position
+                } else {
+                    try SQLiteStore.head(of: stream, in: db)
+                }
+            return page
+        }
+    }
+
+    private static func feedEntry(_ row: Row) -> FeedEntry {
+        var change = SQLiteStore.change(row, from: 4)
+        if let parted = SQLiteStore.bytes(row, 1) {
+            change.isRemoval = true
+            change.body = parted
+            change.version = SQLiteStore.version(row, from: 2)
+        }
+        return FeedEntry(position: row[0], change: change)
+    }
+}

@@ -1,0 +1,83 @@
+import GRDB
+import IotoBase
+import IotoSync
+
+extension SQLiteStore {
+    public func answer(_ request: HubRequest) async -> HubAnswer {
+        do throws(IotoError) {
+            switch request {
+            case .openDevice(let device):
+                return .device(try await open(device))
+            case .apply(let changes, let device):
+                return try await apply(changes, device: device)
+            case .readFeed(let stream, let position, let bytesMax, let itemsMax):
+                return .page(
+                    try await readFeed(stream: stream, after: position, bytesMax: bytesMax, itemsMax: itemsMax))
+            }
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    public func devices() async throws(IotoError) -> [DeviceRecord] {
+        try await read { db in
+            try Row.fetchAll(db, sql: "SELECT id, account, replica FROM device ORDER BY id").map(SQLiteStore.device)
+        }
+    }
+
+    /// Enters a device, or notes that it was seen. The first account that it names is its account for good.
+    private func open(_ device: DeviceRecord) async throws(IotoError) -> DeviceRecord {
+        try await write { db in
+            let statement = try db.cachedStatement(
+                sql: """
+                    INSERT INTO device(id, account, replica, seen) VALUES(?, ?, ?, ?)
+                    ON CONFLICT(id) DO UPDATE SET replica = excluded.replica, seen = excluded.seen,
+                        account = CASE account WHEN '' THEN excluded.account ELSE account END
+                    RETURNING id, account, replica
+                    """)
+            let row = try Row.fetchOne(
+                statement,
+                arguments: [
+                    device.id.string, device.account.string, Int64(bitPattern: device.replica), Instant.now.wall,
+                ])
+            guard let row else { throw IotoError(.storage, "device \(device.id): it was not entered") }
+            return SQLiteStore.device(row)
+        }
+    }
+
+    /// Stores the changes that are newer than what is stored: the last writer wins, by version, and a change that comes
+    /// again changes nothing. What belongs to another device, or to none, is not this device's to change.
+    private func apply(
+        _ changes: [StreamedChange], device: Text
+    ) async throws(IotoError) -> HubAnswer {
+        let history = history
+        return try await write { db in
+            var clock = try SQLiteStore.clock(in: db)
+            let before = clock.last
+            var feed = FeedWriter(db: db, history: history)
+            var stored = 0
+            var refused: [Version] = []
+            for entry in changes {
+                let current = try SQLiteStore.stored(entry.change.key, in: db)
+                if let current, current.owner != device {
+                    refused.append(entry.change.version)
+                    continue
+                }
+                if let current, entry.change.version <= current.change.version { continue }
+                try SQLiteStore.replace(current, by: entry.change, stream: entry.stream, owner: device, feed: &feed)
+                clock.observe(entry.change.version.time)
+                stored += 1
+            }
+            try feed.finish()
+            // The clock stays ahead of all that is stored, so that the cloud's next write of an item is newer.
+            if clock.last != before { try SQLiteStore.setClock(clock, in: db) }
+            return .applied(stored: stored, refused: refused, advances: feed.advances)
+        }
+    }
+
+    private static func device(_ row: Row) -> DeviceRecord {
+        DeviceRecord(
+            id: Text(row[0] as String), account: Text(row[1] as String),
+            replica: UInt64(bitPattern: row[2] as Int64))
+    }
+}

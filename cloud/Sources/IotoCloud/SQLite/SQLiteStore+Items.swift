@@ -1,0 +1,127 @@
+import Foundation
+import GRDB
+import IotoBase
+import IotoSchema
+import IotoSync
+
+extension SQLiteStore {
+    public func item(_ key: ItemKey) async throws(IotoError) -> Change? {
+        try await read { db in try SQLiteStore.stored(key, in: db)?.change }
+    }
+
+    public func items(model: Text, after key: ItemKey?, limit: Int) async throws(IotoError) -> [Change] {
+        try await read { db in
+            let statement = try db.cachedStatement(
+                sql: """
+                    SELECT hash, sort, model, time, writer, removed IS NOT NULL, json FROM item
+                    WHERE removed IS NULL AND model = ? AND (? IS NULL OR (hash, sort) > (?, ?))
+                    ORDER BY hash, sort LIMIT ?
+                    """)
+            let rows = try Row.fetchAll(
+                statement,
+                arguments: [
+                    model.string, key?.hash.string, key?.hash.string, key?.sort.string, max(0, limit),
+                ])
+            return rows.map { SQLiteStore.change($0, from: 0) }
+        }
+    }
+
+    public func write(_ write: LocalWrite) async throws(IotoError) -> Change? {
+        let (writer, history) = (writer, history)
+        return try await self.write { db in
+            let current = try SQLiteStore.stored(write.key, in: db)
+            guard current?.change.version == write.expected else { return nil }
+
+            var clock = try SQLiteStore.clock(in: db)
+            if let current { clock.observe(current.change.version.time) }
+            let version = Version(time: clock.next(wall: Instant.now.wall), writer: writer)
+            if let current, version <= current.change.version {
+                throw IotoError(.corrupt, "item \(write.key.sort): its version is beyond the clock's range")
+            }
+            try SQLiteStore.setClock(clock, in: db)
+
+            let change = Change(
+                model: write.model, key: write.key, version: version, isRemoval: write.isRemoval, body: write.body)
+            var feed = FeedWriter(db: db, history: history)
+            try SQLiteStore.replace(current, by: change, stream: write.stream, owner: write.owner, feed: &feed)
+            try feed.finish()
+            return change
+        }
+    }
+
+    // MARK: - Within a transaction
+
+    /// An item's row.
+    struct StoredItem {
+        var change: Change
+        var stream: Text?
+        var owner: Text
+    }
+
+    static func stored(_ key: ItemKey, in db: Database) throws -> StoredItem? {
+        let statement = try db.cachedStatement(
+            sql: """
+                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner FROM item
+                WHERE hash = ? AND sort = ?
+                """)
+        return try Row.fetchOne(statement, arguments: [key.hash.string, key.sort.string]).map { row in
+            StoredItem(
+                change: change(row, from: 0), stream: (row[7] as String?).map { Text($0) },
+                owner: Text(row[8] as String))
+        }
+    }
+
+    /// Stores a state of an item in the place of the current one, and enters it in the feeds.
+    static func replace(
+        _ current: StoredItem?, by change: Change, stream: Text?, owner: Text, feed: inout FeedWriter
+    ) throws {
+        // A tombstone has only its key's properties, which need not say what stream the item is in, nor whose it is.
+        let stream = change.isRemoval && stream != nil ? current?.stream ?? stream : stream
+        let owner = change.isRemoval ? current?.owner ?? owner : owner
+        try feed.db.cachedStatement(
+            sql: """
+                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream)
+                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, time = excluded.time,
+                    writer = excluded.writer, removed = excluded.removed, json = excluded.json,
+                    owner = excluded.owner, stream = excluded.stream
+                """
+        ).execute(arguments: [
+            change.key.hash.string, change.key.sort.string, change.model.string,
+            Int64(bitPattern: change.version.time), Int64(bitPattern: change.version.writer),
+            change.isRemoval ? Instant.now.wall : nil, Text(change.body).string, owner.string, stream?.string,
+        ])
+        if let current, let left = current.stream, left != stream {
+            // Whoever follows the stream that the item leaves gets to see it go, and nothing of what it now is: it may
+            // be another device's. A model that no longer goes down leaves its items where they are.
+            if stream != nil {
+                try feed.append(change.key, version: change.version, to: left, parted: current.change.body)
+            } else {
+                try feed.remove(change.key, from: left)
+            }
+        }
+        if let stream {
+            try feed.append(change.key, version: change.version, to: stream)
+        }
+    }
+
+    /// A change from the columns hash, sort, model, time, writer, removal, json.
+    static func change(_ row: Row, from index: Int) -> Change {
+        Change(
+            model: Text(row[index + 2] as String),
+            key: ItemKey(hash: Text(row[index] as String), sort: Text(row[index + 1] as String)),
+            version: version(row, from: index + 3),
+            isRemoval: row[index + 5],
+            body: bytes(row, index + 6) ?? [])
+    }
+
+    static func version(_ row: Row, from index: Int) -> Version {
+        Version(
+            time: UInt64(bitPattern: row[index] as Int64), writer: UInt64(bitPattern: row[index + 1] as Int64))
+    }
+
+    /// The bytes of a text column.
+    static func bytes(_ row: Row, _ index: Int) -> [UInt8]? {
+        (row[index] as Data?).map { [UInt8]($0) }
+    }
+}

@@ -1,0 +1,176 @@
+import Foundation
+import GRDB
+import IotoBase
+import IotoSchema
+import IotoSync
+import Synchronization
+
+/// The cloud's data in one SQLite file. Several processes may have it open: one that serves, and the command line's.
+public final class SQLiteStore: CloudStore {
+    /// Whether a file that is not there is made.
+    public enum Mode: Sendable {
+        case create
+        case existing
+    }
+
+    public let path: String
+    public let writer: UInt64
+    /// Random id of the feeds, see `StreamCursor.history`.
+    public let history: UInt64
+
+    private let pool: DatabasePool
+    private let watchers = Mutex<[FeedWatcher]>([])
+
+    /// Opens the store.
+    ///
+    /// - Throws: `.notFound` when there is no file and none is to be made; `.format` when the file is of another kind or
+    ///   of a newer program; `.corrupt`, `.busy`, `.io` and `.storage` as SQLite says.
+    public init(path: String, mode: Mode = .create) throws(IotoError) {
+        self.path = path
+        if FileManager.default.fileExists(atPath: path) {
+            // Before the pool is opened, which would turn another program's file to the WAL mode.
+            try SQLiteStore.check(path)
+        } else if mode == .existing {
+            throw IotoError(.notFound, "\(path): there is no store")
+        }
+        do {
+            var configuration = Configuration()
+            configuration.busyMode = .timeout(Double(Limits.busyTimeout) / 1000)
+            configuration.maximumReaderCount = Limits.readersMax
+            configuration.label = "ioto-cloud"
+            let pool = try DatabasePool(path: path, configuration: configuration)
+            // What is acknowledged must outlive a power cut: the pool's own setting only outlives the process.
+            try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+            (history, writer) = try pool.write { db in
+                let kind = try StoreFormat.kind(of: db)
+                try StoreFormat.check(kind, path: path)
+                if case .empty = kind { try StoreFormat.create(in: db) }
+                let history: Int64? = try StoreFormat.meta("history", in: db)
+                let writer: Int64? = try StoreFormat.meta("writer", in: db)
+                guard let history, let writer else {
+                    throw IotoError(.corrupt, "\(path): the store has lost its identity")
+                }
+                return (UInt64(bitPattern: history), UInt64(bitPattern: writer))
+            }
+            self.pool = pool
+        } catch {
+            throw IotoError(error, path: path)
+        }
+    }
+
+    private static func check(_ path: String) throws(IotoError) {
+        do {
+            var configuration = Configuration()
+            configuration.readonly = true
+            configuration.busyMode = .timeout(Double(Limits.busyTimeout) / 1000)
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            defer { try? queue.close() }
+            try StoreFormat.check(try queue.read(StoreFormat.kind), path: path)
+        } catch {
+            throw IotoError(error, path: path)
+        }
+    }
+
+    public func close() async {
+        watchers.withLock { $0 }.forEach { $0.stop() }
+        do {
+            // A barrier behind the writer's last transaction and every reader.
+            try await pool.barrierWriteWithoutTransaction { _ in }
+            // The readers first: SQLite tidies the WAL away when the connection that can write is the last one.
+            pool.releaseMemory()
+            try pool.close()
+        } catch {
+            Log.warning("\(path): \(error)")
+        }
+    }
+
+    public func movedStreams() throws(IotoError) -> AsyncStream<[Text]> {
+        do {
+            let watcher = try FeedWatcher(path: path)
+            watchers.withLock { $0.append(watcher) }
+            return AsyncStream { await watcher.next() } onCancel: { watcher.stop() }
+        } catch {
+            throw IotoError(error, path: path)
+        }
+    }
+
+    public func clock() async throws(IotoError) -> HybridClock {
+        try await read(SQLiteStore.clock)
+    }
+
+    public func schema() async throws(IotoError) -> SchemaText? {
+        try await read { db in
+            let name: String? = try StoreFormat.meta("schemaName", in: db)
+            let source: Data? = try StoreFormat.meta("schema", in: db)
+            guard let name, let source else { return nil }
+            return SchemaText(name: Text(name), source: [UInt8](source))
+        }
+    }
+
+    public func save(_ schema: SchemaText) async throws(IotoError) {
+        try await write { db in
+            try StoreFormat.setMeta("schemaName", schema.name.string, in: db)
+            try StoreFormat.setMeta("schema", Data(schema.source), in: db)
+        }
+    }
+
+    // MARK: - For the extensions
+
+    func read<Value: Sendable>(
+        _ body: @escaping @Sendable (Database) throws -> Value
+    ) async throws(IotoError) -> Value {
+        do {
+            return try await pool.read(body)
+        } catch {
+            throw IotoError(error, path: path)
+        }
+    }
+
+    /// One durable transaction. Watchers look again when it is done.
+    func write<Value: Sendable>(
+        _ body: @escaping @Sendable (Database) throws -> Value
+    ) async throws(IotoError) -> Value {
+        do {
+            let value = try await pool.write(body)
+            watchers.withLock { $0 }.forEach { $0.look() }
+            return value
+        } catch {
+            throw IotoError(error, path: path)
+        }
+    }
+
+    static func clock(in db: Database) throws -> HybridClock {
+        let last: Int64? = try StoreFormat.meta("clock", in: db)
+        return HybridClock(last: UInt64(bitPattern: last ?? 0))
+    }
+
+    static func setClock(_ clock: HybridClock, in db: Database) throws {
+        try StoreFormat.setMeta("clock", Int64(bitPattern: clock.last), in: db)
+    }
+}
+
+extension IotoError {
+    /// The store's error for whatever GRDB, SQLite or the store itself threw.
+    init(_ error: any Error, path: String) {
+        switch error {
+        case let error as IotoError:
+            self = error
+        case let error as DatabaseError:
+            let code: ErrorCode =
+                switch error.resultCode {
+                case .SQLITE_BUSY, .SQLITE_LOCKED: .busy
+                case .SQLITE_FULL: .full
+                case .SQLITE_CORRUPT: .corrupt
+                case .SQLITE_NOTADB: .format
+                case .SQLITE_READONLY: .readOnly
+                case .SQLITE_CANTOPEN, .SQLITE_IOERR, .SQLITE_PERM: .io
+                case .SQLITE_NOMEM: .memory
+                default: .storage
+                }
+            self.init(
+                code, "\(path): \(error.message ?? "SQLite error")", detail: error.extendedResultCode.rawValue)
+        default:
+            self.init(.storage, "\(path): \(error)")
+        }
+    }
+}

@@ -1,0 +1,95 @@
+import GRDB
+import IotoBase
+
+/// The file format of `SQLiteStore`: what its tables hold, and how a file is known to be one.
+enum StoreFormat {
+    /// "IoCl", the application id in the file's header (sqlite.org/fileformat2.html, 1.3.15).
+    static let applicationID = 0x496F_436C
+    /// Raised by every change to the tables that an older program would not understand.
+    static let version = 1
+
+    /// What `PRAGMA application_id` and the tables say of a file.
+    enum Kind {
+        case empty
+        case store(version: Int)
+        case foreign
+    }
+
+    static func kind(of db: Database) throws -> Kind {
+        let id = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
+        if id == applicationID {
+            return .store(version: try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0)
+        }
+        let tables = try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_schema") ?? 0
+        return id == 0 && tables == 0 ? .empty : .foreign
+    }
+
+    /// - Throws: `.format` when the file is not a store that this program can use.
+    static func check(_ kind: Kind, path: String) throws(IotoError) {
+        switch kind {
+        case .empty:
+            return
+        case .store(let version):
+            guard version <= StoreFormat.version else {
+                throw IotoError(
+                    .format, "\(path): the store has format \(version), this program knows \(StoreFormat.version)")
+            }
+        case .foreign:
+            throw IotoError(.format, "\(path): the file is a database of another kind")
+        }
+    }
+
+    /// Makes the tables. Versions are kept as the 64-bit patterns of their unsigned halves.
+    static func create(in db: Database) throws {
+        try db.execute(sql: tables)
+        for name in ["history", "writer"] {
+            try setMeta(name, Int64(bitPattern: SystemRandom.uint64()), in: db)
+        }
+        try setMeta("clock", 0, in: db)
+        try db.execute(sql: "PRAGMA application_id = \(applicationID); PRAGMA user_version = \(version)")
+    }
+
+    /// A named value; nil when there is none.
+    static func meta<Value: DatabaseValueConvertible>(_ name: String, in db: Database) throws -> Value? {
+        try Value.fetchOne(db, sql: "SELECT value FROM meta WHERE name = ?", arguments: [name])
+    }
+
+    static func setMeta(_ name: String, _ value: any DatabaseValueConvertible, in db: Database) throws {
+        try db.execute(
+            sql: "INSERT INTO meta(name, value) VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+            arguments: [name, value])
+    }
+
+    private static let tables = """
+        CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value ANY) STRICT, WITHOUT ROWID;
+
+        -- The latest state of every item. `removed` is when a tombstone was stored, in Unix milliseconds, by this
+        -- machine's clock. `owner` is the device that the item belongs to, or ''; `stream` the feed that it is in.
+        CREATE TABLE item(
+            id INTEGER PRIMARY KEY,
+            hash TEXT NOT NULL, sort TEXT NOT NULL, model TEXT NOT NULL,
+            time INTEGER NOT NULL, writer INTEGER NOT NULL,
+            removed INTEGER, json TEXT NOT NULL, owner TEXT NOT NULL, stream TEXT,
+            UNIQUE(hash, sort)) STRICT;
+        CREATE INDEX item_model ON item(model, hash, sort) WHERE removed IS NULL;
+
+        -- One entry per item and stream, in order of commits. An entry stands for the item's latest state, unless
+        -- `parted` is set: then the item has gone to another stream, and this is the removal that those who follow this
+        -- one get to see, with `time` and `writer` its version.
+        CREATE TABLE feed(
+            stream TEXT NOT NULL, position INTEGER NOT NULL,
+            hash TEXT NOT NULL, sort TEXT NOT NULL,
+            parted TEXT, time INTEGER NOT NULL, writer INTEGER NOT NULL,
+            PRIMARY KEY(stream, position), UNIQUE(stream, hash, sort)) STRICT, WITHOUT ROWID;
+
+        -- The last position given in each stream. `moved` counts the moves of all streams, so that a reader finds
+        -- those that moved since it looked last without reading the others.
+        CREATE TABLE head(
+            stream TEXT PRIMARY KEY NOT NULL, position INTEGER NOT NULL, moved INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE UNIQUE INDEX head_moved ON head(moved);
+
+        CREATE TABLE device(
+            id TEXT PRIMARY KEY NOT NULL, account TEXT NOT NULL, replica INTEGER NOT NULL,
+            seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        """
+}
