@@ -91,7 +91,7 @@ extension Database {
         _ modelName: Text, _ properties: JSONObject, isMany: Bool, options: QueryOptions
     ) throws(IotoError) -> Int {
         let model = try deviceModel(modelName)
-        let query = try Query(model, properties, context: context, options: options)
+        let query = try Query(model, properties, primary: schema.primary, context: context, options: options)
         let removed = try store.write { (transaction) throws(IotoError) -> Int in
             var found: [StoredItem] = []
             let limit = isMany ? options.limit : 2

@@ -3,7 +3,7 @@ import IotoJSON
 import IotoSchema
 import IotoStore
 
-/// A condition on one property of an item.
+/// A condition on one property of an item, or on one of its key attributes.
 struct Filter {
     enum Test {
         case equal(JSON)
@@ -17,50 +17,62 @@ struct Filter {
         case absent
     }
 
-    let path: Text
+    /// Where the value stands that is tested.
+    private enum Subject {
+        case property(Text)
+        case hash
+        case sort
+    }
+
+    private let subject: Subject
     let test: Test
 
     /// - Parameter value: The value that the property has to equal; null: that there is none; or an object of one
-    ///   operator and its operand.
-    init(_ path: Text, _ value: JSON, of model: Model) throws(IotoError) {
-        self.path = path
-        if case .null = value {
-            test = .absent
-            return
-        }
+    ///   operator and its operand. Operands are converted to the type of the field.
+    init(_ path: Text, _ value: JSON, of model: Model, primary: Index) throws(IotoError) {
+        let isComputed = model.field(at: path).map { !$0.isStored } ?? false
+        subject = isComputed && path == primary.hash ? .hash : isComputed && path == primary.sort ? .sort : .property(path)
+        test = try Filter.test(path, value, model)
+    }
+
+    private static func test(_ path: Text, _ value: JSON, _ model: Model) throws(IotoError) -> Test {
+        if value.isNull { return .absent }
         guard let object = value.objectValue, object.count == 1, let member = object.members.first else {
-            test = .equal(value)
-            return
+            return .equal(try model.convert(value, field: path))
         }
-        let operand = member.value
+        func operand() throws(IotoError) -> JSON { try model.convert(member.value, field: path) }
         switch member.key {
-        case "=": test = .equal(operand)
-        case "<>": test = .notEqual(operand)
-        case "<": test = .less(operand)
-        case "<=": test = .lessOrEqual(operand)
-        case ">": test = .greater(operand)
-        case ">=": test = .greaterOrEqual(operand)
+        case "=": return .equal(try operand())
+        case "<>": return .notEqual(try operand())
+        case "<": return .less(try operand())
+        case "<=": return .lessOrEqual(try operand())
+        case ">": return .greater(try operand())
+        case ">=": return .greaterOrEqual(try operand())
         case "begins", "begins_with":
-            guard let prefix = operand.stringValue else {
+            guard let prefix = member.value.stringValue else {
                 throw IotoError(.misuse, "model \"\(model.name)\": \(path): begins takes a text")
             }
-            test = .begins(prefix)
+            return .begins(prefix)
         case "between":
-            guard let bounds = operand.arrayValue, bounds.count == 2 else {
+            guard let bounds = member.value.arrayValue, bounds.count == 2 else {
                 throw IotoError(.misuse, "model \"\(model.name)\": \(path): between takes an array of two")
             }
-            test = .between(bounds[0], bounds[1])
-        default: test = .equal(value)
+            return .between(try model.convert(bounds[0], field: path), try model.convert(bounds[1], field: path))
+        default:
+            return .equal(value)
+        }
+    }
+
+    private func value(_ item: StoredItem) -> JSON? {
+        switch subject {
+        case .hash: .string(item.key.hash)
+        case .sort: .string(item.key.sort)
+        case .property(let path): item.value(at: path)
         }
     }
 
     func matches(_ item: StoredItem) -> Bool {
-        let value = item.body.withUnsafeBytes { body -> JSON? in
-            JSONScanner.member(path, in: body).flatMap {
-                JSONScanner.decode(UnsafeRawBufferPointer(rebasing: body[$0]))
-            }
-        }
-        guard let value, !value.isNull else {
+        guard let value = value(item), !value.isNull else {
             switch test {
             case .absent, .notEqual: return true
             default: return false

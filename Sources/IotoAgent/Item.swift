@@ -20,10 +20,7 @@ public final class Item {
 
     /// The value at a path; nil when there is none.
     public func value(_ path: Text) -> JSON? {
-        stored.body.withUnsafeBytes { body in
-            guard let range = JSONScanner.member(path, in: body) else { return nil }
-            return JSONScanner.decode(UnsafeRawBufferPointer(rebasing: body[range]))
-        }
+        stored.value(at: path)
     }
 
     /// The value at a path as C text: strings as they are, everything else as JSON; nil when there is none or it is null.

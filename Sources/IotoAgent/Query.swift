@@ -35,7 +35,7 @@ struct Query {
     let options: QueryOptions
 
     init(
-        _ model: Model, _ properties: JSONObject, context: Context, options: QueryOptions
+        _ model: Model, _ properties: JSONObject, primary: Index, context: Context, options: QueryOptions
     ) throws(IotoError) {
         self.model = model
         self.options = options
@@ -43,7 +43,7 @@ struct Query {
         var filters: [Filter] = []
         var equal = JSONObject()
         for (path, value) in properties.members {
-            let filter = try Filter(path, value, of: model)
+            let filter = try Filter(path, value, of: model, primary: primary)
             filters.append(filter)
             if case .equal = filter.test { equal[path] = value }
         }
@@ -111,7 +111,7 @@ extension Database {
     public func find(
         _ modelName: Text, _ properties: JSONObject, options: QueryOptions = QueryOptions()
     ) throws(IotoError) -> ItemList {
-        let query = try Query(try model(modelName), properties, context: context, options: options)
+        let query = try Query(try model(modelName), properties, primary: schema.primary, context: context, options: options)
         var found: [Item] = []
         var next: Text?
         try query.run(on: store) { (item) throws(IotoError) -> Bool in
@@ -132,7 +132,7 @@ extension Database {
     public func findOne(
         _ modelName: Text, _ properties: JSONObject, options: QueryOptions = QueryOptions()
     ) throws(IotoError) -> Item {
-        let query = try Query(try model(modelName), properties, context: context, options: options)
+        let query = try Query(try model(modelName), properties, primary: schema.primary, context: context, options: options)
         var found: Item?
         try query.run(on: store) { (item) throws(IotoError) -> Bool in
             found = Item(item)

@@ -18,6 +18,14 @@ public final class StoredItem: Sendable {
         self.version = version
     }
 
+    /// The value at a path, read without parsing the rest; nil when there is none.
+    public func value(at path: Text) -> JSON? {
+        body.withUnsafeBytes { body in
+            guard let range = JSONScanner.member(path, in: body) else { return nil }
+            return JSONScanner.decode(UnsafeRawBufferPointer(rebasing: body[range]))
+        }
+    }
+
     /// The properties, parsed.
     ///
     /// - Throws: `.corrupt` when the file held something else.

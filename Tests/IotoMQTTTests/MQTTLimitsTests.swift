@@ -28,7 +28,7 @@ import Testing
         try recorder.connect()
         try recorder.subscribe(["a"])
         let lines = Lines()
-        Log.set({ _, line in lines.append(line) }, level: .warning)
+        Log.set({ _, line in lines.append(line.string) }, level: .warning)
         defer { Log.set(nil, level: .warning) }
         let payload = [UInt8](repeating: 7, count: Limits.messageBytesMax)
         try recorder.publish("a", payload)

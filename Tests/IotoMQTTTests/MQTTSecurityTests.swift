@@ -52,7 +52,7 @@ import Testing
         try recorder.client.connect()
         #expect(recorder.step { $0.ends.count == 1 })
         #expect(recorder.lastError?.code == .offline)
-        #expect(recorder.lastError?.message.contains("certificate verify failed") == true)
+        #expect(recorder.lastError?.message.string.contains("certificate verify failed") == true)
     }
 
     @Test func serverOfAnotherNameIsRefused() throws {
@@ -83,7 +83,7 @@ import Testing
         try recorder.client.connect()
         #expect(recorder.step { $0.ends.count == 1 })
         #expect(recorder.lastError?.code == .configuration)
-        #expect(recorder.lastError?.message.contains("server.key") == true)
+        #expect(recorder.lastError?.message.string.contains("server.key") == true)
     }
 
     @Test func fileThatIsNoCertificateIsTold() throws {
@@ -92,7 +92,7 @@ import Testing
         try recorder.client.connect()
         #expect(recorder.step { $0.ends.count == 1 })
         #expect(recorder.lastError?.code == .configuration)
-        #expect(recorder.lastError?.message.contains("ca.key") == true)
+        #expect(recorder.lastError?.message.string.contains("ca.key") == true)
     }
 
     @Test func encryptedKeyIsRefusedWithoutAskingForItsPassphrase() throws {

@@ -186,5 +186,5 @@ func expectError<Result>(
 ) {
     let found = error(body, sourceLocation: sourceLocation)
     #expect(found.code == code, "\(found.message)", sourceLocation: sourceLocation)
-    #expect(!found.message.contains("\n"), sourceLocation: sourceLocation)
+    #expect(!found.message.string.contains("\n"), sourceLocation: sourceLocation)
 }

@@ -79,8 +79,8 @@ struct HostileTests {
         #expect(loop.replica.applied.isEmpty)
         #expect(loop.replica.pendingCount() == 1)
         // And the hub bears the same from a device.
-        for verb in ["syncToDynamo", "syncDown", "offline", "nonsense"] {
-            loop.run(.message(topic: Text("ioto/service/d1/db/\(verb)"), payload: Array(payload.utf8)))
+        for verb: Text in ["syncToDynamo", "syncDown", "offline", "nonsense"] {
+            loop.run(.message(topic: "ioto/service/d1/db/\(verb)", payload: Array(payload.utf8)))
         }
         #expect(loop.cloud.stored.isEmpty)
     }

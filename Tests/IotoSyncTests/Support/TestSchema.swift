@@ -34,7 +34,7 @@ enum TestSchema {
         do throws(IotoError) {
             return try Schema(source: Array(source.utf8), name: "test.json5")
         } catch {
-            fatalError(error.message)
+            fatalError(error.message.string)
         }
     }()
 
