@@ -10,8 +10,8 @@ let settings: [SwiftSetting] = isEmbedded
     ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Xfrontend", "-function-sections"])]
     : [.treatAllWarnings(as: .error), .treatWarning("EmbeddedRestrictions", as: .error)]
 
-func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+func module(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -40,7 +40,7 @@ let package = Package(
         module("IotoStore", ["IotoSync", "CSQLite"]),
         module("IotoMQTT", ["IotoBase", "CMosquitto"]),
         module("IotoAgent", ["IotoMQTT", "IotoStore", "IotoSync"]),
-        module("Ioto", ["IotoAgent", "CIoto"]),
+        module("Ioto", ["IotoAgent", "CIoto"], exclude: ["ioto.map"]),
     ]
         + (isEmbedded
             ? []

@@ -1,6 +1,7 @@
 import CIoto
 import IotoAgent
 import IotoBase
+import IotoSync
 
 @_cdecl("ioSetLog") @implementation
 public func ioSetLog(_ proc: IoLogProc?, _ context: UnsafeMutableRawPointer?, _ level: IoLogLevel) {
@@ -22,8 +23,8 @@ private final class LogSink: @unchecked Sendable {
         self.context = context
     }
 
-    func write(_ level: LogLevel, _ message: String) {
-        Text(message).withCString { proc(context, IoLogLevel(UInt32(level.rawValue)), $0) }
+    func write(_ level: LogLevel, _ message: Text) {
+        message.withCString { proc(context, IoLogLevel(UInt32(level.rawValue)), $0) }
     }
 }
 
@@ -122,7 +123,7 @@ private func cStatus(_ status: Agent.Status) -> IoStatus {
     out.lastError = error.code.rawValue
     withUnsafeMutableBytes(of: &out.lastErrorText) { buffer in
         // The text is cut at its end, and the NUL behind it stays from the empty struct.
-        for (target, byte) in zip(buffer.indices.dropLast(), Text(error.message).bytes) { buffer[target] = byte }
+        for (target, byte) in zip(buffer.indices.dropLast(), error.message.bytes) { buffer[target] = byte }
     }
     return out
 }

@@ -56,5 +56,5 @@ public func dbGetModel(_ db: OpaquePointer?, _ name: UnsafePointer<CChar>?) -> O
 @_cdecl("dbModelName") @implementation
 public func dbModelName(_ model: OpaquePointer?) -> UnsafePointer<CChar>? {
     guard let model else { return staticCString("") }
-    return object(model, Model.self).cName
+    return object(model, Model.self).cName.pointer
 }

@@ -5,15 +5,11 @@ import IotoBase
 /// The calling thread's last error, freed when the thread ends.
 private final class LastError {
     let code: Int32
-    let text: UnsafeMutablePointer<CChar>
+    let text: CText
 
     init(_ error: IotoError) {
         code = error.code.rawValue
-        text = copyCString(Text(error.message))
-    }
-
-    deinit {
-        text.deallocate()
+        text = CText(error.message)
     }
 
     static var current: LastError? {
@@ -48,15 +44,7 @@ func entryCode(_ body: () throws(IotoError) -> Int32) -> Int32 {
     }
 }
 
-func misuse(_ what: String) -> IotoError { IotoError(.misuse, what) }
-
-/// A NUL-terminated copy, freed with `deallocate()` or `dbFree`.
-func copyCString(_ text: Text) -> UnsafeMutablePointer<CChar> {
-    let copy = UnsafeMutablePointer<CChar>.allocate(capacity: text.count + 1)
-    for (index, byte) in text.bytes.enumerated() { copy[index] = CChar(bitPattern: byte) }
-    copy[text.count] = 0
-    return copy
-}
+func misuse(_ what: Text) -> IotoError { IotoError(.misuse, what) }
 
 func staticCString(_ text: StaticString) -> UnsafePointer<CChar> {
     UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
@@ -69,7 +57,7 @@ public func dbGetErrorCode() -> Int32 {
 
 @_cdecl("dbGetError") @implementation
 public func dbGetError(_ db: OpaquePointer?) -> UnsafePointer<CChar>? {
-    LastError.current.map { UnsafePointer($0.text) } ?? staticCString("")
+    LastError.current?.text.pointer ?? staticCString("")
 }
 
 @_cdecl("ioStrError") @implementation

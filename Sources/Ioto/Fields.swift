@@ -3,6 +3,8 @@ import CIoto
 import IotoAgent
 import IotoBase
 import IotoJSON
+import IotoSchema
+import IotoStore
 
 // MARK: Fields of an item
 
@@ -94,7 +96,7 @@ public func dbItemToCJSON(_ item: OpaquePointer?) -> UnsafeMutablePointer<cJSON>
 
 @_cdecl("dbItemModel") @implementation
 public func dbItemModel(_ item: OpaquePointer?) -> UnsafePointer<CChar>? {
-    Ioto.item(item).map { $0.stored.model.cName } ?? staticCString("")
+    (Ioto.item(item)?.stored.model.cName.pointer) ?? staticCString("")
 }
 
 @_cdecl("dbFreeItem") @implementation
@@ -146,7 +148,7 @@ public func dbSetDouble(
 ) -> Int32 {
     setField(db, model, field, props, params) { (_, field) throws(IotoError) -> JSON in
         guard let number = JSON.double(value) else {
-            throw IotoError(.field, "field \"\(field.string)\": JSON has no NaN and no infinity")
+            throw IotoError(.field, "field \"\(field)\": JSON has no NaN and no infinity")
         }
         return number
     }
@@ -185,9 +187,9 @@ public func dbGetField(
     entry(nil) { () throws(IotoError) in
         let name = try text(field, "field")
         guard let value = try getField(db, model, field, props), !value.isNull else {
-            throw IotoError(.notFound, "the item has no field \"\(name.string)\"")
+            throw IotoError(.notFound, "the item has no field \"\(name)\"")
         }
-        return copyCString(value.stringValue ?? Text(value.text))
+        return CText.copy(value.stringValue ?? Text(value.text))
     }
 }
 
@@ -196,7 +198,7 @@ public func dbGetString(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ field: UnsafePointer<CChar>?,
     _ props: UnsafePointer<DbProps>?, _ defaultValue: UnsafePointer<CChar>?
 ) -> UnsafeMutablePointer<CChar>? {
-    dbGetField(db, model, field, props, nil) ?? defaultValue.map { copyCString(Text(cString: $0)) }
+    dbGetField(db, model, field, props, nil) ?? defaultValue.map { CText.copy(Text(cString: $0)) }
 }
 
 @_cdecl("dbGetBool") @implementation

@@ -88,8 +88,8 @@ public final class Agent: OutboxListener, @unchecked Sendable {
             guard thread == nil else { return }
             isStopping = false
             // Kept from start to start, with what it has counted.
-            let session = try session ?? NetworkSession(self)
-            self.session = session
+            if session == nil { session = try NetworkSession(self) }
+            guard let session else { return }
             thread = try Thread(name: "ioto-network") { session.run() }
         }
     }
@@ -130,11 +130,12 @@ public final class Agent: OutboxListener, @unchecked Sendable {
             for request in requests {
                 while request.outcome == nil {
                     let left = deadline - platform_monotonic_ms()
-                    guard left > 0, condition.wait(lock, timeout: left) || request.outcome != nil else {
+                    guard left > 0 else {
                         throw IotoError(.timeout, "the cloud has not answered in time")
                     }
+                    _ = condition.wait(lock, timeout: left)
                 }
-                try request.outcome?.get()
+                if case .failure(let error) = request.outcome { throw error }
             }
         }
     }

@@ -18,7 +18,7 @@ public struct AgentConfiguration: Sendable {
     public var mqtt: MQTTOptions
     public var topicPrefix: Text
     /// Settings that nobody reads, as lines for the log.
-    public var warnings: [String]
+    public var warnings: [Text]
 
     private static let known: [[Text]] = [
         ["deviceId"], ["accountId"],
@@ -36,7 +36,7 @@ public struct AgentConfiguration: Sendable {
         let first = source.bytes.first { $0 != 32 && $0 != 9 && $0 != 10 && $0 != 13 }
         let isText = first == UInt8(ascii: "{")
         let bytes = isText ? source.bytes : try Files.read(source, bytesMax: Limits.schemaBytesMax)
-        let reader = try ConfigurationReader(source: bytes, name: isText ? "configuration" : source.string)
+        let reader = try ConfigurationReader(source: bytes, name: isText ? "configuration" : source)
         try self.init(reader, base: isText ? Text() : source)
     }
 

@@ -5,10 +5,10 @@ import IotoJSON
 struct ConfigurationReader {
     let source: [UInt8]
     /// What messages call the source: the file's path, or "configuration".
-    let name: String
+    let name: Text
     let root: JSON
 
-    init(source: [UInt8], name: String) throws(IotoError) {
+    init(source: [UInt8], name: Text) throws(IotoError) {
         self.source = source
         self.name = name
         do throws(IotoError) {
@@ -19,9 +19,13 @@ struct ConfigurationReader {
         guard root.objectValue != nil else {
             throw IotoError(.configuration, "\(name): an object is expected")
         }
+        for group in ["database", "mqtt"] as [Text] {
+            guard let value = value([group]), value.objectValue == nil else { continue }
+            throw error([group], "an object is expected")
+        }
     }
 
-    func error(_ path: [Text], _ message: String) -> IotoError {
+    func error(_ path: [Text], _ message: Text) -> IotoError {
         let place = JSONLocator.line(of: path, in: source).map { "\(name):\($0)" } ?? name
         return IotoError(.configuration, "\(place): \(ConfigurationReader.joined(path)): \(message)")
     }
@@ -83,7 +87,7 @@ struct ConfigurationReader {
     }
 
     private func scaled(
-        _ path: [Text], in range: ClosedRange<Int64>, defaultScale: Int64, what: String, scale: (Text) -> Int64?
+        _ path: [Text], in range: ClosedRange<Int64>, defaultScale: Int64, what: Text, scale: (Text) -> Int64?
     ) throws(IotoError) -> Int64? {
         guard let value = value(path) else { return nil }
         let literal: Text
@@ -105,13 +109,13 @@ struct ConfigurationReader {
     }
 
     /// One line for each setting that nobody reads, which may be a slip of the pen.
-    func unknownSettings(_ known: [[Text]]) -> [String] {
-        var warnings: [String] = []
+    func unknownSettings(_ known: [[Text]]) -> [Text] {
+        var warnings: [Text] = []
         collectUnknown(root, at: [], known, &warnings)
         return warnings
     }
 
-    private func collectUnknown(_ json: JSON, at path: [Text], _ known: [[Text]], _ warnings: inout [String]) {
+    private func collectUnknown(_ json: JSON, at path: [Text], _ known: [[Text]], _ warnings: inout [Text]) {
         guard let object = json.objectValue else { return }
         for member in object.members {
             let inner = path + [member.key]
@@ -124,12 +128,12 @@ struct ConfigurationReader {
         }
     }
 
-    private static func joined(_ path: [Text]) -> String {
+    private static func joined(_ path: [Text]) -> Text {
         var joined = Text()
         for (index, part) in path.enumerated() {
             if index > 0 { joined.append(UInt8(ascii: ".")) }
             joined.append(part)
         }
-        return joined.string
+        return joined
     }
 }

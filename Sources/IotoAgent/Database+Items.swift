@@ -33,11 +33,11 @@ extension Database {
         let context = context
         let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
         return try change { (transaction) throws(IotoError) -> StoredItem in
-            guard let existing = try transaction.get(prepared.key, model) else {
-                return try transaction.put(model, prepared.key, body: JSON.object(prepared.body).text)
+            guard let existing = try transaction.get(prepared.key, model: model) else {
+                return try transaction.put(model, prepared.key, body: prepared.text)
             }
             guard isUpsert else {
-                throw IotoError(.exists, "an item of model \"\(modelName.string)\" with this key exists")
+                throw IotoError(.exists, "an item of model \"\(modelName)\" with this key exists")
             }
             return try Database.update(existing, properties, context, transaction)
         }
@@ -49,7 +49,7 @@ extension Database {
     public func get(_ modelName: Text, _ properties: JSONObject) throws(IotoError) -> Item {
         let model = try model(modelName)
         guard let stored = try store.get(try exactKey(model, properties), model: model) else {
-            throw IotoError(.notFound, "no such item of model \"\(modelName.string)\"")
+            throw IotoError(.notFound, "no such item of model \"\(modelName)\"")
         }
         return Item(stored)
     }
@@ -69,14 +69,14 @@ extension Database {
         }
         let key = try exactKey(model, properties)
         return try change { (transaction) throws(IotoError) -> StoredItem in
-            if let existing = try transaction.get(key, model) {
+            if let existing = try transaction.get(key, model: model) {
                 return try Database.update(existing, properties, context, transaction)
             }
             guard isUpsert else {
-                throw IotoError(.notFound, "no such item of model \"\(modelName.string)\"")
+                throw IotoError(.notFound, "no such item of model \"\(modelName)\"")
             }
             let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
-            return try transaction.put(model, prepared.key, body: JSON.object(prepared.body).text)
+            return try transaction.put(model, prepared.key, body: prepared.text)
         }
     }
 
@@ -100,7 +100,7 @@ extension Database {
                 return limit == 0 || found.count < limit
             }
             guard isMany || found.count <= 1 else {
-                throw IotoError(.ambiguous, "more than one item of model \"\(modelName.string)\" matches")
+                throw IotoError(.ambiguous, "more than one item of model \"\(modelName)\" matches")
             }
             for item in found { try transaction.remove(item) }
             return found.count
@@ -111,7 +111,7 @@ extension Database {
 
     private func exactKey(_ model: Model, _ properties: JSONObject) throws(IotoError) -> ItemKey {
         guard case .exact(let key) = try model.key(properties, context: context) else {
-            throw IotoError(.key, "the properties do not give the whole key of model \"\(model.name.string)\"")
+            throw IotoError(.key, "the properties do not give the whole key of model \"\(model.name)\"")
         }
         return key
     }
@@ -127,11 +127,8 @@ extension Database {
     private static func update(
         _ existing: StoredItem, _ changes: JSONObject, _ context: Context, _ transaction: StoreTransaction
     ) throws(IotoError) -> StoredItem {
-        guard let current = try JSON.parse(existing.body).objectValue else {
-            throw IotoError(.corrupt, "a stored item of model \"\(existing.model.name.string)\" is no object")
-        }
         let prepared = try existing.model.makeUpdate(
-            of: current, changes, context: context, now: platform_wall_ms())
-        return try transaction.put(existing.model, existing.key, body: JSON.object(prepared.body).text)
+            of: try existing.properties(), changes, context: context, now: platform_wall_ms())
+        return try transaction.put(existing.model, existing.key, body: prepared.text)
     }
 }

@@ -25,7 +25,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
     /// Opens or creates the database at `path` under the schema file.
     public init(path: Text, schemaPath: Text, options: StoreOptions) throws(IotoError) {
         let schema = try Schema.load(schemaPath)
-        for warning in schema.warnings { Log.warning(warning.string) }
+        for warning in schema.warnings { Log.warning(warning) }
         self.schema = schema
         store = try Store(path: path, schema: schema, options: options)
         triggers = TriggerDispatcher()
@@ -51,7 +51,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
     /// - Throws: `.model` when the schema has none.
     public func model(_ name: Text) throws(IotoError) -> Model {
         guard let model = schema.model(name) else {
-            throw IotoError(.model, "schema \"\(schema.name.string)\" has no model \"\(name.string)\"")
+            throw IotoError(.model, "schema \"\(schema.name)\" has no model \"\(name)\"")
         }
         return model
     }
@@ -62,7 +62,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
     func deviceModel(_ name: Text) throws(IotoError) -> Model {
         let model = try model(name)
         guard model.existsOnDevice else {
-            throw IotoError(.denied, "model \"\(name.string)\" is enabled in the cloud only")
+            throw IotoError(.denied, "model \"\(name)\" is enabled in the cloud only")
         }
         return model
     }
@@ -71,14 +71,13 @@ public final class Database: StoreObserver, @unchecked Sendable {
         lock.withLock { outboxListener = listener }
     }
 
-    public func storeDidCommit(_ events: [StoreEvent], outboxGrew: Bool) {
+    public func storeDidCommit(_ events: [StoreEvent]) {
         triggers.enqueue(events)
-        guard outboxGrew, let listener = lock.withLock({ outboxListener }) else { return }
         var bytes = 0
-        for event in events where !event.isRemote {
+        for event in events where !event.isRemote && event.kind != .rejected && event.model.syncsUp {
             bytes += event.after?.body.count ?? event.key.sort.count
         }
-        listener.outboxDidChange(bytes: bytes)
+        if bytes > 0 { lock.withLock { outboxListener }?.outboxDidChange(bytes: bytes) }
     }
 
     // MARK: Triggers

@@ -42,12 +42,12 @@ struct Filter {
         case ">=": test = .greaterOrEqual(operand)
         case "begins", "begins_with":
             guard let prefix = operand.stringValue else {
-                throw IotoError(.misuse, "model \"\(model.name.string)\": \(path.string): begins takes a text")
+                throw IotoError(.misuse, "model \"\(model.name)\": \(path): begins takes a text")
             }
             test = .begins(prefix)
         case "between":
             guard let bounds = operand.arrayValue, bounds.count == 2 else {
-                throw IotoError(.misuse, "model \"\(model.name.string)\": \(path.string): between takes an array of two")
+                throw IotoError(.misuse, "model \"\(model.name)\": \(path): between takes an array of two")
             }
             test = .between(bounds[0], bounds[1])
         default: test = .equal(value)

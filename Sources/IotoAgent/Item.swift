@@ -10,17 +10,12 @@ public final class Item {
     public let stored: StoredItem
     /// What a trigger can ask of the item that it is called with; nil outside a trigger.
     public let trigger: TriggerContext?
-    private var texts: [(path: Text, text: UnsafeMutablePointer<CChar>)] = []
-    private var json: UnsafeMutablePointer<CChar>?
+    private var texts: [(path: Text, text: CText)] = []
+    private var json: CText?
 
     public init(_ stored: StoredItem, trigger: TriggerContext? = nil) {
         self.stored = stored
         self.trigger = trigger
-    }
-
-    deinit {
-        for entry in texts { entry.text.deallocate() }
-        json?.deallocate()
     }
 
     /// The value at a path; nil when there is none.
@@ -33,18 +28,18 @@ public final class Item {
 
     /// The value at a path as C text: strings as they are, everything else as JSON; nil when there is none or it is null.
     public func text(_ path: Text) -> UnsafePointer<CChar>? {
-        for entry in texts where entry.path == path { return UnsafePointer(entry.text) }
+        for entry in texts where entry.path == path { return entry.text.pointer }
         guard let value = value(path), !value.isNull else { return nil }
-        let text = makeCText(value.stringValue?.bytes ?? value.text)
+        let text = CText(value.stringValue ?? Text(value.text))
         texts.append((path, text))
-        return UnsafePointer(text)
+        return text.pointer
     }
 
     /// The whole item as JSON.
     public var jsonText: UnsafePointer<CChar> {
-        let text = json ?? makeCText(stored.body)
+        let text = json ?? CText(Text(stored.body))
         json = text
-        return UnsafePointer(text)
+        return text.pointer
     }
 }
 
@@ -52,43 +47,27 @@ public final class Item {
 public final class TriggerContext {
     public let before: Item?
     public let isRemote: Bool
-    private let reasonText: UnsafeMutablePointer<CChar>
+    private let reasonText: CText
 
     init(before: Item?, isRemote: Bool, reason: Text) {
         self.before = before
         self.isRemote = isRemote
-        self.reasonText = makeCText(reason.bytes)
+        self.reasonText = CText(reason)
     }
 
-    deinit {
-        reasonText.deallocate()
-    }
-
-    public var reason: UnsafePointer<CChar> { UnsafePointer(reasonText) }
+    public var reason: UnsafePointer<CChar> { reasonText.pointer }
 }
 
 /// A list of items, what `DbList` stands for.
 public final class ItemList {
     public let items: [Item]
-    private let nextText: UnsafeMutablePointer<CChar>?
+    private let nextText: CText?
 
     init(items: [Item], next: Text?) {
         self.items = items
-        self.nextText = next.map { makeCText($0.bytes) }
-    }
-
-    deinit {
-        nextText?.deallocate()
+        self.nextText = next.map { CText($0) }
     }
 
     /// The token of the next page; nil when there is none.
-    public var next: UnsafePointer<CChar>? { nextText.map { UnsafePointer($0) } }
-}
-
-/// A copy of the bytes with a NUL behind them, freed with `deallocate()`.
-func makeCText(_ bytes: [UInt8]) -> UnsafeMutablePointer<CChar> {
-    let text = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count + 1)
-    for (index, byte) in bytes.enumerated() { text[index] = CChar(bitPattern: byte) }
-    text[bytes.count] = 0
-    return text
+    public var next: UnsafePointer<CChar>? { nextText?.pointer }
 }

@@ -12,7 +12,8 @@ final class NetworkSession: MQTTDelegate {
     /// How long an orderly stop waits for the broker to take the goodbye, in milliseconds.
     private static let farewellWait: Int64 = 1_000
 
-    private unowned let agent: Agent
+    /// The agent keeps its session, and joins the thread that runs it before it goes.
+    private unowned(unsafe) let agent: Agent
     private let client: MQTTClient
     private let replicator: DeviceReplicator<Store>
     private var random: JitterGenerator

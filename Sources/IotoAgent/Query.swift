@@ -61,7 +61,7 @@ struct Query {
         on source: Source, _ visit: (StoredItem) throws(IotoError) -> Bool
     ) throws(IotoError) {
         if let key {
-            guard after == nil, let item = try source.get(key, model), matches(item) else { return }
+            guard after == nil, let item = try source.get(key, model: model), matches(item) else { return }
             _ = try visit(item)
             return
         }
@@ -80,16 +80,14 @@ struct Query {
 
 /// Where a query reads: the store as it stands, or a transaction that sees its own changes.
 protocol ItemSource {
-    func get(_ key: ItemKey, _ model: Model) throws(IotoError) -> StoredItem?
+    func get(_ key: ItemKey, model: Model) throws(IotoError) -> StoredItem?
     func scan(
         _ model: Model, hash: Text?, sortPrefix: Text, after: ItemKey?, isReversed: Bool,
         _ visit: (StoredItem) throws(IotoError) -> Bool
     ) throws(IotoError)
 }
 
-extension Store: ItemSource {
-    func get(_ key: ItemKey, _ model: Model) throws(IotoError) -> StoredItem? { try get(key, model: model) }
-}
+extension Store: ItemSource {}
 
 extension StoreTransaction: ItemSource {}
 
@@ -140,7 +138,7 @@ extension Database {
             found = Item(item)
             return false
         }
-        guard let found else { throw IotoError(.notFound, "no such item of model \"\(modelName.string)\"") }
+        guard let found else { throw IotoError(.notFound, "no such item of model \"\(modelName)\"") }
         return found
     }
 }

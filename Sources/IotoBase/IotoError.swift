@@ -40,16 +40,16 @@ public struct IotoError: Error, Sendable {
     public let code: ErrorCode
     /// The source's own code: SQLite's extended result code, an errno, or an MQTT reason code; 0 when there is none.
     public let detail: Int32
-    public let message: String
+    public let message: Text
 
-    public init(_ code: ErrorCode, _ message: String, detail: Int32 = 0) {
+    public init(_ code: ErrorCode, _ message: Text, detail: Int32 = 0) {
         self.code = code
         self.message = message
         self.detail = detail
     }
 
     /// The same error with the place where it was found in front.
-    public func prefixed(_ place: String) -> IotoError {
+    public func prefixed(_ place: Text) -> IotoError {
         IotoError(code, "\(place): \(message)", detail: detail)
     }
 }

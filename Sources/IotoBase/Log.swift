@@ -10,7 +10,7 @@ public enum LogLevel: Int32, Sendable {
 
 /// Where the library's log lines go: the process-wide sink, stderr by default.
 public enum Log {
-    public typealias Sink = @Sendable (LogLevel, String) -> Void
+    public typealias Sink = @Sendable (LogLevel, Text) -> Void
 
     private static let state = State()
 
@@ -22,12 +22,12 @@ public enum Log {
         }
     }
 
-    public static func error(_ message: @autoclosure () -> String) { write(.error, message) }
-    public static func warning(_ message: @autoclosure () -> String) { write(.warning, message) }
-    public static func info(_ message: @autoclosure () -> String) { write(.info, message) }
-    public static func debug(_ message: @autoclosure () -> String) { write(.debug, message) }
+    public static func error(_ message: @autoclosure () -> Text) { write(.error, message) }
+    public static func warning(_ message: @autoclosure () -> Text) { write(.warning, message) }
+    public static func info(_ message: @autoclosure () -> Text) { write(.info, message) }
+    public static func debug(_ message: @autoclosure () -> Text) { write(.debug, message) }
 
-    private static func write(_ level: LogLevel, _ message: () -> String) {
+    private static func write(_ level: LogLevel, _ message: () -> Text) {
         let (sink, limit) = state.lock.withLock { (state.sink, state.level) }
         guard level.rawValue <= limit.rawValue else { return }
         // The sink is the firmware's code: it runs with no lock held.
@@ -35,7 +35,7 @@ public enum Log {
             sink(level, message())
             return
         }
-        let line = Text("ioto: " + message() + "\n")
+        let line = "ioto: \(message())\n" as Text
         line.bytes.withUnsafeBytes { platform_log($0.baseAddress, $0.count) }
     }
 

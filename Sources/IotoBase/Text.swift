@@ -3,7 +3,7 @@ import CPlatform
 /// A text kept as its UTF-8 bytes, compared and hashed byte by byte.
 ///
 /// `String` compares by canonical equivalence: two keys that SQLite, the wire and the cloud hold to be different would be
-/// one. It also needs the Unicode tables, which the shipped library does without. `String` serves for messages alone.
+/// one. It also needs the Unicode tables, which the shipped library does without.
 public struct Text: Hashable, Sendable {
     public var bytes: [UInt8]
 
@@ -41,7 +41,7 @@ public struct Text: Hashable, Sendable {
     @inlinable public var count: Int { bytes.count }
     @inlinable public var isEmpty: Bool { bytes.isEmpty }
 
-    @inlinable
+    @inline(never)
     public static func == (left: Text, right: Text) -> Bool {
         left.bytes.count == right.bytes.count
             && left.bytes.withUnsafeBytes { a in
@@ -49,12 +49,12 @@ public struct Text: Hashable, Sendable {
             }
     }
 
-    @inlinable
+    @inline(never)
     public func hash(into hasher: inout Hasher) {
         bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
     }
 
-    @inlinable
+    @inline(never)
     public func hasPrefix(_ prefix: Text) -> Bool {
         bytes.count >= prefix.bytes.count
             && bytes.withUnsafeBytes { a in
@@ -64,7 +64,7 @@ public struct Text: Hashable, Sendable {
             }
     }
 
-    @inlinable
+    @inline(never)
     public mutating func append(_ other: Text) {
         bytes.append(contentsOf: other.bytes)
     }
@@ -121,7 +121,7 @@ public struct Text: Hashable, Sendable {
         String(decoding: bytes, as: UTF8.self)
     }
 
-    @inlinable
+    @inline(never)
     public static func + (left: Text, right: Text) -> Text {
         var joined = left
         joined.append(right)
@@ -130,7 +130,7 @@ public struct Text: Hashable, Sendable {
 }
 
 extension Text: Comparable {
-    @inlinable
+    @inline(never)
     public static func < (left: Text, right: Text) -> Bool {
         left.bytes.withUnsafeBytes { a in
             right.bytes.withUnsafeBytes { b in compareBytes(a, b) < 0 }
@@ -139,6 +139,7 @@ extension Text: Comparable {
 }
 
 extension Text: ExpressibleByStringLiteral {
+    @inline(never)
     public init(stringLiteral value: StaticString) {
         self.bytes = value.withUTF8Buffer { [UInt8]($0) }
     }

@@ -41,10 +41,10 @@ private final class ThreadBody {
 }
 
 /// Text of an errno.
-public func systemErrorText(_ code: Int32) -> String {
+public func systemErrorText(_ code: Int32) -> Text {
     var buffer = [CChar](repeating: 0, count: 128)
     return buffer.withUnsafeMutableBufferPointer { buffer in
         guard let text = platform_error_text(code, buffer.baseAddress, buffer.count) else { return "" }
-        return Text(cString: text).string
+        return Text(cString: text)
     }
 }

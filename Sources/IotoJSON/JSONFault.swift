@@ -26,7 +26,7 @@ struct JSONFault: Error {
         }
     }
 
-    var message: String {
+    var message: Text {
         switch reason {
         case .value: return "expected a value"
         case .end: return "the text ends too early"

@@ -10,8 +10,9 @@ extension JSON {
     public static func double(_ value: Double) -> JSON? {
         guard value.isFinite else { return nil }
         // A whole number that a double holds exactly is written without an exponent.
-        if value.magnitude <= 0x1p53, value == value.rounded(.towardZero), value != 0 || value.sign == .plus {
-            return .integer(Int64(value))
+        if value.magnitude <= 0x1p53, value != 0 || value.sign == .plus {
+            let whole = Int64(value)
+            if Double(whole) == value { return .integer(whole) }
         }
         let bytes = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 40) { buffer -> [UInt8] in
             guard let start = buffer.baseAddress else { return [] }

@@ -102,10 +102,13 @@ struct JSONObjectBuilder {
     /// Used beyond `searchedMax` members, so that reading stays linear in the size of a text that a peer may choose.
     private var places: [Text: Int] = [:]
     private static let searchedMax = 24
+    /// Room made for the first member, as most objects have more than one or two.
+    private static let expected = 8
 
     @inline(__always)
     mutating func add(_ key: Text, _ value: JSON) {
         if object.count < JSONObjectBuilder.searchedMax {
+            if object.isEmpty { object.reserveCapacity(JSONObjectBuilder.expected) }
             if let place = object.index(of: key) {
                 object.members[place].value = value
             } else {

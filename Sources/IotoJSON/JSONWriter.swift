@@ -111,7 +111,7 @@ extension UnsafeRawBufferPointer {
         while true {
             index = endOfPlainText(from: index, quote: UInt8(ascii: "\""))
             guard index < count, self[index] >= 0x80 else { return index }
-            index += 1
+            repeat { index += 1 } while index < count && self[index] >= 0x80
         }
     }
 }

@@ -3,8 +3,8 @@ import IotoBase
 
 /// What libmosquitto's callbacks leave for `MQTTClient.step` to deliver.
 ///
-/// The delegate is never called from within a callback: libmosquitto holds locks and half-updated state there, and a call
-/// that ends the connection would pull the ground from under it.
+/// The delegate is never called from within a callback: libmosquitto holds locks and half-updated state there, and a
+/// call that ends the connection would pull the ground from under it.
 final class Inbox {
     enum Event {
         case connected(sessionPresent: Bool)
@@ -90,7 +90,8 @@ extension Inbox {
         }
     }
 
-    /// Keeps the error lines that libmosquitto logs, or no longer: it formats every line for a listener, each packet's too.
+    /// Keeps the error lines that libmosquitto logs, or no longer: it formats every line for a listener, each packet's
+    /// too.
     static func listenForErrors(of client: OpaquePointer, _ listens: Bool) {
         guard listens else {
             mosquitto_log_callback_set(client, nil)
@@ -134,7 +135,7 @@ extension Inbox {
         }
         guard count <= Limits.messageBytesMax else {
             Log.warning(
-                "MQTT: a message of \(count) bytes on '\(topic.string)' is dropped: the limit is "
+                "MQTT: a message of \(count) bytes on '\(topic)' is dropped: the limit is "
                     + "\(Limits.messageBytesMax)")
             return
         }

@@ -3,14 +3,21 @@ import IotoBase
 
 // Errors carry `host:port` in front, and as detail the errno, the CONNACK return code, or libmosquitto's code.
 extension MQTTClient {
+    /// EPROTO: libmosquitto's errno for whatever OpenSSL reports on an established connection.
+    private static let tlsFailed: Int32 = 71
+
     /// Why a connection has ended or has not come about.
     func failure(_ outcome: MosquittoHandle.Outcome, _ handle: MosquittoHandle) -> IotoError {
         if handle.inbox.refusal != 0 { return refusal(handle.inbox.refusal) }
         let reason = handle.inbox.errorText
         if !reason.isEmpty, outcome.is(MOSQ_ERR_TLS) || outcome.is(MOSQ_ERR_ERRNO) {
-            // Without a socket there was no handshake: the files are at fault.
-            let isFile = outcome.is(MOSQ_ERR_TLS) && link == .idle
-            return error(isFile ? .configuration : .offline, "TLS: \(reason.string)", outcome.code)
+            // libmosquitto's own lines about the files it was given; a handshake's failure has OpenSSL's or others.
+            let isFile = reason.hasPrefix("Error: Unable to") || reason.hasPrefix("Error: Client certificate")
+            return error(isFile ? .configuration : .offline, "TLS: \(reason)", outcome.code)
+        }
+        if outcome.is(MOSQ_ERR_ERRNO), options.usesTLS, outcome.systemCode == Self.tlsFailed {
+            let phase: Text = link == .connecting ? "connection before accepting it" : "connection"
+            return error(.offline, "TLS: the broker has ended the \(phase)", outcome.systemCode)
         }
         if outcome.is(MOSQ_ERR_ERRNO) { return socketFailure(outcome.systemCode, handle) }
         if outcome.is(MOSQ_ERR_KEEPALIVE) {
@@ -55,12 +62,12 @@ extension MQTTClient {
     }
 
     /// A call that libmosquitto has refused.
-    func refused(_ code: Int32, _ call: String) -> IotoError {
+    func refused(_ code: Int32, _ call: Text) -> IotoError {
         let isMemory = code == Int32(MOSQ_ERR_NOMEM.rawValue)
         return IotoError(isMemory ? .memory : .misuse, "\(call): \(MosquittoHandle.text(code))", detail: code)
     }
 
-    private func error(_ code: ErrorCode, _ message: String, _ detail: Int32) -> IotoError {
+    private func error(_ code: ErrorCode, _ message: Text, _ detail: Int32) -> IotoError {
         IotoError(code, "\(options.place): \(message)", detail: detail)
     }
 }

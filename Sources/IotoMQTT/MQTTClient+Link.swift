@@ -29,8 +29,8 @@ extension MQTTClient {
     /// TLS is being agreed on, or CONNECT being sent through it.
     private var isHandshaking: Bool { link == .connecting && options.usesTLS && timing.isReachable }
 
-    /// Whether to wait for the socket to be writable. In a TLS handshake libmosquitto says that it wants to write from the
-    /// first attempt on, until CONNECT is sent: waiting for that would be a busy loop.
+    /// Whether to wait for the socket to be writable. In a TLS handshake libmosquitto says that it wants to write from
+    /// the first attempt on, until CONNECT is sent: waiting for that would be a busy loop.
     func wantsWrite(_ handle: MosquittoHandle) -> Bool {
         switch link {
         case .connecting: return !timing.isReachable || (!options.usesTLS && handle.wantsWrite)
@@ -122,7 +122,7 @@ extension MQTTClient {
         return false
     }
 
-    private func giveUp(_ handle: MosquittoHandle, _ reason: String) {
+    private func giveUp(_ handle: MosquittoHandle, _ reason: Text) {
         handle.hangUp()
         end(handle, IotoError(.timeout, "\(options.place): \(reason)", detail: Int32(MOSQ_ERR_KEEPALIVE.rawValue)))
     }

@@ -4,8 +4,8 @@ import IotoBase
 
 /// A connection to an MQTT broker, driven by its owner.
 ///
-/// One thread owns a client and makes every call. Nothing happens behind its back: the socket is read and written, and the
-/// delegate called, within `step(wake:timeout:)` alone.
+/// One thread owns a client and makes every call. Nothing happens behind its back: the socket is read and written, and
+/// the delegate called, within `step(wake:timeout:)` alone.
 ///
 ///     let client = try MQTTClient(MQTTOptions(host: "localhost", clientID: "d1"))
 ///     client.delegate = self
@@ -13,8 +13,8 @@ import IotoBase
 ///     while isRunning { client.step(wake: event, timeout: 60_000) }
 ///     client.close()
 ///
-/// - Messages of QoS 1 that are not acknowledged when a connection ends are sent again by the next one of the same client
-///   (MQTT 3.1.1, 4.4), before anything else, under their old ids. Those of QoS 0 are lost.
+/// - Messages of QoS 1 that are not acknowledged when a connection ends are sent again by the next one of the same
+///   client (MQTT 3.1.1, 4.4), before anything else, under their old ids. Those of QoS 0 are lost.
 /// - A client does not connect again by itself: when and how often is the owner's to decide.
 /// - libmosquitto holds a packet from the broker in memory as a whole before its size can be looked at: the protocol's
 ///   256 MB are the bound, and the broker is trusted with it.
@@ -59,8 +59,9 @@ public final class MQTTClient {
     /// Starts a connection. It blocks for as long as the resolution of the host's name takes, and no longer.
     ///
     /// Whether it comes about is told by `mqttConnected` or, within `connectTimeout`, `mqttDisconnected`.
-    /// - Throws: `.misuse` when there is a connection already or the client is closed; `.configuration` when TLS can't be
-    ///   set up from the files given. An unreachable broker is not thrown but told by `mqttDisconnected`.
+    /// Certificates are read anew by each attempt; what is wrong with them is told by `mqttDisconnected` too, with
+    /// `.configuration`.
+    /// - Throws: `.misuse` when there is a connection already or the client is closed.
     public func connect() throws(IotoError) {
         guard let handle else { throw IotoError(.misuse, "the MQTT client is closed") }
         guard link == .idle, handle.inbox.isEmpty else {
@@ -70,8 +71,6 @@ public final class MQTTClient {
         if outcome.isSuccess || outcome.is(MOSQ_ERR_CONN_PENDING) {
             link = .connecting
             timing = Timing(now: platform_monotonic_ms(), limit: options.connectTimeout)
-        } else if outcome.is(MOSQ_ERR_TLS) || outcome.is(MOSQ_ERR_INVAL) || outcome.is(MOSQ_ERR_NOMEM) {
-            throw failure(outcome, handle)
         } else {
             handle.inbox.append(.disconnected(failure(outcome, handle)))
         }
@@ -81,15 +80,15 @@ public final class MQTTClient {
     ///
     /// - Parameter qos: 0 or 1.
     /// - Returns: The id that `mqttPublished` will tell, 1...65,535.
-    /// - Throws: `.offline` when not connected; `.limit` when the payload is above `payloadBytesMax`; `.misuse` when the
-    ///   topic is empty, too long, not UTF-8 or has wildcards.
+    /// - Throws: `.offline` when not connected; `.limit` when the payload is above `payloadBytesMax`; `.misuse` when
+    ///   the topic is empty, too long, not UTF-8 or has wildcards.
     public func publish(_ message: MQTTMessage, qos: Int32) throws(IotoError) -> Int32 {
         guard let handle, link == .connected else { throw notConnected() }
         guard qos == 0 || qos == 1 else { throw IotoError(.misuse, "QoS \(qos) is neither 0 nor 1") }
         guard message.payload.count <= options.payloadBytesMax else {
             throw IotoError(
                 .limit,
-                "a message of \(message.payload.count) bytes on '\(message.topic.string)' is above the limit of "
+                "a message of \(message.payload.count) bytes on '\(message.topic)' is above the limit of "
                     + "\(options.payloadBytesMax)")
         }
         guard MosquittoHandle.isValidText(message.topic) else {
@@ -97,7 +96,7 @@ public final class MQTTClient {
         }
         var id: Int32 = 0
         let code = handle.publish(message, qos, &id)
-        guard code == 0 else { throw refused(code, "publish on '\(message.topic.string)'") }
+        guard code == 0 else { throw refused(code, "publish on '\(message.topic)'") }
         bytesOut += Int64(message.payload.count)
         return id
     }
@@ -108,8 +107,8 @@ public final class MQTTClient {
     /// - Throws: `.offline` when not connected; `.misuse` when there is no filter or one is not valid.
     public func subscribe(_ filters: [Text]) throws(IotoError) -> Int32 {
         guard let handle, link == .connected else { throw notConnected() }
-        for filter in filters where !MosquittoHandle.isValidText(filter) {
-            throw IotoError(.misuse, "a topic filter is not UTF-8 or too long")
+        for filter in filters where filter.isEmpty || !MosquittoHandle.isValidText(filter) {
+            throw IotoError(.misuse, "a topic filter is empty, not UTF-8 or too long")
         }
         var id: Int32 = 0
         let code = handle.subscribe(filters, &id)
@@ -117,8 +116,8 @@ public final class MQTTClient {
         return id
     }
 
-    /// Ends the connection: what is queued is sent, then the goodbye that keeps the will from being published. Steps until
-    /// `mqttDisconnected(nil)` carry it out, within `connectTimeout`. Does nothing when there is no connection.
+    /// Ends the connection: what is queued is sent, then the goodbye that keeps the will from being published. Steps
+    /// until `mqttDisconnected(nil)` carry it out, within `connectTimeout`. Does nothing when there is no connection.
     public func disconnect() {
         guard let handle else { return }
         switch link {
@@ -162,8 +161,8 @@ public final class MQTTClient {
     /// A bounded number of messages is received per call. In idle it wakes as `Timing` says: twice per keepalive.
     ///
     /// - Parameters:
-    ///   - eventFD: An event of `platform_event_new()`, cleared when it was signalled: look at what it announces after this
-    ///     returns. Negative: none.
+    ///   - eventFD: An event of `platform_event_new()`, cleared when it was signalled: look at what it announces after
+    ///     this returns. Negative: none.
     ///   - timeout: Milliseconds; negative: for ever.
     public func step(wake eventFD: Int32, timeout: Int64) {
         guard !isStepping else { return }

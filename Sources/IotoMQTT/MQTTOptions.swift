@@ -2,8 +2,8 @@ import IotoBase
 
 /// Version of the protocol, as libmosquitto numbers it.
 ///
-/// A later version is one case here, and its properties in `MosquittoHandle.connect()`: the callbacks are those that carry
-/// MQTT 5 properties already.
+/// A later version is one case here, and its properties in `MosquittoHandle.connect()`: the callbacks are those that
+/// carry MQTT 5 properties already.
 public enum MQTTVersion: Int32, Sendable {
     case v311 = 4
 }
@@ -48,8 +48,8 @@ public struct MQTTOptions: Sendable {
     public var will: MQTTMessage?
     /// Messages that are on their way to the broker without its acknowledgement, 1...65,535; more wait in memory.
     public var inflightMax: Int32 = 20
-    /// Milliseconds from the start of a connection to the broker's acceptance, name resolution not counted; also what the
-    /// goodbye may take. 1...3,600,000.
+    /// Milliseconds from the start of a connection to the broker's acceptance, name resolution not counted; also what
+    /// the goodbye may take. 1...3,600,000.
     public var connectTimeout: Int64 = 10_000
     /// Largest payload that `publish` takes, in bytes.
     public var payloadBytesMax = Limits.publishBytesMax
@@ -77,7 +77,7 @@ public struct MQTTOptions: Sendable {
     public var usesTLS: Bool { authority != nil || certificate != nil }
 
     /// `broker.example.com:8883`, for messages.
-    var place: String { "\(host.string):\(port)" }
+    var place: Text { "\(host):\(port)" }
 }
 
 extension MQTTOptions {
@@ -112,13 +112,13 @@ extension MQTTOptions {
         try requireFile(key, "key")
     }
 
-    private func require(_ condition: Bool, _ message: String) throws(IotoError) {
+    private func require(_ condition: Bool, _ message: Text) throws(IotoError) {
         if !condition { throw IotoError(.configuration, "MQTT: \(message)") }
     }
 
-    private func requireFile(_ path: Text?, _ name: String) throws(IotoError) {
+    private func requireFile(_ path: Text?, _ name: Text) throws(IotoError) {
         guard let path else { return }
         try require(
-            path.isValidUTF8 && Files.size(path) != nil, "'\(name)': '\(path.string)' can't be read")
+            path.isValidUTF8 && Files.size(path) != nil, "'\(name)': '\(path)' can't be read")
     }
 }

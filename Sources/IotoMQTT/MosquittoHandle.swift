@@ -6,7 +6,8 @@ import IotoBase
 ///
 /// Checked against the source of libmosquitto 2.0.11, which Debian 12 ships:
 /// - It writes with write(2) and has `mosquitto_new` set SIGPIPE to "ignore" for the whole process (later versions use
-///   MSG_NOSIGNAL). The firmware's action is put back at once, and SIGPIPE is held back during each call that may write.
+///   MSG_NOSIGNAL). The firmware's action is put back at once, and SIGPIPE is held back during each call that may
+///   write.
 /// - Told that it is used from several threads (`mosquitto_threaded_set`), it never writes from within `publish` or a
 ///   callback: packets are queued, and leave in `write()` alone. That decides when acknowledgements leave.
 /// - It gives back 0 when the TLS handshake fails with a system error; the client therefore looks at the socket itself.
@@ -60,8 +61,8 @@ final class MosquittoHandle {
         platform_sigpipe_release(held)
     }
 
-    /// mosquitto_lib_init() is not thread safe: the initializer of a static property runs once. Never undone, since other
-    /// users of libmosquitto in the process can't be known.
+    /// mosquitto_lib_init() is not thread safe: the initializer of a static property runs once. Never undone, since
+    /// other users of libmosquitto in the process can't be known.
     private static let library = mosquitto_lib_init()
 
     /// Whether libmosquitto takes a text: UTF-8 without control characters, 65,535 bytes at most.
@@ -84,7 +85,7 @@ final class MosquittoHandle {
             try check(code, "username")
         }
         if let will = options.will {
-            guard will.topic.isValidUTF8, will.payload.count <= options.payloadBytesMax else {
+            guard !will.topic.isEmpty, will.topic.isValidUTF8, will.payload.count <= options.payloadBytesMax else {
                 throw IotoError(.configuration, "MQTT: 'will' has no valid topic or too large a payload")
             }
             let code = will.topic.withCString { topic in
@@ -116,16 +117,16 @@ final class MosquittoHandle {
         }
     }
 
-    private func check(_ code: Int32, _ option: String) throws(IotoError) {
+    private func check(_ code: Int32, _ option: Text) throws(IotoError) {
         if Outcome(code).isSuccess { return }
         throw IotoError(
             Outcome(code).is(MOSQ_ERR_NOMEM) ? .memory : .configuration,
             "MQTT: '\(option)': \(Self.text(code))", detail: code)
     }
 
-    static func text(_ code: Int32) -> String {
+    static func text(_ code: Int32) -> Text {
         guard let text = mosquitto_strerror(code) else { return "" }
-        return Text(cString: text).string
+        return Text(cString: text)
     }
 
     private func withOptionalCString<Result>(
@@ -167,8 +168,8 @@ extension MosquittoHandle {
     func keepAlive() -> Outcome { guarded { mosquitto_loop_misc(pointer) } }
     /// Queues a DISCONNECT.
     func sayGoodbye() { _ = mosquitto_disconnect(pointer) }
-    /// Ends the connection without a goodbye. The descriptor stays until the next `connect()` or the end of this object:
-    /// libmosquitto has no call that closes it.
+    /// Ends the connection without a goodbye. The descriptor stays until the next `connect()` or the end of this
+    /// object: libmosquitto has no call that closes it.
     func hangUp() { platform_socket_shutdown(socket) }
 
     func publish(_ message: MQTTMessage, _ qos: Int32, _ id: inout Int32) -> Int32 {

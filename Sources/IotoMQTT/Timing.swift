@@ -1,8 +1,8 @@
 /// When a connection has to be looked at although nothing happens on it.
 ///
-/// The keepalive K is checked by `mosquitto_loop_misc`, in whole seconds of the monotonic clock. It queues a PINGREQ when K
-/// has passed since the last packet out *or* the last one in, and takes both times anew; when K passes again and the
-/// PINGRESP is missing, it ends the connection. The broker on its side gives up 1.5 K after the last packet in
+/// The keepalive K is checked by `mosquitto_loop_misc`, in whole seconds of the monotonic clock. It queues a PINGREQ
+/// when K has passed since the last packet out *or* the last one in, and takes both times anew; when K passes again and
+/// the PINGRESP is missing, it ends the connection. The broker on its side gives up 1.5 K after the last packet in
 /// (MQTT 3.1.1, 3.1.2.10). So it must be called K after the earlier of the two times, and not before:
 ///
 ///     due = min(lastOut, lastIn) + K + 1 ms
@@ -35,8 +35,8 @@ struct Timing {
         max(min(lastOut, lastIn) + Int64(keepalive) * 1000 + 1, checkAfter)
     }
 
-    /// Whether nothing has been written for so long that the broker has given the connection up: the machine slept, or the
-    /// owner did not step. (CLOCK_MONOTONIC, by which libmosquitto goes, stands still while the machine sleeps.)
+    /// Whether nothing has been written for so long that the broker has given the connection up: the machine slept, or
+    /// the owner did not step. (CLOCK_MONOTONIC, by which libmosquitto goes, stands still while the machine sleeps.)
     func isGivenUp(_ keepalive: Int32, now: Int64) -> Bool {
         now - lastOut >= Int64(keepalive) * 2000 + 1000
     }

@@ -4,7 +4,7 @@ import IotoJSON
 /// Why a value does not fit its field; the way up from a nested field puts the path together.
 struct FieldFault: Error {
     private(set) var path: Text
-    let message: String
+    let message: Text
     var code = ErrorCode.field
 
     func inside(_ name: Text) -> FieldFault {
@@ -68,7 +68,7 @@ extension Field {
         }
     }
 
-    func fault(_ message: String) -> FieldFault {
+    func fault(_ message: Text) -> FieldFault {
         FieldFault(path: name, message: message)
     }
 
@@ -113,7 +113,11 @@ extension Field {
         default: break
         }
         guard let time else { throw fault("\(quoted(value)) is not a date") }
-        guard Field.dateRange.contains(time) else { throw fault("\(quoted(value)) is not a date of the years 0 to 9999") }
+        guard Field.dateRange.contains(time) else {
+            throw fault("\(quoted(value)) is not a date of the years 0 to 9999")
+        }
+        // What is stored already comes in again with every replica; it need not be written anew.
+        if attributes.isoDates, case .string(let text) = value, text.isStoredDate { return value }
         return date(time)
     }
 
@@ -192,7 +196,9 @@ extension Field {
     }
 
     private func convertBinary(_ value: JSON) throws(FieldFault) -> JSON {
-        guard case .string(let text) = value, text.isBase64 else { throw fault("\(quoted(value)) is not base64 text") }
+        guard case .string(let text) = value, text.isBase64 else {
+            throw fault("\(quoted(value)) is not base64 text")
+        }
         return value
     }
 
@@ -239,8 +245,12 @@ extension JSON {
         case .bool(let isTrue): return isTrue ? "true" : "false"
         case .number(let literal):
             if let whole = integerValue { return Text(decimal: whole) }
-            if literal.bytes.allSatisfy({ $0 != UInt8(ascii: ".") && $0 | 0x20 != UInt8(ascii: "e") }) { return literal }
-            guard let double = doubleValue, case .number(let shortest)? = JSON.double(double) else { return literal }
+            if literal.bytes.allSatisfy({ $0 != UInt8(ascii: ".") && $0 | 0x20 != UInt8(ascii: "e") }) {
+                return literal
+            }
+            guard let double = doubleValue, case .number(let shortest)? = JSON.double(double) else {
+                return literal
+            }
             return shortest
         default: return nil
         }
@@ -272,12 +282,20 @@ extension Text {
     }
 }
 
-/// A value for a message: as JSON, cut off when long.
-func quoted(_ value: JSON) -> String {
-    let text = value.text
-    return text.count <= 60 ? Text(text).string : Text(text[..<57]).string + "..."
+extension Text {
+    /// Whether this, known to be a date, has the form that dates are stored in: `2026-11-20T23:40:48.312Z`.
+    fileprivate var isStoredDate: Bool {
+        count == 24 && bytes[10] == UInt8(ascii: "T") && bytes[19] == UInt8(ascii: ".")
+            && bytes[23] == UInt8(ascii: "Z")
+    }
 }
 
-func quoted(_ text: Text) -> String {
+/// A value for a message: as JSON, cut off when long.
+func quoted(_ value: JSON) -> Text {
+    let text = value.text
+    return text.count <= 60 ? Text(text) : Text(text[..<57]) + "..."
+}
+
+func quoted(_ text: Text) -> Text {
     quoted(.string(text))
 }

@@ -18,7 +18,8 @@ public final class IDGenerator: @unchecked Sendable {
     /// The process's generator, on the system's random numbers.
     public static let shared = IDGenerator()
 
-    /// A clock that steps back further than this, in milliseconds, is believed, so that one wrong time does not stay in ids.
+    /// A clock that steps back further than this, in milliseconds, is believed, so that one wrong time does not
+    /// stay in ids.
     private static let backstepMax: Int64 = 2000
 
     private let random: @Sendable () -> UInt64

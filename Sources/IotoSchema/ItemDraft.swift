@@ -1,8 +1,8 @@
 import IotoBase
 import IotoJSON
 
-/// The values of an item while it is put together: one for each field, and those of properties that the schema does not
-/// know, which are kept as given.
+/// The values of an item while it is put together: one for each field, and those of properties that the schema does
+/// not know, which are kept as given.
 struct ItemDraft {
     let model: Model
     var values: [JSON?]
@@ -53,7 +53,8 @@ struct ItemDraft {
     func checkType(_ value: JSON) throws(IotoError) {
         guard value == .string(model.name) else {
             throw model.failure(
-                .field, field: model.settings.typeField, "\(quoted(value)) is not the model's name and can't be set")
+                .field, field: model.settings.typeField, "\(quoted(value)) is not the model's name and can't be set"
+            )
         }
     }
 
@@ -81,24 +82,27 @@ struct ItemDraft {
             unknown[first] = root
         }
         guard isSet || change == nil else {
-            throw model.failure(.field, field: path, "the path leads through a value that is no object, or past an array's end")
+            throw model.failure(
+                .field, field: path, "the path leads through a value that is no object, or past an array's end")
         }
     }
 
     /// Gives the context's values to the fields that have their names.
     mutating func override(with context: Context) {
         for entry in context.entries {
-            guard let place = model.fieldSet.index(of: entry.name), model.fields[place].template == nil else { continue }
+            guard let place = model.takesContext(entry.name) else { continue }
             values[place] = .string(entry.value)
             isTouched[place] = true
         }
     }
 
-    /// Converts and checks every field (`isNew`), or those that were touched.
+    /// Converts and checks every field (`isNew`), or those that were touched. Timestamps are not the caller's, and
+    /// stand as they were set.
     mutating func complete(_ purpose: Purpose, isNew: Bool) throws(IotoError) {
         for place in values.indices where isNew || isTouched[place] {
             let field = model.fields[place]
             if field.template != nil { continue }
+            if place == model.createdPlace || place == model.updatedPlace, !purpose.isReading { continue }
             do throws(FieldFault) {
                 values[place] = try field.complete(values[place], purpose)
             } catch {
@@ -116,7 +120,8 @@ struct ItemDraft {
             guard let template = field.template, field.isStored else { continue }
             values[place] = try resolve(template).map { JSON.string($0) }
             if values[place] == nil, field.attributes.isRequired {
-                throw model.failure(.field, field: field.name, "is required, but a property of its template is missing")
+                throw model.failure(
+                    .field, field: field.name, "is required, but a property of its template is missing")
             }
         }
         for claim in claims {
@@ -142,13 +147,15 @@ struct ItemDraft {
     /// The finished item.
     func finish() throws(IotoError) -> PreparedItem {
         let key = try model.primaryKey(self)
+        let secondaryKeys = try model.secondaryKeys(self)
         var body = JSONObject()
         body.reserveCapacity(values.count + unknown.count)
         for place in values.indices {
             if let value = values[place] { body.append(model.fields[place].name, value) }
         }
         for member in unknown { body.append(member.key, member.value) }
-        return try model.prepared(key, body)
+        return PreparedItem(
+            key: key, secondaryKeys: secondaryKeys, body: body, text: try model.checkedText(of: body))
     }
 }
 
@@ -161,11 +168,12 @@ extension ItemDraft: VariableSource {
 }
 
 extension Model {
-    /// Deepest nesting of an item's body: room is left for the messages and lists that items are sent and returned in.
+    /// Deepest nesting of an item's body: room is left for the messages and lists that items are sent and returned
+    /// in.
     public static let bodyNestingMax = Limits.nestingMax - 8
 
-    /// Checks what holds for a body as a whole: size, nesting, encoding.
-    func prepared(_ key: ItemKey, _ body: JSONObject) throws(IotoError) -> PreparedItem {
+    /// A body as text, after a look at what holds for it as a whole: size, nesting, encoding.
+    func checkedText(of body: JSONObject) throws(IotoError) -> [UInt8] {
         let whole = JSON.object(body)
         guard whole.depth <= Model.bodyNestingMax else {
             throw failure(.limit, "the item is nested deeper than \(Model.bodyNestingMax)")
@@ -177,6 +185,6 @@ extension Model {
         guard text.withUnsafeBytes({ isValidUTF8Text($0) }) else {
             throw failure(.field, "the item holds a text that is not valid UTF-8")
         }
-        return PreparedItem(key: key, body: body, text: text)
+        return text
     }
 }

@@ -20,15 +20,18 @@ public struct ItemKey: Hashable, Comparable, Sendable {
 public enum KeyMatch: Sendable, Equatable {
     /// The whole key.
     case exact(ItemKey)
-    /// Some of it: `hash` when that is known, and the text that the sort key starts with, as far as it is known ("": not at
-    /// all).
+    /// Some of it: `hash` when that is known, and the text that the sort key starts with, as far as it is known
+    /// ("": not at all).
     case prefix(hash: Text?, sortPrefix: Text)
 }
 
 /// An item that fits its model, ready to be stored.
 public struct PreparedItem: Sendable {
     public var key: ItemKey
-    /// The item's own properties: without the type field and without the attributes of indexes that a template computes.
+    /// Its keys in the indexes beside the primary one, in the schema's order; nil where it is not in the index.
+    public var secondaryKeys: [ItemKey?]
+    /// The item's own properties: without the type field and without the attributes of indexes that a template
+    /// computes.
     public var body: JSONObject
     /// `body` as JSON text, which had to be written to know its size: stores take it rather than write it again.
     public var text: [UInt8]

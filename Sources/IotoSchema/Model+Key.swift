@@ -2,11 +2,12 @@ import IotoBase
 import IotoJSON
 
 extension Model {
-    /// What the properties of a get, update, remove or find say of the key. A key attribute that is given by its own name
-    /// stands for its template, which it has to agree with as far as the other properties and the context tell.
+    /// What the properties of a get, update, remove or find say of the key. A key attribute that is given by its
+    /// own name stands for its template, which it has to agree with as far as the other properties and the context
+    /// tell.
     ///
-    /// - Throws: `.field` when a property does not fit its field; `.key` when one is empty or an attribute disagrees with its
-    ///   template; `.limit` when the key is too long.
+    /// - Throws: `.field` when a property does not fit its field; `.key` when one is empty or an attribute disagrees
+    ///   with its template; `.limit` when the key is too long.
     public func key(_ properties: JSONObject, context: Context) throws(IotoError) -> KeyMatch {
         let source = GivenProperties(properties: properties, context: context, model: self)
         let hash = try match(keys.primary.hash, source)
@@ -24,14 +25,16 @@ extension Model {
     private func match(_ part: KeyPart?, _ source: GivenProperties) throws(IotoError) -> Resolution {
         guard let part else { return .whole(Text()) }
         let resolution = try resolve(part, source)
-        guard !part.isProperty, case .string(let given)? = source.properties[part.attribute] else { return resolution }
+        guard !part.isProperty, case .string(let given)? = source.properties[part.attribute] else {
+            return resolution
+        }
         let agrees: Bool
         switch resolution {
         case .whole(let text): agrees = text == given
         case .partial(let prefix, _): agrees = given.hasPrefix(prefix)
         }
         guard agrees, !given.isEmpty, given.count <= Limits.keyBytesMax else {
-            throw failure(.key, "attribute '\(part.attribute.string)' can't be \(quoted(given)) by its template")
+            throw failure(.key, "attribute '\(part.attribute)' can't be \(quoted(given)) by its template")
         }
         return .whole(given)
     }
@@ -54,13 +57,15 @@ extension Model {
             return text
         case .partial(_, let missing):
             guard !part.isProperty else {
-                throw failure(.key, "property '\(missing.string)' is missing, which is the key")
+                throw failure(.key, "property '\(missing)' is missing, which is the key")
             }
-            throw failure(.key, "attribute '\(part.attribute.string)' needs property '\(missing.string)'")
+            throw failure(.key, "attribute '\(part.attribute)' needs property '\(missing)'")
         }
     }
 
-    private func resolve<Source: VariableSource>(_ part: KeyPart, _ source: Source) throws(IotoError) -> Resolution {
+    private func resolve<Source: VariableSource>(
+        _ part: KeyPart, _ source: Source
+    ) throws(IotoError) -> Resolution {
         let resolution: Resolution
         do throws(FieldFault) {
             resolution = try part.template.resolve(source, refusesEmpty: true)
@@ -69,7 +74,8 @@ extension Model {
         }
         if case .whole(let text) = resolution, text.count > Limits.keyBytesMax {
             throw failure(
-                .limit, "attribute '\(part.attribute.string)' has \(text.count) bytes, more than \(Limits.keyBytesMax)")
+                .limit,
+                "attribute '\(part.attribute)' has \(text.count) bytes, more than \(Limits.keyBytesMax)")
         }
         return resolution
     }
@@ -77,7 +83,8 @@ extension Model {
     /// Names of the properties that say whose an item is.
     public static let ownerProperties: [Text] = ["deviceId", "accountId"]
 
-    /// The properties that the key templates use, and those that say whose the item is: all that a tombstone keeps of it.
+    /// The properties that the key templates use, and those that say whose the item is: all that a tombstone keeps
+    /// of it.
     public func keyProperties(of body: JSONObject) -> JSONObject {
         let whole = JSON.object(body)
         var result = JSON.object(JSONObject())
@@ -98,20 +105,37 @@ extension Model {
     public func indexKey(of body: JSONObject, in index: Index) throws(IotoError) -> ItemKey? {
         if index.name == keys.primaryIndex.name { return try itemKey(of: body) }
         guard let entry = keys.secondary.first(where: { $0.index.name == index.name }) else { return nil }
-        let source = GivenProperties(properties: body, context: nil, model: self)
+        return try secondaryKey(
+            entry.keys, of: entry.index, GivenProperties(properties: body, context: nil, model: self))
+    }
+
+    /// The keys in every secondary index.
+    func secondaryKeys<Source: VariableSource>(_ source: Source) throws(IotoError) -> [ItemKey?] {
+        if keys.secondary.isEmpty { return [] }
+        var result: [ItemKey?] = []
+        result.reserveCapacity(keys.secondary.count)
+        for (index, keys) in keys.secondary { result.append(try secondaryKey(keys, of: index, source)) }
+        return result
+    }
+
+    private func secondaryKey<Source: VariableSource>(
+        _ keys: IndexKeys, of index: Index, _ source: Source
+    ) throws(IotoError) -> ItemKey? {
         var result = ItemKey(hash: Text(), sort: Text())
         if index.hash != nil {
-            guard let text = try optionalAttribute(entry.keys.hash, source) else { return nil }
+            guard let text = try optionalAttribute(keys.hash, source) else { return nil }
             result.hash = text
         }
         if index.sort != nil {
-            guard let text = try optionalAttribute(entry.keys.sort, source) else { return nil }
+            guard let text = try optionalAttribute(keys.sort, source) else { return nil }
             result.sort = text
         }
         return result
     }
 
-    private func optionalAttribute(_ part: KeyPart?, _ source: GivenProperties) throws(IotoError) -> Text? {
+    private func optionalAttribute<Source: VariableSource>(
+        _ part: KeyPart?, _ source: Source
+    ) throws(IotoError) -> Text? {
         guard let part else { return nil }
         do throws(IotoError) {
             guard case .whole(let text) = try resolve(part, source) else { return nil }
@@ -123,8 +147,8 @@ extension Model {
         }
     }
 
-    /// The item as the wire and the cloud see it: the body, the type field, the sort key, on request the partition key and
-    /// the computed attributes of secondary indexes.
+    /// The item as the wire and the cloud see it: the body, the type field, the sort key, on request the partition
+    /// key and the computed attributes of secondary indexes.
     public func wireItem(
         body: JSONObject, key: ItemKey, includeHash: Bool, includeIndexes: Bool = false
     ) -> JSONObject {

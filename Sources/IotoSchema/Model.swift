@@ -26,6 +26,8 @@ public enum Timestamps: Sendable {
 /// - Keys: `key`, `itemKey`, `indexKey`, `keyProperties`
 public final class Model: Sendable {
     public let name: Text
+    /// The name for C.
+    public let cName: CText
     /// Place among the schema's models.
     public let ordinal: Int
     public let enable: Enable
@@ -40,6 +42,7 @@ public final class Model: Sendable {
 
     init(_ parts: ModelParts, ordinal: Int, settings: ModelSettings) {
         name = parts.name
+        cName = CText(parts.name)
         self.ordinal = ordinal
         enable = parts.enable
         sync = parts.sync
@@ -51,8 +54,8 @@ public final class Model: Sendable {
         updatedPlace = settings.timestamps.hasUpdated ? parts.fields.index(of: settings.updatedField) : nil
     }
 
-    /// The fields in the schema's order, followed by those that it implies: timestamps, and properties that a template uses
-    /// and the model does not name.
+    /// The fields in the schema's order, followed by those that it implies: timestamps, and properties that a
+    /// template uses and the model does not name.
     public var fields: [Field] { fieldSet.fields }
 
     public var existsOnDevice: Bool { enable != .cloud }
@@ -74,8 +77,8 @@ public final class Model: Sendable {
         try convert(.string(text), field: path)
     }
 
-    /// A value as one of its field's type, for comparison with stored ones: null and operators' operands come as they are
-    /// where the schema has no such field. Neither `required` nor `enum` is checked.
+    /// A value as one of its field's type, for comparison with stored ones: null and operators' operands come as
+    /// they are where the schema has no such field. Neither `required` nor `enum` is checked.
     ///
     /// - Throws: `.field` when it does not fit.
     public func convert(_ value: JSON, field path: Text) throws(IotoError) -> JSON {
@@ -91,11 +94,11 @@ public final class Model: Sendable {
         failure(fault.code, field: fault.path, fault.message)
     }
 
-    func failure(_ code: ErrorCode, field: Text, _ message: String) -> IotoError {
+    func failure(_ code: ErrorCode, field: Text, _ message: Text) -> IotoError {
         IotoError(code, "model \(quoted(name)): field \(quoted(field)): \(message)")
     }
 
-    func failure(_ code: ErrorCode, _ message: String) -> IotoError {
+    func failure(_ code: ErrorCode, _ message: Text) -> IotoError {
         IotoError(code, "model \(quoted(name)): \(message)")
     }
 }

@@ -19,11 +19,11 @@ struct FieldDraft {
 /// What is wrong with a model, and where in it.
 struct ModelFault: Error {
     let path: [Text]
-    let message: String
+    let message: Text
 }
 
-/// A model while its fields are put together: templates need the fields that they use, and fields that are used or implied
-/// without being named are added.
+/// A model while its fields are put together: templates need the fields that they use, and fields that are used or
+/// implied without being named are added.
 struct ModelDraft {
     let name: Text
     let settings: ModelSettings
@@ -69,7 +69,8 @@ struct ModelDraft {
         case .date, .string, .number: if !isComputed[place] { return }
         default: break
         }
-        throw ModelFault(path: [name], message: "field \(quoted(name)): a timestamp is a date, a number or a string")
+        throw ModelFault(
+            path: [name], message: "field \(quoted(name)): a timestamp is a date, a number or a string")
     }
 
     // MARK: - Templates
@@ -98,7 +99,8 @@ struct ModelDraft {
                 }
             }
             guard parts.count <= Template.partsMax else {
-                throw fault(name, "its template has more than \(Template.partsMax) parts, with those of templates it uses")
+                throw fault(
+                    name, "its template has more than \(Template.partsMax) parts, with those of templates it uses")
             }
         }
         return Template(parts: parts)
@@ -108,10 +110,10 @@ struct ModelDraft {
     private func reference(_ path: Text, _ width: Int, from name: Text) throws(ModelFault) -> Template? {
         guard let place = places[path.splitAtDot?.first ?? path], isComputed[place] else { return nil }
         guard let template = fields[place].template else {
-            throw fault(name, "its template uses '\(path.string)', a template that does not stand before it")
+            throw fault(name, "its template uses '\(path)', a template that does not stand before it")
         }
         guard path.splitAtDot == nil, width == 0 else {
-            throw fault(name, "its template pads, or goes into, '\(path.string)', which is a template")
+            throw fault(name, "its template pads, or goes into, '\(path)', which is a template")
         }
         return template
     }
@@ -121,30 +123,38 @@ struct ModelDraft {
     ) throws(ModelFault) -> Template.Variable {
         let split = path.splitAtDot
         let root = split?.first ?? path
-        if places[root] == nil { imply(root, isObject: split != nil, by: name) }
-        guard let place = places[root] else { throw fault(name, "its template uses '\(path.string)', which is no field") }
+        if places[root] == nil {
+            guard fields.count < Limits.fieldsMax else {
+                throw fault(name, "its template implies more than \(Limits.fieldsMax) fields in the model")
+            }
+            imply(root, isObject: split != nil, by: name)
+        }
+        guard let place = places[root] else {
+            throw fault(name, "its template uses '\(path)', which is no field")
+        }
         var field: Field? = fields[place]
         if let split { field = fields[place].field(at: split.rest) }
         if let field, !field.type.isScalar {
-            throw fault(name, "its template uses '\(path.string)', which is neither a text, a number, a boolean nor a date")
+            throw fault(
+                name, "its template uses '\(path)', which is neither a text, a number, a boolean nor a date")
         }
         return Template.Variable(path: path, root: place, rest: split?.rest, field: field, width: width, pad: pad)
     }
 
-    /// Adds a property that a template uses and the model does not name. It is stored with each item, also when its value
-    /// comes from the context: a key can then always be computed from the body.
+    /// Adds a property that a template uses and the model does not name. It is stored with each item, also when its
+    /// value comes from the context: a key can then always be computed from the body.
     private mutating func imply(_ root: Text, isObject: Bool, by name: Text) {
         warnings.append(
             ModelFault(
                 path: [name],
-                message: "field \(quoted(name)): '\(root.string)' of its template is no field of the model; "
+                message: "field \(quoted(name)): '\(root)' of its template is no field of the model; "
                     + "it is taken as \(isObject ? "an object" : "a string")"))
         var attributes = FieldAttributes()
         attributes.isoDates = settings.isoDates
         add(Field(root, isObject ? .object : .string, attributes))
     }
 
-    private func fault(_ name: Text, _ message: String) -> ModelFault {
+    private func fault(_ name: Text, _ message: Text) -> ModelFault {
         ModelFault(path: [name], message: "field \(quoted(name)): \(message)")
     }
 
@@ -153,11 +163,12 @@ struct ModelDraft {
     mutating func makeKeys(primary: Index, indexes: [Index]) throws(ModelFault) -> ModelKeys {
         let keys = IndexKeys(hash: try keyPart(primary.hash), sort: try keyPart(primary.sort))
         guard keys.hash != nil || keys.sort != nil else {
-            let names = [primary.hash, primary.sort].compactMap { $0.map { "'\($0.string)'" } }
+            let names = [primary.hash, primary.sort].compactMap { $0.map { "'\($0)'" as Text } }
             throw ModelFault(
                 path: [], message: "defines no key: \(names.count == 2 ? "\(names[0]) or \(names[1])" : names[0])")
         }
-        if let sort = keys.sort, sort.isProperty, let place = places[sort.attribute], fields[place].type == .number {
+        if let sort = keys.sort, sort.isProperty, let place = places[sort.attribute], fields[place].type == .number
+        {
             warnings.append(
                 ModelFault(
                     path: [sort.attribute],
@@ -173,7 +184,9 @@ struct ModelDraft {
     private func keyPart(_ attribute: Text?) throws(ModelFault) -> KeyPart? {
         guard let attribute, let place = places[attribute] else { return nil }
         let field = fields[place]
-        if let template = field.template { return KeyPart(attribute: attribute, template: template, isProperty: false) }
+        if let template = field.template {
+            return KeyPart(attribute: attribute, template: template, isProperty: false)
+        }
         guard field.type.isScalar else { throw fault(attribute, "a key is a text, a number, a boolean or a date") }
         let variable = Template.Variable(path: attribute, root: place, rest: nil, field: field, width: 0, pad: 0)
         return KeyPart(attribute: attribute, template: Template(parts: [.variable(variable)]), isProperty: true)

@@ -2,11 +2,11 @@ import IotoBase
 import IotoJSON
 
 extension Model {
-    /// An item that came off the wire or out of the cloud's table, as a body to store. Types are converted and checked, so
-    /// that no later read meets a value of another type; `required` and `enum` are left to the side that wrote the item,
-    /// whose schema may be newer. Nothing is filled in but the context's values. Properties that the schema does not know
-    /// are kept; the type field and the computed attributes of indexes are dropped, those of the primary key after a look
-    /// whether they are what the templates give.
+    /// An item that came off the wire or out of the cloud's table, as a body to store. Types are converted and
+    /// checked, so that no later read meets a value of another type; `required` and `enum` are left to the side
+    /// that wrote the item, whose schema may be newer. Nothing is filled in but the context's values. Properties
+    /// that the schema does not know are kept; the type field and the computed attributes of indexes are dropped,
+    /// those of the primary key after a look whether they are what the templates give.
     ///
     /// - Throws: `.field` when a property does not fit; `.denied` when the item is another device's or account's by the
     ///   context; `.key` when the key can't be computed, or is not the one given; `.limit`.
@@ -35,7 +35,8 @@ extension Model {
         for (name, value) in given {
             let computed = name == keys.primaryIndex.hash ? prepared.key.hash : prepared.key.sort
             guard value.templateText == computed else {
-                throw failure(.key, "attribute '\(name.string)' is \(quoted(value)), its template gives \(quoted(computed))")
+                throw failure(
+                    .key, "attribute '\(name)' is \(quoted(value)), its template gives \(quoted(computed))")
             }
         }
         return prepared
@@ -50,7 +51,7 @@ extension Model {
 
     private func enforce(_ context: Context, on draft: inout ItemDraft) throws(IotoError) {
         for entry in context.entries {
-            guard let place = fieldSet.index(of: entry.name), fields[place].template == nil else { continue }
+            guard let place = takesContext(entry.name) else { continue }
             let field = fields[place]
             let expected: JSON
             do throws(FieldFault) {
@@ -59,7 +60,8 @@ extension Model {
                 throw failure(error)
             }
             if let value = draft.values[place], !value.isNull, value != expected {
-                throw failure(.denied, field: field.name, "\(quoted(value)) is not \(quoted(expected)), whose feed this is")
+                throw failure(
+                    .denied, field: field.name, "\(quoted(value)) is not \(quoted(expected)), whose feed this is")
             }
             draft.values[place] = expected
         }

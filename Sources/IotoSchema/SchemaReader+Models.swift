@@ -11,7 +11,8 @@ extension SchemaReader {
         for (name, fields) in entries {
             let path: [Text] = ["models", name]
             guard name.isModelName, name.count <= SchemaReader.nameBytesMax else {
-                throw failure(path, "\(quoted(name)) is no name of a model: letters, digits and '_', no digit first")
+                throw failure(
+                    path, "\(quoted(name)) is no name of a model: letters, digits and '_', no digit first")
             }
             models.append(try model(name, try object(fields, path, "model \(quoted(name))")))
         }
@@ -29,7 +30,9 @@ extension SchemaReader {
             try drafts.addTimestamps()
             try drafts.compileTemplates()
             let keys = try drafts.makeKeys(primary: primary, indexes: indexes)
-            for warning in drafts.warnings { warn(["models", name] + warning.path, "model \(quoted(name)): \(warning.message)") }
+            for warning in drafts.warnings {
+                warn(["models", name] + warning.path, "model \(quoted(name)): \(warning.message)")
+            }
             return ModelParts(name: name, fields: FieldSet(drafts.fields), keys: keys)
         } catch {
             throw failure(["models", name] + error.path, "model \(quoted(name)): \(error.message)")
@@ -61,14 +64,16 @@ extension SchemaReader {
     private func type(_ value: JSON, _ place: FieldPlace) throws(IotoError) -> FieldType {
         let path = place.attribute("type").path
         let name = try text(value, path, "\(place.text): type")
-        guard let type = FieldType(schemaName: name) else { throw failure(path, "\(place.text): unknown type \(quoted(name))") }
+        guard let type = FieldType(schemaName: name) else {
+            throw failure(path, "\(place.text): unknown type \(quoted(name))")
+        }
         return type
     }
 
     private mutating func readAttribute(
         _ key: Text, _ value: JSON, _ draft: inout FieldDraft, _ place: FieldPlace, _ count: inout Int
     ) throws(IotoError) {
-        let label = "\(place.text): \(key.string)"
+        let label: Text = "\(place.text): \(key)"
         switch key {
         case "required": draft.attributes.isRequired = try boolean(value, place.path, label)
         case "hidden": draft.attributes.isHidden = try boolean(value, place.path, label)
@@ -83,7 +88,9 @@ extension SchemaReader {
         case "validate", "unique", "scope", "ttl", "encode", "map", "crypt", "filter", "fixed", "partial", "pack":
             // Switched off, an attribute has nothing to enforce; `filter` is switched off by true.
             let isOff = value.isNull || value == .bool(key == "filter")
-            if !isOff { warn(place.path, "\(place.text): attribute '\(key.string)' is not enforced by this version") }
+            if !isOff {
+                warn(place.path, "\(place.text): attribute '\(key)' is not enforced by this version")
+            }
         default: warn(place.path, "\(place.text): unknown attribute \(quoted(key))")
         }
     }
@@ -109,7 +116,9 @@ extension SchemaReader {
         _ key: Text, _ value: JSON, _ draft: FieldDraft, _ place: FieldPlace
     ) throws(IotoError) -> Generation? {
         if value == .bool(false) { return nil }
-        guard draft.type == .string else { throw failure(place.path, "\(place.text): a generated value is a string") }
+        guard draft.type == .string else {
+            throw failure(place.path, "\(place.text): a generated value is a string")
+        }
         switch value {
         case .bool(true): return key == "uuid" ? .uuid : .ulid
         case .string("ulid"): return .ulid
@@ -121,8 +130,8 @@ extension SchemaReader {
         }
         throw failure(
             place.path,
-            "\(place.text): \(key.string) \(quoted(value)) is none of true, 'ulid', 'uuid', 'uid', 'uid(n)' with n from 1 to "
-                + "\(Generation.uidLengthMax)")
+            "\(place.text): \(key) \(quoted(value)) is none of true, 'ulid', 'uuid', 'uid', "
+                + "'uid(n)' with n from 1 to \(Generation.uidLengthMax)")
     }
 
     private mutating func readNested(
@@ -179,7 +188,7 @@ extension SchemaReader {
     }
 
     private func constant(
-        _ value: JSON, _ draft: FieldDraft, _ key: String, _ place: FieldPlace
+        _ value: JSON, _ draft: FieldDraft, _ key: Text, _ place: FieldPlace
     ) throws(IotoError) -> JSON {
         do throws(FieldFault) {
             return try draft.plainField.convert(value, .change)
@@ -197,7 +206,7 @@ struct FieldPlace {
     var field: Text
     var isTopLevel = true
 
-    var text: String { "model \(quoted(model)): field \(quoted(field))" }
+    var text: Text { "model \(quoted(model)): field \(quoted(field))" }
 
     /// An attribute of the field.
     func attribute(_ key: Text) -> FieldPlace {
@@ -221,7 +230,8 @@ extension Text {
     fileprivate var isModelName: Bool {
         for (place, byte) in bytes.enumerated() {
             switch byte {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "_"): break
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "_"):
+                break
             case UInt8(ascii: "0")...UInt8(ascii: "9"): if place == 0 { return false }
             default: return false
             }

@@ -13,16 +13,16 @@ extension SchemaReader {
         let key: Text = process != nil ? "process" : "control"
         var places: [Text: Int] = [:]
         for (place, model) in models.enumerated() { places[model.name] = place }
-        for (name, rules) in try object(value, [key], key.string) {
+        for (name, rules) in try object(value, [key], key) {
             guard let place = places[name] else {
-                throw failure([key, name], "\(key.string): unknown model \(quoted(name))")
+                throw failure([key, name], "\(key): unknown model \(quoted(name))")
             }
-            try readRules(rules, [key, name], "\(key.string): model \(quoted(name))", place)
+            try readRules(rules, [key, name], "\(key): model \(quoted(name))", place)
         }
     }
 
     private mutating func readRules(
-        _ value: JSON, _ path: [Text], _ place: String, _ model: Int
+        _ value: JSON, _ path: [Text], _ place: Text, _ model: Int
     ) throws(IotoError) {
         for (key, value) in try object(value, path, place) {
             let path = path + [key]
@@ -31,7 +31,7 @@ extension SchemaReader {
             case "sync": models[model].sync = try direction(value, path, place)
             case "description": break
             case "mem", "delay", "resolve", "merge", "priority", "reserve", "trigger", "overflow", "expire":
-                warn(path, "\(place): '\(key.string)' is not enforced by this version")
+                warn(path, "\(place): '\(key)' is not enforced by this version")
             default:
                 warn(path, "\(place): unknown key \(quoted(key))")
             }
@@ -41,7 +41,7 @@ extension SchemaReader {
         }
     }
 
-    private func enable(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> Enable {
+    private func enable(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> Enable {
         switch value {
         case .string("cloud"): return .cloud
         case .string("device"): return .device
@@ -50,7 +50,7 @@ extension SchemaReader {
         }
     }
 
-    private func direction(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> Direction {
+    private func direction(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> Direction {
         switch value {
         case .string("up"): return .up
         case .string("down"): return .down

@@ -42,13 +42,13 @@ struct SchemaReader {
 
     private func parse() throws(IotoError) -> JSONObject {
         guard source.count <= Limits.schemaBytesMax else {
-            throw IotoError(.schema, "\(name.string): the schema has more than \(Limits.schemaBytesMax) bytes")
+            throw IotoError(.schema, "\(name): the schema has more than \(Limits.schemaBytesMax) bytes")
         }
         let value: JSON
         do throws(IotoError) {
             value = try JSON.parse(source, syntax: .json5)
         } catch {
-            throw IotoError(.schema, "\(name.string): \(error.message)")
+            throw IotoError(.schema, "\(name): \(error.message)")
         }
         guard case .object(let root) = value else { throw failure([], "the schema is not an object") }
         return root
@@ -78,7 +78,7 @@ struct SchemaReader {
         guard let value else { return }
         for (key, value) in try object(value, ["params"], "params") {
             let path: [Text] = ["params", key]
-            let place = "params: \(key.string)"
+            let place: Text = "params: \(key)"
             switch key {
             case "typeField": settings.typeField = try fieldName(value, path, place)
             case "createdField": settings.createdField = try fieldName(value, path, place)
@@ -98,7 +98,7 @@ struct SchemaReader {
         }
     }
 
-    private func timestamps(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> Timestamps {
+    private func timestamps(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> Timestamps {
         switch value {
         case .bool(true): return .both
         case .bool(false): return .none
@@ -123,7 +123,7 @@ struct SchemaReader {
 
     private mutating func index(_ key: Text, _ value: JSON) throws(IotoError) -> Index {
         let path: [Text] = ["indexes", key]
-        let place = "index \(quoted(key))"
+        let place: Text = "index \(quoted(key))"
         guard !key.isEmpty, key.count <= SchemaReader.nameBytesMax else {
             throw failure(["indexes"], "\(place): a name has 1 to \(SchemaReader.nameBytesMax) bytes")
         }
@@ -147,7 +147,7 @@ struct SchemaReader {
     private func index(
         _ key: Text, hash: Text?, sort: Text?, _ isDeclaredLocal: Bool, _ path: [Text]
     ) throws(IotoError) -> Index {
-        let place = "index \(quoted(key))"
+        let place: Text = "index \(quoted(key))"
         guard hash != nil || sort != nil else { throw failure(path, "\(place): neither hash nor sort") }
         guard hash != sort else { throw failure(path, "\(place): hash and sort are the same attribute") }
         for attribute in [hash, sort] where attribute == settings.typeField {
@@ -165,7 +165,7 @@ struct SchemaReader {
         return Index(name: key, hash: isLocal ? primary.hash : hash, sort: sort, isLocal: isLocal)
     }
 
-    private func isLocal(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> Bool {
+    private func isLocal(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> Bool {
         switch value {
         case .string("local"): return true
         case .string("global"): return false
@@ -177,47 +177,55 @@ struct SchemaReader {
 // MARK: - Values and messages
 
 extension SchemaReader {
-    func object(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> JSONObject {
-        guard case .object(let object) = value else { throw failure(path, "\(place): \(quoted(value)) is not an object") }
+    func object(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> JSONObject {
+        guard case .object(let object) = value else {
+            throw failure(path, "\(place): \(quoted(value)) is not an object")
+        }
         return object
     }
 
-    func text(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> Text {
-        guard case .string(let text) = value else { throw failure(path, "\(place): \(quoted(value)) is not a text") }
+    func text(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> Text {
+        guard case .string(let text) = value else {
+            throw failure(path, "\(place): \(quoted(value)) is not a text")
+        }
         return text
     }
 
-    func boolean(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> Bool {
-        guard case .bool(let isTrue) = value else { throw failure(path, "\(place): \(quoted(value)) is not a boolean") }
+    func boolean(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> Bool {
+        guard case .bool(let isTrue) = value else {
+            throw failure(path, "\(place): \(quoted(value)) is not a boolean")
+        }
         return isTrue
     }
 
-    func fieldName(_ value: JSON, _ path: [Text], _ place: String) throws(IotoError) -> Text {
+    func fieldName(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> Text {
         let name = try text(value, path, place)
         try checkFieldName(name, path, place)
         return name
     }
 
     /// Dots separate the segments of paths, so that a field with one could not be reached.
-    func checkFieldName(_ name: Text, _ path: [Text], _ place: String) throws(IotoError) {
+    func checkFieldName(_ name: Text, _ path: [Text], _ place: Text) throws(IotoError) {
         guard !name.isEmpty, name.count <= SchemaReader.nameBytesMax, !name.bytes.contains(UInt8(ascii: ".")) else {
             throw failure(
-                path, "\(place): \(quoted(name)) is no name of a field: 1 to \(SchemaReader.nameBytesMax) bytes without a dot")
+                path,
+                "\(place): \(quoted(name)) is no name of a field: 1 to \(SchemaReader.nameBytesMax) bytes without a dot"
+            )
         }
     }
 
     /// An error with file and line.
-    func failure(_ path: [Text], _ message: String) -> IotoError {
+    func failure(_ path: [Text], _ message: Text) -> IotoError {
         IotoError(.schema, "\(position(path)): \(message)")
     }
 
-    mutating func warn(_ path: [Text], _ message: String) {
+    mutating func warn(_ path: [Text], _ message: Text) {
         warningCount += 1
         guard warningCount <= SchemaReader.warningsMax else { return }
         warnings.append(Text("\(position(path)): \(message)"))
     }
 
-    private func position(_ path: [Text]) -> String {
-        "\(name.string):\(JSONLocator.line(of: path, in: source) ?? 1)"
+    private func position(_ path: [Text]) -> Text {
+        "\(name):\(JSONLocator.line(of: path, in: source) ?? 1)"
     }
 }

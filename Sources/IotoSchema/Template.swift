@@ -3,9 +3,9 @@ import IotoJSON
 
 /// A `value` of the schema, compiled: literal text and the properties that stand in it.
 ///
-/// `${name}` is the property of that name, `${a.b}` one inside an object, `${n:6}` and `${n:6:0}` one that is filled up on
-/// the left to six characters with `0`. References to other templates are replaced by their parts at compilation, so that a
-/// compiled template depends on stored properties alone.
+/// `${name}` is the property of that name, `${a.b}` one inside an object, `${n:6}` and `${n:6:0}` one that is
+/// filled up on the left to six characters with `0`. References to other templates are replaced by their parts at
+/// compilation, so that a compiled template depends on stored properties alone.
 public struct Template: Sendable {
     struct Variable: Sendable {
         let path: Text
@@ -58,8 +58,8 @@ enum Resolution {
 }
 
 extension Template {
-    /// Puts the properties in. An empty text counts as missing where `refusesEmpty` holds, which keys need: `fault#` would
-    /// be the key of every item without an id.
+    /// Puts the properties in. An empty text counts as missing where `refusesEmpty` holds, which keys need:
+    /// `fault#` would be the key of every item without an id.
     func resolve<Source: VariableSource>(_ source: Source, refusesEmpty: Bool) throws(FieldFault) -> Resolution {
         var result = Text()
         for part in parts {
@@ -71,7 +71,8 @@ extension Template {
                     return .partial(result, missing: variable.path)
                 }
                 guard let text = value.templateText else {
-                    throw FieldFault(path: variable.path, message: "\(quoted(value)) can't be part of a key or a template")
+                    throw FieldFault(
+                        path: variable.path, message: "\(quoted(value)) can't be part of a key or a template")
                 }
                 if refusesEmpty && text.isEmpty {
                     throw FieldFault(path: variable.path, message: "is empty, but part of the key", code: .key)
@@ -117,7 +118,8 @@ enum TemplateToken {
         var literal = Text()
         var index = 0
         while index < bytes.count {
-            guard bytes[index] == UInt8(ascii: "$"), index + 1 < bytes.count, bytes[index + 1] == UInt8(ascii: "{") else {
+            guard bytes[index] == UInt8(ascii: "$"), index + 1 < bytes.count, bytes[index + 1] == UInt8(ascii: "{")
+            else {
                 literal.append(bytes[index])
                 index += 1
                 continue
@@ -147,7 +149,9 @@ enum TemplateToken {
         if let second = length.firstIndex(of: UInt8(ascii: ":")) {
             let given = length[(second + 1)...]
             guard given.count == 1, let byte = given.first, byte >= 0x20, byte < 0x7F else {
-                throw IotoError(.schema, "template \(quoted(source)): what '\(name.string)' is padded with is no ASCII character")
+                throw IotoError(
+                    .schema,
+                    "template \(quoted(source)): what '\(name)' is padded with is no ASCII character")
             }
             pad = byte
             length = length[..<second]
@@ -155,7 +159,9 @@ enum TemplateToken {
         guard let width = Text(length).decimal, width >= 0, width <= Int64(Template.widthMax) else {
             throw IotoError(
                 .schema,
-                "template \(quoted(source)): the length of '\(name.string)' is not a number from 0 to \(Template.widthMax)")
+                "template \(quoted(source)): the length of '\(name)' is not a number from 0 to "
+                    + "\(Template.widthMax)"
+            )
         }
         return .variable(path: name, width: Int(width), pad: pad)
     }

@@ -85,7 +85,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
             default: break  // A verb of another protocol version.
             }
         } catch {
-            note(error.prefixed(topic.string))
+            note(error.prefixed(topic))
         }
     }
 

@@ -50,10 +50,10 @@ extension HubReplicator {
             }
         case .failed(let error):
             // The feed's next move, or the device's next question, brings it.
-            log(.error, "\(stream.string): \(error.message)")
+            log(.error, "\(stream): \(error.message)")
             goesOn = false
         default:
-            log(.error, "\(stream.string): the store's answer does not match the request")
+            log(.error, "\(stream): the store's answer does not match the request")
             goesOn = false
         }
         if goesOn { read(stream, device, &feed) }

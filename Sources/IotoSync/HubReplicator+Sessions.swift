@@ -15,7 +15,7 @@ extension HubReplicator {
             } catch {
                 // It will not get better by being sent again, but only the device can know that it should stop.
                 session.queue.removeFirst()
-                log(.warning, "\(session.id.string): \(error.message)")
+                log(.warning, "\(session.id): \(error.message)")
             }
         }
     }
@@ -28,7 +28,7 @@ extension HubReplicator {
     ) throws(IotoError) -> DeviceRecord? {
         if let record = session.record, record.replica == replica {
             guard record.account == account else {
-                throw IotoError(.denied, "the device belongs to another account than \"\(account.string)\"")
+                throw IotoError(.denied, "the device belongs to another account than \"\(account)\"")
             }
             return record
         }
@@ -71,13 +71,13 @@ extension HubReplicator {
         do throws(IotoError) {
             var (change, model, body) = try codec.change(entry, context: context(of: record))
             guard model.existsInCloud, model.syncsUp else {
-                throw IotoError(.denied, "model \"\(model.name.string)\" does not go up")
+                throw IotoError(.denied, "model \"\(model.name)\" does not go up")
             }
             guard Stream.owner(of: body) == record.id else {
-                throw IotoError(.denied, "an item of model \"\(model.name.string)\" that is no device's own")
+                throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
             }
             // A version ahead of every honest clock would win for ever.
-            if change.version.time > HybridClock.time(now.wall &+ Limits.clockDriftMax) {
+            if change.version.time > max(clock.last, HybridClock.time(now.wall &+ Limits.clockDriftMax)) {
                 let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
                 ack.restamps.append(.init(version: change.version, newVersion: version))
                 change.version = version
@@ -94,8 +94,8 @@ extension HubReplicator {
     }
 
     private func refuse(_ version: Version, _ error: IotoError, _ device: Text, _ ack: inout AckMessage) {
-        ack.rejections.append(.init(version: version, code: error.code.rawValue, reason: Text(error.message)))
-        log(.warning, "\(device.string): a change is refused: \(error.message)")
+        ack.rejections.append(.init(version: version, code: error.code.rawValue, reason: error.message))
+        log(.warning, "\(device): a change is refused: \(error.message)")
     }
 
     private func context(of record: DeviceRecord) -> Context {
@@ -133,7 +133,7 @@ extension HubReplicator {
                 read(catchUp, after: cursor.position, isReset: false, session)
                 return
             }
-            log(.warning, "\(record.id.string): stream \"\(cursor.stream.string)\" is not for this device")
+            log(.warning, "\(record.id): stream \"\(cursor.stream)\" is not for this device")
             catchUp.cursors.removeFirst()
         }
     }
@@ -153,7 +153,7 @@ extension HubReplicator {
     func complete(_ ticket: Ticket, _ answer: HubAnswer, _ session: DeviceSession) {
         switch (ticket, answer) {
         case (_, .failed(let error)):
-            log(.error, "\(session.id.string): \(error.message)")
+            log(.error, "\(session.id): \(error.message)")
             // The device asks again. A message that waits for the record is dropped with it, or it would ask for ever.
             if case .open = ticket, !session.queue.isEmpty { session.queue.removeFirst() }
         case (.open, .device(let record)):
@@ -163,7 +163,7 @@ extension HubReplicator {
         case (.answer(_, let catchUp, let isReset), .page(let page)):
             answerCatchUp(catchUp, with: page, isReset: isReset, session)
         default:
-            log(.error, "\(session.id.string): the store's answer does not match the request")
+            log(.error, "\(session.id): the store's answer does not match the request")
         }
     }
 
@@ -214,7 +214,9 @@ extension HubReplicator {
     func message(
         _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false
     ) -> PageMessage {
-        PageMessage(
+        // Cloud applications stamp on clocks of their own: what devices have seen of them, the hub has to have seen, too.
+        for entry in page.entries { clock.observe(entry.change.version.time) }
+        return PageMessage(
             answers: answers, stream: page.stream, history: page.history, previous: page.previous,
             cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, time: time,
             changes: page.entries.map { $0.change }.filter { $0.version.writer != record?.replica })

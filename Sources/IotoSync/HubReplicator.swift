@@ -18,7 +18,7 @@ public enum HubEffect: Sendable {
     case publish(Publication)
     /// To be answered with `.answer` under the same ticket, whenever that may be; answers may come in any order.
     case request(ticket: Int64, HubRequest)
-    case log(LogLevel, String)
+    case log(LogLevel, Text)
 }
 
 /// The cloud's half of replication, a state machine without I/O: it is told what happened, and answers with what is to be
@@ -79,7 +79,7 @@ public final class HubReplicator {
     private func received(_ topic: Text, _ payload: [UInt8]) {
         guard let (device, verb) = Topics.parseService(topic) else { return }
         guard payload.count <= Limits.messageBytesMax else {
-            log(.warning, "\(device.string): a message of \(payload.count) bytes is dropped")
+            log(.warning, "\(device): a message of \(payload.count) bytes is dropped")
             return
         }
         if verb == .offline {
@@ -89,7 +89,7 @@ public final class HubReplicator {
         let session = sessions[device] ?? DeviceSession(id: device)
         sessions[device] = session
         guard session.queue.count < DeviceSession.queueMax else {
-            log(.warning, "\(device.string): too many messages at once, one is dropped and will come again")
+            log(.warning, "\(device): too many messages at once, one is dropped and will come again")
             return
         }
         session.queue.append((verb, payload))
@@ -122,7 +122,7 @@ public final class HubReplicator {
         effects.append(.publish(Publication(topic: topic, payload: payload)))
     }
 
-    func log(_ level: LogLevel, _ message: String) {
+    func log(_ level: LogLevel, _ message: Text) {
         effects.append(.log(level, message))
     }
 

@@ -57,7 +57,7 @@ struct WireCodec: Sendable {
         }
         let isRemoval = command == "remove"
         guard isRemoval || command == "upsert" || command == "create" || command == "update" else {
-            throw IotoError(.protocolViolation, "unknown cmd \"\(command.string)\"")
+            throw IotoError(.protocolViolation, "unknown cmd \"\(command)\"")
         }
         let prepared = try model.makeReplica(item, context: context)
         let body = isRemoval ? model.keyProperties(of: prepared.body) : prepared.body
@@ -65,7 +65,7 @@ struct WireCodec: Sendable {
             model: name, key: prepared.key, version: version, isRemoval: isRemoval,
             body: isRemoval ? JSON.object(body).text : prepared.text)
         guard json["key"]?.stringValue == wireKey(of: change) else {
-            throw IotoError(.key, "the key of an item of model \"\(name.string)\" is not the one that the schema gives it")
+            throw IotoError(.key, "the key of an item of model \"\(name)\" is not the one that the schema gives it")
         }
         return (change, model, body)
     }
@@ -239,7 +239,7 @@ struct WireCodec: Sendable {
             do throws(IotoError) {
                 let (change, model, _) = try self.change(entry, context: isOwn ? context : Context())
                 guard model.existsOnDevice, model.syncsDown else {
-                    throw IotoError(.denied, "model \"\(change.model.string)\" does not come down")
+                    throw IotoError(.denied, "model \"\(change.model)\" does not come down")
                 }
                 page.changes.append(change)
             } catch {

@@ -93,7 +93,9 @@ import Testing
     @Test func takesFlagsOfOwnershipAndRepeatedNames() throws {
         let object = try #require(cJSON_CreateObject())
         defer { cJSON_Delete(object) }
-        cJSON_AddItemToObject(object, "a", cJSON_CreateStringReference("x"))
+        let borrowed = try #require(cJSON_CreateString("x"))
+        defer { cJSON_Delete(borrowed) }
+        cJSON_AddItemToObject(object, "a", cJSON_CreateStringReference(borrowed.pointee.valuestring))
         cJSON_AddItemToObject(object, "b", cJSON_CreateTrue())
         cJSON_AddItemToObject(object, "a", cJSON_CreateString("y"))
         #expect(Text(try JSON(cJSON: object).text) == #"{"a":"y","b":true}"#)

@@ -150,7 +150,7 @@ import Testing
         try recorder.client.connect()
         #expect(recorder.step { $0.connections.count == 2 })
         #expect(recorder.received.count == 1)
-        #expect(recorder.published.count == 1)
+        #expect(recorder.step { $0.published.count == 1 })
         #expect(recorder.ends.count == 1 && recorder.lastError == nil)
         recorder.onConnected = { [unowned recorder] in recorder.client.close() }
         recorder.disconnect()
@@ -198,6 +198,7 @@ import Testing
 
     @Test func callsAreRefusedWithoutAConnection() throws {
         let recorder = try Recorder(MQTTOptions(host: "127.0.0.1", clientID: "d1"))
+        defer { recorder.client.close() }
         let error = #expect(throws: IotoError.self) {
             try recorder.client.publish(MQTTMessage(topic: "a", payload: []), qos: 1)
         }
@@ -215,7 +216,7 @@ import Testing
         try recorder.connect()
         let tooLong = Text([UInt8](repeating: 0x61, count: 65_536))
         for topic: Text in ["", "a/+", "#", Text([0xFF]), Text([0x61, 0]), tooLong] {
-            let error = #expect(throws: IotoError.self) {
+            let error = #expect(throws: IotoError.self, "topic of \(topic.count) bytes: \(topic.bytes.prefix(4))") {
                 try recorder.client.publish(MQTTMessage(topic: topic, payload: []), qos: 1)
             }
             #expect(error?.code == .misuse)

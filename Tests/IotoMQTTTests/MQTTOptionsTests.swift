@@ -31,31 +31,44 @@ import Testing
         #expect(error { $0.alpn = Text([UInt8](repeating: 0x61, count: 254)) } == nil)
     }
 
-    @Test(arguments: [
-        { (options: inout MQTTOptions) in options.host = "" },
-        { $0.host = Text([0xFF]) },
-        { $0.port = 0 },
-        { $0.port = 65_536 },
-        { $0.keepalive = 4 },
-        { $0.keepalive = 0 },
-        { $0.keepalive = 65_536 },
-        { $0.inflightMax = 0 },
-        { $0.connectTimeout = 0 },
-        { $0.connectTimeout = Int64.max },
-        { $0.clientID = "" },
-        { $0.clientID = Text([0xC0, 0x80]) },
-        { $0.clientID = Text([0x61, 0x01]) },
-        { $0.clientID = Text([0x61, 0x00]) },
-        { $0.clientID = Text([UInt8](repeating: 0x61, count: 65_536)) },
-        { $0.password = "secret" },
-        { $0.alpn = "" },
-        { $0.will = MQTTMessage(topic: "", payload: []) },
-        { $0.will = MQTTMessage(topic: "a/#", payload: []) },
-        { $0.certificate = "/etc/hostname" },
-        { $0.authority = "/nowhere/ca.pem" },
-    ] as [@Sendable (inout MQTTOptions) -> Void])
-    func whatIsNotValidIsRefused(_ change: @Sendable (inout MQTTOptions) -> Void) {
-        #expect(error(change)?.code == .configuration)
+    @Test func whatIsNotValidIsRefused() {
+        let tooLong = Text([UInt8](repeating: 0x61, count: 65_536))
+        let changes: [(String, (inout MQTTOptions) -> Void)] = [
+            ("no host", { $0.host = "" }),
+            ("host not UTF-8", { $0.host = Text([0xFF]) }),
+            ("port 0", { $0.port = 0 }),
+            ("port 65536", { $0.port = 65_536 }),
+            ("keepalive 0", { $0.keepalive = 0 }),
+            ("keepalive 4", { $0.keepalive = 4 }),
+            ("keepalive 65536", { $0.keepalive = 65_536 }),
+            ("inflight 0", { $0.inflightMax = 0 }),
+            ("timeout 0", { $0.connectTimeout = 0 }),
+            ("timeout too long", { $0.connectTimeout = Int64.max }),
+            ("no client id", { $0.clientID = "" }),
+            ("client id not UTF-8", { $0.clientID = Text([0xC0, 0x80]) }),
+            ("client id with a control character", { $0.clientID = Text([0x61, 0x01]) }),
+            ("client id with a NUL", { $0.clientID = Text([0x61, 0x00]) }),
+            ("client id too long", { $0.clientID = tooLong }),
+            ("user name too long", { $0.username = tooLong }),
+            ("password without user name", { $0.password = "secret" }),
+            (
+                "password with a NUL",
+                {
+                    $0.username = "u"
+                    $0.password = Text([0x61, 0x00])
+                }
+            ),
+            ("empty ALPN", { $0.alpn = "" }),
+            ("ALPN too long", { $0.alpn = Text([UInt8](repeating: 0x61, count: 255)) }),
+            ("will without topic", { $0.will = MQTTMessage(topic: "", payload: []) }),
+            ("will with a wildcard", { $0.will = MQTTMessage(topic: "a/#", payload: []) }),
+            ("will too large", { $0.will = MQTTMessage(topic: "a", payload: [UInt8](repeating: 0, count: 1 << 20)) }),
+            ("certificate without key", { $0.certificate = "/etc/hostname" }),
+            ("no such file", { $0.authority = "/nowhere/ca.pem" }),
+        ]
+        for (name, change) in changes {
+            #expect(error(change)?.code == .configuration, "\(name)")
+        }
     }
 
     @Test func missingFileIsNamed() {

@@ -73,25 +73,41 @@ import Testing
         try recorder.client.connect()
         #expect(recorder.step { $0.ends.count == 1 })
         #expect(recorder.connections.isEmpty)
-        #expect(recorder.lastError?.message.contains("TLS") == true)
+        // The alert with the reason is lost when the broker resets the connection right after it.
+        #expect(recorder.lastError?.code == .offline)
     }
 
-    @Test func keyThatDoesNotFitIsThrown() throws {
+    @Test func keyThatDoesNotFitIsTold() throws {
         let recorder = try recorder { $0.key = certificates.text("server.key") }
-        let error = #expect(throws: IotoError.self) { try recorder.client.connect() }
-        #expect(error?.code == .configuration)
-        #expect(error?.message.contains("client.pem") == true || error?.message.contains("key") == true)
-        recorder.step(seconds: 0.05)
-        #expect(recorder.ends.isEmpty)
-        recorder.client.close()
+        defer { recorder.client.close() }
+        try recorder.client.connect()
+        #expect(recorder.step { $0.ends.count == 1 })
+        #expect(recorder.lastError?.code == .configuration)
+        #expect(recorder.lastError?.message.contains("server.key") == true)
     }
 
-    @Test func fileThatIsNoCertificateIsThrown() throws {
+    @Test func fileThatIsNoCertificateIsTold() throws {
         let recorder = try recorder { $0.authority = certificates.text("ca.key") }
-        let error = #expect(throws: IotoError.self) { try recorder.client.connect() }
-        #expect(error?.code == .configuration)
-        #expect(error?.message.contains("ca.key") == true)
-        recorder.client.close()
+        defer { recorder.client.close() }
+        try recorder.client.connect()
+        #expect(recorder.step { $0.ends.count == 1 })
+        #expect(recorder.lastError?.code == .configuration)
+        #expect(recorder.lastError?.message.contains("ca.key") == true)
+    }
+
+    @Test func encryptedKeyIsRefusedWithoutAskingForItsPassphrase() throws {
+        let tool = try Process.run(
+            URL(fileURLWithPath: "/usr/bin/openssl"),
+            arguments: [
+                "ec", "-aes256", "-passout", "pass:secret", "-in", certificates.path("client.key"),
+                "-out", certificates.path("encrypted.key"),
+            ])
+        tool.waitUntilExit()
+        let recorder = try recorder { $0.key = certificates.text("encrypted.key") }
+        defer { recorder.client.close() }
+        try recorder.client.connect()
+        #expect(recorder.step(seconds: 2) { $0.ends.count == 1 })
+        #expect(recorder.lastError?.code == .configuration)
     }
 
     @Test func killedBrokerIsNoticedAndComesBack() throws {

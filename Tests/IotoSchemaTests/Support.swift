@@ -8,13 +8,16 @@ import Testing
 let now: Int64 = 1_795_218_048_312
 
 /// A schema of one model `Fault` with key `fault#${id}`, of the fields given, and parameters.
-func schema(_ fields: String, params: String = "", indexes: String = "primary: {sort: 'sk'}", rest: String = "") throws -> Schema {
+func schema(_ fields: String, params: String = "", indexes: String = "primary: {sort: 'sk'}", rest: String = "")
+    throws -> Schema
+{
     try parse(
         """
         {
             format: 'onetable:1.1.0', version: '1.2.3',
             indexes: {\(indexes)},
             params: {\(params)},
+
             models: {Fault: {
         \(fields)
             }},
@@ -54,7 +57,8 @@ func error<Result>(_ body: () throws -> Result, sourceLocation: SourceLocation =
 
 /// Whether an error has this code and text.
 func expectError<Result>(
-    _ code: ErrorCode, _ message: String, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Result
+    _ code: ErrorCode, _ message: String, sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: () throws -> Result
 ) {
     let found = error(body, sourceLocation: sourceLocation)
     #expect(found.code == code, sourceLocation: sourceLocation)

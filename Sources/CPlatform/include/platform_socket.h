@@ -8,8 +8,8 @@
 /* The calling thread's errno, to be read straight after the call that set it. */
 int platform_errno(void);
 
-/* Keep a SIGPIPE that the calls up to platform_sigpipe_release() raise in this thread from being delivered. errno is left
- * as it is by both. The value returned is handed to the release. */
+/* Keep a SIGPIPE that the calls up to platform_sigpipe_release() raise in this thread from being delivered. errno is
+ * left as it is by both. The value returned is handed to the release. */
 int platform_sigpipe_hold(void);
 void platform_sigpipe_release(int held);
 

@@ -11,7 +11,8 @@ final class Broker {
 
     static let program = "/usr/sbin/mosquitto"
 
-    /// - Parameter lines: Configuration beside the listener's address; `anonymous: false` leaves the access rules to them.
+    /// - Parameter lines: Configuration beside the listener's address; `anonymous: false` leaves the access rules to
+    ///   them.
     init(_ lines: [String] = [], anonymous: Bool = true) throws {
         self.port = try freePort()
         self.lines = lines + ["allow_anonymous \(anonymous)"]
@@ -66,7 +67,8 @@ final class Broker {
 
     private func end(_ number: Int32) {
         guard let process else { return }
-        signal(SIGCONT)
+        // A frozen process acts on SIGKILL alone; for that it must not wake, and acknowledge messages, before.
+        if number != SIGKILL { signal(SIGCONT) }
         signal(number)
         process.waitUntilExit()
         self.process = nil

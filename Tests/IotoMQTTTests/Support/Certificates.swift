@@ -8,8 +8,8 @@ final class Certificates {
     init() throws {
         folder = try makeTemporaryFolder("certificates")
         try run(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ioto-test-ca -keyout ca.key "
-                + "-out ca.pem")
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ioto-test-ca "
+                + "-keyout ca.key -out ca.pem")
         try "subjectAltName=IP:127.0.0.1,DNS:localhost\n"
             .write(to: folder.appendingPathComponent("server.ext"), atomically: true, encoding: .utf8)
         try sign("server", extensions: "-extfile server.ext")

@@ -1,0 +1,43 @@
+/// Messages are texts, too: `"model \"\(name)\" has \(count) fields"` is put together from bytes, in few instructions at
+/// each place, where `String` would bring several hundred bytes of code to every message.
+extension Text: ExpressibleByStringInterpolation {
+    public struct StringInterpolation: StringInterpolationProtocol {
+        var text = Text()
+
+        @inline(never)
+        public init(literalCapacity: Int, interpolationCount: Int) {
+            text.bytes.reserveCapacity(literalCapacity + 16 * interpolationCount)
+        }
+
+        @inline(never)
+        public mutating func appendLiteral(_ literal: StaticString) {
+            literal.withUTF8Buffer { text.bytes.append(contentsOf: $0) }
+        }
+
+        @inline(never)
+        public mutating func appendInterpolation(_ value: Text) {
+            text.append(value)
+        }
+
+        @inline(never)
+        @_disfavoredOverload
+        public mutating func appendInterpolation(_ value: StaticString) {
+            appendLiteral(value)
+        }
+
+        @inline(never)
+        public mutating func appendInterpolation(_ value: Int64) {
+            text.appendDecimal(value)
+        }
+
+        @inlinable
+        public mutating func appendInterpolation<Number: FixedWidthInteger & SignedInteger>(_ value: Number) {
+            appendInterpolation(Int64(value))
+        }
+    }
+
+    @inline(never)
+    public init(stringInterpolation: StringInterpolation) {
+        self = stringInterpolation.text
+    }
+}

@@ -1,0 +1,177 @@
+import CSQLite
+import IotoBase
+
+/// One connection to the database file, with its prepared statements. One thread at a time uses it.
+final class Connection {
+    enum Mode {
+        /// Reads and writes, and makes the file when there is none.
+        case writer(Durability)
+        /// Reads, beside a writer of this process.
+        case reader
+        /// Reads a file that this process must not change.
+        case readOnly
+    }
+
+    let path: Text
+    private var handle: OpaquePointer?
+    /// One slot for each case of `SQL`, filled when it is first used.
+    private var statements: [Statement?]
+
+    /// - Throws: `.io` when the file can't be opened, `.corrupt` when it is no database, and SQLite's other errors.
+    init(path: Text, mode: Mode) throws(IotoError) {
+        self.path = path
+        statements = [Statement?](repeating: nil, count: SQL.allCases.count)
+        guard sqlite3_threadsafe() != 0 else {
+            throw IotoError(.configuration, "the SQLite library is built without threads")
+        }
+        let flags: Int32
+        switch mode {
+        case .writer: flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        case .reader: flags = SQLITE_OPEN_READWRITE
+        case .readOnly: flags = SQLITE_OPEN_READONLY
+        }
+        let code = Connection.fileName(path).withCString { name in
+            sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, nil)
+        }
+        do throws(IotoError) {
+            guard code == SQLITE_OK, handle != nil else { throw error(code, "open") }
+            try configure(mode)
+        } catch {
+            close()
+            throw error
+        }
+    }
+
+    deinit {
+        close()
+    }
+
+    /// SQLite reads `file:` names as URIs, and takes "" and ":memory:" for no file at all: `./` in front makes them names.
+    static func fileName(_ path: Text) -> Text {
+        path.bytes.first == UInt8(ascii: "/") ? path : "./" + path
+    }
+
+    private func configure(_ mode: Mode) throws(IotoError) {
+        sqlite3_extended_result_codes(handle, 1)
+        sqlite3_busy_timeout(handle, Int32(clamping: Limits.busyTimeout))
+        _ = sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, StoreLimits.valueBytesMax)
+        // The file is not trusted: what its schema says runs no function with side effects, and cells are checked.
+        try execute("PRAGMA trusted_schema = OFF")
+        try execute("PRAGMA cell_size_check = ON")
+        try execute("PRAGMA foreign_keys = OFF")
+        try execute("PRAGMA temp_store = MEMORY")
+        try execute("PRAGMA mmap_size = 0")
+        try execute("PRAGMA cache_size = -" + Text(decimal: StoreLimits.pageCacheKiB))
+        guard case .writer(let durability) = mode else {
+            try execute("PRAGMA query_only = ON")
+            return
+        }
+        // Deleted content is overwritten where that costs no page of its own: flash keeps old copies in any case.
+        try execute("PRAGMA secure_delete = FAST")
+        try execute("PRAGMA wal_autocheckpoint = " + Text(decimal: StoreLimits.checkpointPages))
+        try execute("PRAGMA journal_size_limit = " + Text(decimal: StoreLimits.logBytesMax))
+        try setDurability(durability)
+    }
+
+    func setDurability(_ durability: Durability) throws(IotoError) {
+        switch durability {
+        case .full: try execute("PRAGMA synchronous = FULL")
+        case .normal: try execute("PRAGMA synchronous = NORMAL")
+        }
+    }
+
+    /// Closes the file; the last connection of all processes empties the log. Idempotent.
+    func close() {
+        guard let open = handle else { return }
+        for index in statements.indices { statements[index] = nil }
+        // Statements that are still borrowed keep the connection half open until they are gone.
+        sqlite3_close_v2(open)
+        handle = nil
+    }
+
+    var isOpen: Bool { handle != nil }
+
+    /// Whether a transaction is under way.
+    var isInTransaction: Bool {
+        guard let handle else { return false }
+        return sqlite3_get_autocommit(handle) == 0
+    }
+
+    /// Runs one statement that is not needed again and gives no rows that matter.
+    func execute(_ sql: Text) throws(IotoError) {
+        let statement = try prepare(sql, isPersistent: false)
+        while try statement.step() {}
+    }
+
+    /// The first column of the first row, a whole number.
+    func integer(_ sql: Text) throws(IotoError) -> Int64 {
+        let statement = try prepare(sql, isPersistent: false)
+        guard try statement.step() else { throw corrupt("no row") }
+        return try statement.integer(0)
+    }
+
+    /// The first column of the first row, a text.
+    func text(_ sql: Text) throws(IotoError) -> Text {
+        let statement = try prepare(sql, isPersistent: false)
+        guard try statement.step() else { throw corrupt("no row") }
+        return try statement.text(0)
+    }
+
+    /// Borrows a prepared statement until its `end()`. While it is borrowed another caller gets one of its own.
+    func statement(_ sql: SQL) throws(IotoError) -> Statement {
+        if let statement = statements[sql.rawValue], !statement.isBorrowed {
+            statement.isBorrowed = true
+            return statement
+        }
+        let statement = try prepare(sql.text, isPersistent: true)
+        if statements[sql.rawValue] == nil { statements[sql.rawValue] = statement }
+        statement.isBorrowed = true
+        return statement
+    }
+
+    /// Borrows a statement without parameters and rows, runs it, and gives it back.
+    func run(_ sql: SQL) throws(IotoError) {
+        let statement = try statement(sql)
+        defer { statement.end() }
+        try statement.run()
+    }
+
+    func prepare(_ sql: Text, isPersistent: Bool) throws(IotoError) -> Statement {
+        guard let handle else { throw IotoError(.misuse, "\(path): the database is closed") }
+        var pointer: OpaquePointer?
+        let flags = isPersistent ? UInt32(SQLITE_PREPARE_PERSISTENT) : 0
+        let code = sql.withCString { sqlite3_prepare_v3(handle, $0, -1, flags, &pointer, nil) }
+        guard code == SQLITE_OK, let pointer else {
+            // The library's own SQL is sound: where it doesn't fit, the file has other tables.
+            if code & 0xFF == SQLITE_ERROR { throw corrupt(message) }
+            throw error(code, "prepare")
+        }
+        return Statement(pointer, connection: self)
+    }
+
+    /// The error of a failed call.
+    func error(_ code: Int32, _ action: Text) -> IotoError {
+        let kind: ErrorCode
+        switch code & 0xFF {
+        case SQLITE_FULL: kind = .full
+        // A value above the limit for reading: what is written is checked before.
+        case SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_TOOBIG: kind = .corrupt
+        case SQLITE_BUSY, SQLITE_LOCKED: kind = .busy
+        case SQLITE_READONLY: kind = .readOnly
+        case SQLITE_CANTOPEN, SQLITE_IOERR: kind = .io
+        case SQLITE_NOMEM: kind = .memory
+        default: kind = .storage
+        }
+        return IotoError(kind, "\(path): \(action): \(message)", detail: code)
+    }
+
+    /// The file holds what the library would not write.
+    func corrupt(_ reason: Text) -> IotoError {
+        IotoError(.corrupt, "\(path): the database is damaged: \(reason)", detail: SQLITE_CORRUPT)
+    }
+
+    private var message: Text {
+        guard let handle, let text = sqlite3_errmsg(handle) else { return "out of memory" }
+        return Text(cString: text)
+    }
+}

@@ -1,0 +1,101 @@
+import IotoBase
+
+/// The connections for reading, opened when they are needed: at most `Limits.readersMax`.
+///
+/// A thread that reads while it reads (within a scan) gets the connection that it has, and so never waits for itself.
+final class ReaderPool {
+    private struct Loan {
+        let connection: Connection
+        let thread: UInt
+        var depth: Int
+    }
+
+    private let path: Text
+    private let mode: Connection.Mode
+    private let lock = Lock()
+    private let returned = Condition()
+    private var idle: [Connection] = []
+    private var loans: [Loan] = []
+    /// Connections that are being opened.
+    private var opening = 0
+    private var isClosed = false
+
+    init(path: Text, mode: Connection.Mode) {
+        self.path = path
+        self.mode = mode
+    }
+
+    /// Lends a connection to the calling thread for the time of `body`.
+    func read<Result>(_ body: (Connection) throws(IotoError) -> Result) throws(IotoError) -> Result {
+        let connection = try borrow()
+        defer { giveBack() }
+        return try body(connection)
+    }
+
+    /// Closes the connections: idle ones now, others when they come back.
+    func close() {
+        lock.withLock {
+            isClosed = true
+            for connection in idle { connection.close() }
+            idle = []
+            returned.broadcast()
+        }
+    }
+
+    private func borrow() throws(IotoError) -> Connection {
+        let thread = Thread.currentIdentity
+        if let connection = try lock.withLock({ () throws(IotoError) in try take(for: thread) }) { return connection }
+        do throws(IotoError) {
+            let connection = try Connection(path: path, mode: mode)
+            lock.withLock {
+                opening -= 1
+                loans.append(Loan(connection: connection, thread: thread, depth: 1))
+            }
+            return connection
+        } catch {
+            lock.withLock {
+                opening -= 1
+                returned.broadcast()
+            }
+            throw error
+        }
+    }
+
+    /// A connection that is there, or nil when the caller shall open one, for which the place is then kept.
+    private func take(for thread: UInt) throws(IotoError) -> Connection? {
+        for index in loans.indices where loans[index].thread == thread {
+            loans[index].depth += 1
+            return loans[index].connection
+        }
+        while true {
+            guard !isClosed else { throw IotoError(.misuse, "\(path): the database is closed") }
+            if let connection = idle.popLast() {
+                loans.append(Loan(connection: connection, thread: thread, depth: 1))
+                return connection
+            }
+            if loans.count + opening < Limits.readersMax {
+                opening += 1
+                return nil
+            }
+            returned.wait(lock)
+        }
+    }
+
+    private func giveBack() {
+        let thread = Thread.currentIdentity
+        lock.withLock {
+            for index in loans.indices where loans[index].thread == thread {
+                loans[index].depth -= 1
+                guard loans[index].depth == 0 else { return }
+                let connection = loans.remove(at: index).connection
+                if isClosed {
+                    connection.close()
+                } else {
+                    idle.append(connection)
+                    returned.broadcast()
+                }
+                return
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+import IotoBase
+import IotoSchema
+import IotoSync
+
+/// The way down: the cloud's changes, and how far its streams are followed.
+extension Store {
+    public func cursor(of stream: Text) throws(IotoError) -> StreamCursor? {
+        try read { (connection) throws(IotoError) in try readCursor(stream, connection) }
+    }
+
+    public func apply(
+        _ changes: [Change], cursor: StreamCursor, hubTime: UInt64
+    ) throws(IotoError) -> Int {
+        try write { (transaction) throws(IotoError) in
+            clock.observe(hubTime)
+            var applied = 0
+            for change in changes where try transaction.apply(change) { applied += 1 }
+            try transaction.writeCursor(cursor)
+            try clock.raise(transaction.connection)
+            return applied
+        }
+    }
+
+    func readCursor(_ stream: Text, _ connection: Connection) throws(IotoError) -> StreamCursor? {
+        let statement = try connection.statement(.readCursor)
+        defer { statement.end() }
+        try statement.bind(1, stream)
+        guard try statement.step() else { return nil }
+        return StreamCursor(stream: stream, history: try statement.bits(0), position: try statement.integer(1))
+    }
+
+    /// Removes tombstones that are older than `Limits.tombstoneRetention` and that the cloud knows of: a bounded number at a
+    /// time. Opening does it once; a store that stays open for weeks asks for it from time to time.
+    ///
+    /// - Returns: The number removed.
+    public func purgeTombstones() throws(IotoError) -> Int {
+        let newest = max(clockTime, HybridClock.time(options.wallClock()))
+        let retention = UInt64(Limits.tombstoneRetention) << 16
+        guard newest > retention else { return 0 }
+        let limit = newest - retention
+        // Most often there is none, and then nothing is written.
+        guard try !expiredTombstones(before: limit).isEmpty else { return 0 }
+        return try write { (transaction) throws(IotoError) in
+            let keys = try expiredTombstones(before: limit)
+            for key in keys { try transaction.run(.deleteTombstone, key) }
+            return keys.count
+        }
+    }
+
+    private func expiredTombstones(before time: UInt64) throws(IotoError) -> [ItemKey] {
+        try read { (connection) throws(IotoError) in
+            let statement = try connection.statement(.readExpiredTombstones)
+            defer { statement.end() }
+            try statement.bind(1, bits: time)
+            try statement.bind(2, StoreLimits.purgeStep)
+            var keys: [ItemKey] = []
+            while try statement.step() {
+                keys.append(ItemKey(hash: try statement.text(0), sort: try statement.text(1)))
+            }
+            return keys
+        }
+    }
+}
+
+extension StoreTransaction {
+    /// Takes over a change of the cloud when it is newer than what is stored.
+    ///
+    /// - Returns: Whether it was.
+    func apply(_ change: Change) throws(IotoError) -> Bool {
+        guard let model = store.schema.model(change.model), model.existsOnDevice else { return false }
+        // Neither would leave the hub; to throw for one would block the stream for ever.
+        guard change.version.time < HybridClock.timeMax, change.body.count <= Limits.itemBytesMax,
+            change.key.hash.count <= Limits.keyBytesMax, change.key.sort.count <= Limits.keyBytesMax
+        else {
+            Log.error("a change of model '\(model.name)' from the cloud exceeds a limit and is dropped")
+            return false
+        }
+        store.clock.observe(change.version.time)
+        let before = try current(change.key)
+        let grave = before == nil ? try tombstone(change.key) : nil
+        let known = before ?? grave
+        if let known, known.version >= change.version { return false }
+
+        try modify { () throws(IotoError) in
+            if let position = known?.position, try isPending(position) {
+                Log.info("a pending change of model '\(model.name)' is older than the cloud's and is dropped")
+                try dequeue(position)
+            }
+            let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
+            if change.isRemoval {
+                if before != nil { try run(.deleteItem, change.key) }
+                try write(.writeTombstone, item, position: nil)
+            } else {
+                if grave != nil { try run(.deleteTombstone, change.key) }
+                try write(.writeItem, item, position: nil)
+            }
+            try noteRemote(before, change.isRemoval ? nil : item, model, change.key)
+        }
+        return true
+    }
+
+    /// The events of a change of the cloud, which may put an item of one model in the place of one of another.
+    private func noteRemote(
+        _ row: StoredRow?, _ after: StoredItem?, _ model: Model, _ key: ItemKey
+    ) throws(IotoError) {
+        var before: StoredItem?
+        if let row, let former = store.models.model(row.model), let item = store.item(row, key, former) {
+            if former === model && after != nil {
+                before = item
+            } else {
+                note(.remove, before: item, after: nil, former, key, isRemote: true)
+            }
+        }
+        guard let after else { return }
+        note(before == nil ? .create : .update, before: before, after: after, model, key, isRemote: true)
+    }
+}

@@ -1,0 +1,245 @@
+import IotoBase
+import IotoSchema
+import IotoSync
+
+/// The way up: the outbox, and what the hub answers.
+extension Store {
+    public func pendingChanges(
+        after position: Int64, bytesMax: Int, itemsMax: Int
+    ) throws(IotoError) -> [PendingChange] {
+        var changes: [PendingChange] = []
+        var unreadable: [Int64] = []
+        var newest: UInt64 = 0
+        try read { (connection) throws(IotoError) in
+            let statement = try connection.statement(.pending)
+            defer { statement.end() }
+            try statement.bind(1, position)
+            var size = 0
+            while changes.count < itemsMax, try statement.step() {
+                let position = try statement.integer(3)
+                guard let row = try readPending(statement, connection) else {
+                    unreadable.append(position)
+                    continue
+                }
+                // Another process, with another schema, may have queued it.
+                guard let model = models.model(row.state.model), model.syncsUp else { continue }
+                guard changes.isEmpty || row.state.body.count <= bytesMax - size else { break }
+                size += row.state.body.count
+                newest = max(newest, row.state.version.time)
+                changes.append(
+                    PendingChange(
+                        position: position,
+                        change: Change(
+                            model: model.name, key: row.key, version: row.state.version, isRemoval: row.isRemoval,
+                            body: row.state.body)))
+            }
+        }
+        if !unreadable.isEmpty { try drop(unreadable) }
+        // A version that is sent and then lost with the power could be given to another change.
+        if options.durability == .normal, newest > 0 { try makeDurable(upTo: newest) }
+        return changes
+    }
+
+    public func pendingCount() throws(IotoError) -> Int64 {
+        try count(.countPending)
+    }
+
+    public func pendingRange() throws(IotoError) -> ClosedRange<Int64>? {
+        try read { (connection) throws(IotoError) in
+            let statement = try connection.statement(.pendingRange)
+            defer { statement.end() }
+            guard try statement.step(), let first = try statement.optionalInteger(0),
+                let last = try statement.optionalInteger(1), first <= last
+            else { return nil }
+            return first...last
+        }
+    }
+
+    public func settle(_ settlement: Settlement) throws(IotoError) {
+        try write { (transaction) throws(IotoError) in
+            clock.observe(settlement.hubTime)
+            for entry in settlement.entries { try transaction.settle(entry) }
+            if let advance = settlement.advance {
+                let stored = try readCursor(advance.cursor.stream, transaction.connection)
+                let isNext =
+                    stored.map { $0.history == advance.cursor.history && $0.position == advance.previous }
+                    ?? (advance.previous == 0)
+                if isNext { try transaction.writeCursor(advance.cursor) }
+            }
+            try clock.raise(transaction.connection)
+        }
+    }
+
+    /// Number of changes that the cloud refused and that are kept: at most the last 1000.
+    public func rejectedCount() throws(IotoError) -> Int64 {
+        try count(.countRejected)
+    }
+
+    /// Changes that the cloud refused, in the order in which they entered the outbox.
+    ///
+    /// - Parameter position: Of the last one known; 0 for the first.
+    public func rejectedChanges(after position: Int64, itemsMax: Int) throws(IotoError) -> [RejectedChange] {
+        try read { (connection) throws(IotoError) in
+            let statement = try connection.statement(.readRejected)
+            defer { statement.end() }
+            try statement.bind(1, position)
+            try statement.bind(2, Int64(clamping: max(0, itemsMax)))
+            var changes: [RejectedChange] = []
+            while try statement.step() {
+                let row = try StoredRow(statement, connection, replica: replica)
+                // Of models that the schema has no more there is nothing to be told.
+                guard let model = models.model(row.model) else { continue }
+                changes.append(
+                    RejectedChange(
+                        position: try statement.integer(3),
+                        change: Change(
+                            model: model.name,
+                            key: ItemKey(hash: try statement.text(5), sort: try statement.text(6)),
+                            version: row.version, isRemoval: try statement.integer(7) != 0, body: row.body),
+                        code: Int32(truncatingIfNeeded: try statement.integer(8)),
+                        reason: try statement.text(9), time: try statement.integer(10)))
+            }
+            return changes
+        }
+    }
+
+    func count(_ sql: SQL) throws(IotoError) -> Int64 {
+        try read { (connection) throws(IotoError) in
+            let statement = try connection.statement(sql)
+            defer { statement.end() }
+            guard try statement.step() else { return 0 }
+            return try statement.integer(0)
+        }
+    }
+
+    private struct PendingRow {
+        let key: ItemKey
+        let state: StoredRow
+        let isRemoval: Bool
+    }
+
+    /// Nil when the row leads to nothing that could be sent.
+    private func readPending(
+        _ statement: Statement, _ connection: Connection
+    ) throws(IotoError) -> PendingRow? {
+        do throws(IotoError) {
+            guard try statement.integer(8) == 0 else { return nil }
+            return PendingRow(
+                key: ItemKey(hash: try statement.text(5), sort: try statement.text(6)),
+                state: try StoredRow(statement, connection, replica: replica),
+                isRemoval: try statement.integer(7) != 0)
+        } catch {
+            // Memory that is short is no reason to give a change up.
+            guard error.code == .corrupt else { throw error }
+            Log.error(error.message)
+            return nil
+        }
+    }
+
+    /// Takes rows out of the outbox that lead to no item: only a file that was edited has them, and they would block the
+    /// queue for ever.
+    private func drop(_ positions: [Int64]) throws(IotoError) {
+        guard writer != nil else { return }
+        Log.error("\(path): rows of the outbox that lead to no item are dropped: \(positions.count)")
+        try write { (transaction) throws(IotoError) in
+            for position in positions { try transaction.dequeue(position) }
+        }
+    }
+}
+
+/// A change that the cloud refused.
+public struct RejectedChange: Sendable, Equatable {
+    /// Place that it had in the outbox.
+    public let position: Int64
+    public let change: Change
+    public let code: Int32
+    public let reason: Text
+    /// When the answer came, Unix milliseconds.
+    public let time: Int64
+}
+
+extension StoreTransaction {
+    /// Takes over the hub's answer to one change.
+    func settle(_ entry: Settlement.Entry) throws(IotoError) {
+        let position = entry.pending.position
+        let sent = entry.pending.change
+        // A row that is gone was settled before, or gave way to a newer change of the cloud.
+        guard let key = try queuedKey(position), key == sent.key else { return }
+        try modify { () throws(IotoError) in
+            let item = try current(key)
+            guard let row = item == nil ? try tombstone(key) : item else { return try dequeue(position) }
+            guard row.version == sent.version else {
+                return try requeue(key, from: position, isRemoval: item == nil)
+            }
+            try dequeue(position)
+            switch entry.answer {
+            case .acknowledged: break
+            case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
+            case .rejected(let code, let reason):
+                try reject(key, row, position, code, reason, isRemoval: item == nil)
+            }
+        }
+    }
+
+    private func queuedKey(_ position: Int64) throws(IotoError) -> ItemKey? {
+        let statement = try connection.statement(.readOutbox)
+        defer { statement.end() }
+        try statement.bind(1, position)
+        guard try statement.step() else { return nil }
+        return ItemKey(hash: try statement.text(0), sort: try statement.text(1))
+    }
+
+    /// Moves the row of an item that has changed since it was sent to the end of the queue.
+    private func requeue(_ key: ItemKey, from position: Int64, isRemoval: Bool) throws(IotoError) {
+        try dequeue(position)
+        let end = Int64(bitPattern: try store.clock.next(connection))
+        try append(key, at: end)
+        let statement = try connection.statement(isRemoval ? .setTombstonePosition : .setItemPosition)
+        defer { statement.end() }
+        try statement.bind(3, end)
+        _ = try statement.step(key: key)
+    }
+
+    private func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
+        store.clock.observe(version.time)
+        let statement = try connection.statement(isRemoval ? .setTombstoneVersion : .setItemVersion)
+        defer { statement.end() }
+        try statement.bind(3, Int64(bitPattern: version.time))
+        try statement.bind(4, version.writer == store.replica ? nil : Int64(bitPattern: version.writer))
+        _ = try statement.step(key: key)
+    }
+
+    private func reject(
+        _ key: ItemKey, _ row: StoredRow, _ position: Int64, _ code: Int32, _ reason: Text, isRemoval: Bool
+    ) throws(IotoError) {
+        let statement = try connection.statement(.writeRejected)
+        defer { statement.end() }
+        try statement.bind(4, position)
+        try statement.bind(5, row.model)
+        try statement.bind(6, bits: row.version.time)
+        let isOwn = row.version.writer == store.replica || row.version == .zero
+        try statement.bind(7, isOwn ? nil : Int64(bitPattern: row.version.writer))
+        try statement.bind(8, isRemoval ? 1 : 0)
+        try statement.bind(9, Int64(code))
+        try statement.bind(10, reason)
+        try statement.bind(11, store.clock.wallTime)
+        try statement.run(key: key, body: row.body)
+
+        let trim = try connection.statement(.trimRejected)
+        defer { trim.end() }
+        try trim.bind(1, StoreLimits.rejectedMax)
+        try trim.run()
+
+        guard let model = store.models.model(row.model), let item = store.item(row, key, model) else { return }
+        note(.rejected, before: item, after: isRemoval ? nil : item, model, key, reason: reason)
+    }
+
+    func writeCursor(_ cursor: StreamCursor) throws(IotoError) {
+        let statement = try connection.statement(.writeCursor)
+        defer { statement.end() }
+        try statement.bind(1, cursor.stream)
+        try statement.bind(2, bits: cursor.history)
+        try statement.bind(3, cursor.position)
+        try statement.run()
+    }
+}

@@ -1,0 +1,43 @@
+import IotoBase
+import IotoSchema
+
+/// One change of one item, committed.
+public struct StoreEvent: Sendable {
+    public enum Kind: Sendable {
+        case create, update, remove
+        /// The cloud refused the change; it is out of the queue.
+        case rejected
+    }
+
+    public let kind: Kind
+    public let model: Model
+    public let key: ItemKey
+    /// The item before the change; nil when it was created.
+    public let before: StoredItem?
+    /// The item after it; nil when it was removed. Of a change that was rejected, `before` and `after` are the item as it is
+    /// stored; of a removal that was rejected, `before` has the properties that the key is made of, and `after` is nil.
+    public let after: StoredItem?
+    /// Whether the cloud made the change.
+    public let isRemote: Bool
+    /// The cloud's reason for a rejection, else "".
+    public let reason: Text
+
+    init(
+        _ kind: Kind, before: StoredItem?, after: StoredItem?, model: Model, key: ItemKey, isRemote: Bool,
+        reason: Text = ""
+    ) {
+        self.kind = kind
+        self.model = model
+        self.key = key
+        self.before = before
+        self.after = after
+        self.isRemote = isRemote
+        self.reason = reason
+    }
+}
+
+public protocol StoreObserver: AnyObject {
+    /// Called after each commit that changed something, in commit order and with the writer's lock held: it must do no more
+    /// than enqueue, and must not call the store.
+    func storeDidCommit(_ events: [StoreEvent])
+}

@@ -1,0 +1,166 @@
+import IotoBase
+
+/// The format of the database file.
+///
+/// `user_version` is `1000 * major + minor`. A newer minor version adds what an older library may leave alone; a newer
+/// major version is refused.
+///
+/// ```
+/// item       (hash, sort) -> model, time, writer, position, json    the items; writer NULL: written by this database
+/// tombstone  (hash, sort) -> as item, json = the properties that the key is made of
+/// outbox     position -> hash, sort         changes that the cloud has not acknowledged, one row an item
+/// parked     as outbox                      the same of models that the present schema does not send
+/// model      id -> name, sent               sent: whether the schema that was last used sends the model's changes
+/// cursor     stream -> history, position    how far the hub's streams are applied
+/// rejected   position -> the change, code, reason, at                  what the cloud refused
+/// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it
+/// ```
+/// `position` of an item is its place in the outbox: the time of the version that put it there. The hybrid clock never
+/// gives a time twice, so a position without a row says that the change is acknowledged.
+enum StoreFormat {
+    /// "ioto".
+    static let applicationID: Int64 = 0x696F_746F
+    static let major: Int64 = 1
+    static let version: Int64 = 1000
+
+    static let metaReplica: Text = "replica"
+    static let metaClock: Text = "clock"
+
+    private static let tables: [Text] = [
+        """
+        CREATE TABLE item(hash TEXT NOT NULL, sort TEXT NOT NULL, model INTEGER NOT NULL, time INTEGER NOT NULL, \
+        writer INTEGER, position INTEGER, json TEXT NOT NULL, PRIMARY KEY(hash, sort)) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE tombstone(hash TEXT NOT NULL, sort TEXT NOT NULL, model INTEGER NOT NULL, time INTEGER NOT NULL, \
+        writer INTEGER, position INTEGER, json TEXT NOT NULL, PRIMARY KEY(hash, sort)) WITHOUT ROWID
+        """,
+        "CREATE INDEX tombstone_time ON tombstone(time)",
+        "CREATE TABLE outbox(position INTEGER PRIMARY KEY, hash TEXT NOT NULL, sort TEXT NOT NULL)",
+        "CREATE TABLE parked(position INTEGER PRIMARY KEY, hash TEXT NOT NULL, sort TEXT NOT NULL)",
+        "CREATE TABLE model(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, sent INTEGER NOT NULL)",
+        """
+        CREATE TABLE cursor(stream TEXT PRIMARY KEY, history INTEGER NOT NULL, position INTEGER NOT NULL) \
+        WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE rejected(position INTEGER PRIMARY KEY, model INTEGER NOT NULL, hash TEXT NOT NULL, \
+        sort TEXT NOT NULL, time INTEGER NOT NULL, writer INTEGER, removal INTEGER NOT NULL, json TEXT NOT NULL, \
+        code INTEGER NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL)
+        """,
+        "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    ]
+
+    /// Makes the tables when the file is new, and checks it when it is not.
+    ///
+    /// - Throws: `.corrupt` when it is not a database of this library; `.format` when it is of a newer version.
+    static func prepare(_ connection: Connection) throws(IotoError) {
+        // A file that lost its power between its first two writes is empty too: it has a header and nothing else.
+        if try isEmpty(connection) {
+            try connection.execute("PRAGMA page_size = 4096")
+            try connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            try useLog(connection)
+            try transaction(connection) { () throws(IotoError) in
+                // Another process may have been faster.
+                if try isEmpty(connection) { try create(connection) }
+            }
+        }
+        try check(connection)
+        try useLog(connection)
+    }
+
+    /// - Throws: as `prepare`.
+    static func check(_ connection: Connection) throws(IotoError) {
+        let path = connection.path
+        guard try connection.integer("PRAGMA application_id") == applicationID else {
+            throw IotoError(.corrupt, "\(path): the file is not a database of ioto")
+        }
+        let found = try connection.integer("PRAGMA user_version")
+        guard found >= 1000, try connection.text("PRAGMA encoding") == "UTF-8" else {
+            throw connection.corrupt("format \(found)")
+        }
+        guard found / 1000 <= major else {
+            throw IotoError(
+                .format,
+                "\(path): the file has format \(found / 1000).\(found % 1000); this library reads up to \(major).x")
+        }
+    }
+
+    /// Removes every item, pending change and cursor, and gives the database a new id. The clock goes on.
+    static func reset(_ connection: Connection) throws(IotoError) {
+        try transaction(connection) { () throws(IotoError) in
+            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected"] {
+                try connection.execute("DELETE FROM " + table)
+            }
+            try writeMeta(connection, metaReplica, bits: newReplica())
+        }
+        try connection.execute("PRAGMA incremental_vacuum")
+    }
+
+    /// Runs `body` in a transaction of its own, which an error rolls back.
+    static func transaction(
+        _ connection: Connection, _ body: () throws(IotoError) -> Void
+    ) throws(IotoError) {
+        try connection.run(.begin)
+        do throws(IotoError) {
+            try body()
+            try connection.run(.commit)
+        } catch {
+            rollBack(connection)
+            throw error
+        }
+    }
+
+    /// Ends a transaction that failed. Some errors have ended it already.
+    static func rollBack(_ connection: Connection) {
+        guard connection.isInTransaction else { return }
+        do throws(IotoError) {
+            try connection.run(.rollback)
+        } catch {
+            // The next transaction can't begin, and says so.
+            Log.error(error.message)
+        }
+    }
+
+    static func readMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64 {
+        let statement = try connection.statement(.readMeta)
+        defer { statement.end() }
+        try statement.bind(1, name)
+        guard try statement.step() else { throw connection.corrupt("'\(name)' is missing") }
+        return try statement.bits(0)
+    }
+
+    static func writeMeta(_ connection: Connection, _ name: Text, bits: UInt64) throws(IotoError) {
+        let statement = try connection.statement(.writeMeta)
+        defer { statement.end() }
+        try statement.bind(1, name)
+        try statement.bind(2, bits: bits)
+        try statement.run()
+    }
+
+    private static func isEmpty(_ connection: Connection) throws(IotoError) -> Bool {
+        guard try connection.integer("PRAGMA application_id") == 0 else { return false }
+        guard try connection.integer("PRAGMA user_version") == 0 else { return false }
+        return try connection.integer("SELECT count(*) FROM sqlite_master") == 0
+    }
+
+    private static func create(_ connection: Connection) throws(IotoError) {
+        for table in tables { try connection.execute(table) }
+        try writeMeta(connection, metaReplica, bits: newReplica())
+        try writeMeta(connection, metaClock, bits: 0)
+        try connection.execute("PRAGMA application_id = " + Text(decimal: applicationID))
+        try connection.execute("PRAGMA user_version = " + Text(decimal: version))
+    }
+
+    private static func useLog(_ connection: Connection) throws(IotoError) {
+        guard try connection.text("PRAGMA journal_mode = WAL") == "wal" else {
+            throw IotoError(
+                .io, "\(connection.path): the file system has no shared memory for a write-ahead log")
+        }
+    }
+
+    private static func newReplica() -> UInt64 {
+        // 0 is the writer of no one.
+        max(1, SystemRandom.uint64())
+    }
+}

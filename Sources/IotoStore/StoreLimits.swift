@@ -1,0 +1,19 @@
+import IotoBase
+
+/// The store's own limits and sizes.
+enum StoreLimits {
+    /// Page cache of one connection, in KiB: there are at most `Limits.readersMax` and the writer's.
+    static let pageCacheKiB: Int64 = 2048
+    /// Size that the write-ahead log has, in pages, when a commit moves it into the database file.
+    static let checkpointPages: Int64 = 1000
+    /// Size in bytes that the log's file is cut back to after that.
+    static let logBytesMax: Int64 = 8 * 1024 * 1024
+    /// Longest value that is read from a file, in bytes; a longer one is damage.
+    static let valueBytesMax: Int32 = 1024 * 1024
+    /// Changes refused by the cloud that are kept; the oldest give way.
+    static let rejectedMax: Int64 = 1000
+    /// Tombstones that one open looks at to find those whose time is over.
+    static let purgeStep: Int64 = 1000
+    /// Longest stretch of the clock that is reserved ahead, in milliseconds.
+    static let clockReserveMax: UInt64 = 10_000
+}

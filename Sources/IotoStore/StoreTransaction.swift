@@ -1,0 +1,211 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+
+/// What `Store.write` gives its closure: reads that see what the transaction has written, and writes. It is used on the
+/// thread of `write` alone, and not after it.
+public final class StoreTransaction {
+    let store: Store
+    let connection: Connection
+    var events: [StoreEvent] = []
+    var isEnded = false
+    /// A write that failed half-way: the transaction can only be rolled back, even when its caller goes on.
+    var failure: IotoError?
+    /// What was read last, for the write that most often follows; nil: nothing since the last write.
+    private var lastRead: (key: ItemKey, row: StoredRow?)?
+
+    init(_ store: Store, _ connection: Connection) {
+        self.store = store
+        self.connection = connection
+    }
+
+    // MARK: Reading
+
+    /// As `Store.get`.
+    public func get(_ key: ItemKey, model: Model) throws(IotoError) -> StoredItem? {
+        try checkUse()
+        let row = try store.row(.readItem, key, connection)
+        lastRead = (key, row)
+        guard let row else { return nil }
+        return store.item(row, key, model)
+    }
+
+    /// As `Store.scan`. Items that `visit` writes may or may not be visited again: to change many, gather them first.
+    public func scan(
+        _ model: Model, hash: Text?, sortPrefix: Text, after: ItemKey?, isReversed: Bool,
+        _ visit: (StoredItem) throws(IotoError) -> Bool
+    ) throws(IotoError) {
+        try checkUse()
+        let range = ScanRange(hash: hash, sortPrefix: sortPrefix, after: after, isReversed: isReversed)
+        try store.scan(model, range, connection, visit)
+    }
+
+    // MARK: Writing
+
+    /// Stores an item, new or in place of the one with its key.
+    ///
+    /// The change of a model that is sent to the cloud gets a version and enters the outbox, unless an earlier change of the
+    /// item waits there. The change of a model that only comes down keeps the version of the cloud's last one, so that
+    /// the next one wins.
+    ///
+    /// - Parameter body: The item's properties as JSON text.
+    /// - Throws: `.limit` when key or body is too large; `.exists` when an item of another model has the key.
+    public func put(_ model: Model, _ key: ItemKey, body: [UInt8]) throws(IotoError) -> StoredItem {
+        try checkUse()
+        guard body.count <= Limits.itemBytesMax else {
+            throw IotoError(
+                .limit, "model '\(model.name)': an item of \(body.count) bytes; \(Limits.itemBytesMax) are allowed")
+        }
+        guard key.hash.count <= Limits.keyBytesMax, key.sort.count <= Limits.keyBytesMax else {
+            throw IotoError(
+                .limit, "model '\(model.name)': a key has more than \(Limits.keyBytesMax) bytes")
+        }
+        let before = try current(key)
+        if let before, before.model != store.models.number(model), let other = store.models.model(before.model) {
+            throw IotoError(.exists, "an item of model '\(other.name)' has the same key")
+        }
+        return try modify { () throws(IotoError) in try put(model, key, body, over: before) }
+    }
+
+    /// Removes an item, as it is stored now. Of models that are replicated a tombstone stays.
+    ///
+    /// - Throws: `.notFound` when there is no such item any more; `.corrupt` when what is stored is not JSON.
+    public func remove(_ item: StoredItem) throws(IotoError) {
+        try checkUse()
+        guard let row = try current(item.key), let before = store.item(row, item.key, item.model) else {
+            throw IotoError(.notFound, "model '\(item.model.name)': the item does not exist")
+        }
+        let isReplicated = before.model.syncsUp || before.model.syncsDown
+        let remains = isReplicated ? JSON.object(before.model.keyProperties(of: try before.properties())).text : nil
+        try modify { () throws(IotoError) in try remove(before, row, remains) }
+    }
+
+    private func put(
+        _ model: Model, _ key: ItemKey, _ body: [UInt8], over before: StoredRow?
+    ) throws(IotoError) -> StoredItem {
+        var version = Version.zero
+        var position: Int64?
+        if model.syncsUp || model.syncsDown {
+            let previous = before == nil ? try takeTombstone(key) : before
+            version = previous?.version ?? .zero
+            position = previous?.position
+            if model.syncsUp { (version, position) = try enqueue(key, position, after: version) }
+        }
+        let item = StoredItem(model: model, key: key, body: body, version: version)
+        try write(.writeItem, item, position: position)
+        let replaced = before.flatMap { store.item($0, key, model) }
+        note(replaced == nil ? .create : .update, before: replaced, after: item, model, key)
+        return item
+    }
+
+    /// - Parameter remains: Body of the tombstone; nil: none is needed.
+    private func remove(_ item: StoredItem, _ row: StoredRow, _ remains: [UInt8]?) throws(IotoError) {
+        try run(.deleteItem, item.key)
+        if let remains {
+            var version = item.version
+            var position = row.position
+            if item.model.syncsUp { (version, position) = try enqueue(item.key, position, after: version) }
+            // An item that the cloud never had leaves nothing that a change of the cloud could be compared with.
+            if version != .zero {
+                let tombstone = StoredItem(model: item.model, key: item.key, body: remains, version: version)
+                try write(.writeTombstone, tombstone, position: position)
+            }
+        }
+        note(.remove, before: item, after: nil, item.model, item.key)
+    }
+
+    /// A new version for a change, which stands in the outbox at `position` already or enters it at its end.
+    private func enqueue(
+        _ key: ItemKey, _ position: Int64?, after previous: Version
+    ) throws(IotoError) -> (Version, Int64) {
+        // The clock has seen every version of this file; of one that was edited it has not.
+        store.clock.observe(previous.time)
+        let version = Version(time: try store.clock.next(connection), writer: store.replica)
+        if let position, try isPending(position) { return (version, position) }
+        let end = Int64(bitPattern: version.time)
+        try append(key, at: end)
+        return (version, end)
+    }
+
+    // MARK: Steps of transactions
+
+    /// The item's row of whatever model.
+    func current(_ key: ItemKey) throws(IotoError) -> StoredRow? {
+        if let lastRead, lastRead.key == key { return lastRead.row }
+        return try store.row(.readItem, key, connection)
+    }
+
+    func tombstone(_ key: ItemKey) throws(IotoError) -> StoredRow? {
+        try store.row(.readTombstone, key, connection)
+    }
+
+    private func takeTombstone(_ key: ItemKey) throws(IotoError) -> StoredRow? {
+        guard let row = try tombstone(key) else { return nil }
+        try run(.deleteTombstone, key)
+        return row
+    }
+
+    /// Writes a row of `item` (`.writeItem`) or `tombstone` (`.writeTombstone`).
+    func write(_ sql: SQL, _ item: StoredItem, position: Int64?) throws(IotoError) {
+        let statement = try connection.statement(sql)
+        defer { statement.end() }
+        try statement.bind(4, store.models.number(item.model))
+        try statement.bind(5, bits: item.version.time)
+        let isOwn = item.version.writer == store.replica || item.version == .zero
+        try statement.bind(6, isOwn ? nil : Int64(bitPattern: item.version.writer))
+        try statement.bind(7, position)
+        try statement.run(key: item.key, body: item.body)
+    }
+
+    func append(_ key: ItemKey, at position: Int64) throws(IotoError) {
+        let statement = try connection.statement(.enqueue)
+        defer { statement.end() }
+        try statement.bind(3, position)
+        _ = try statement.step(key: key)
+    }
+
+    func isPending(_ position: Int64) throws(IotoError) -> Bool {
+        let statement = try connection.statement(.isPending)
+        defer { statement.end() }
+        try statement.bind(1, position)
+        return try statement.step()
+    }
+
+    func dequeue(_ position: Int64) throws(IotoError) {
+        let statement = try connection.statement(.dequeue)
+        defer { statement.end() }
+        try statement.bind(1, position)
+        try statement.run()
+    }
+
+    func run(_ sql: SQL, _ key: ItemKey) throws(IotoError) {
+        let statement = try connection.statement(sql)
+        defer { statement.end() }
+        _ = try statement.step(key: key)
+    }
+
+    /// Runs a change of several rows. When one fails, the rest must not be committed without it.
+    func modify<Result>(_ body: () throws(IotoError) -> Result) throws(IotoError) -> Result {
+        lastRead = nil
+        do throws(IotoError) {
+            return try body()
+        } catch {
+            failure = failure ?? error
+            throw error
+        }
+    }
+
+    func note(
+        _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, _ model: Model, _ key: ItemKey,
+        isRemote: Bool = false, reason: Text = ""
+    ) {
+        events.append(
+            StoreEvent(
+                kind, before: before, after: after, model: model, key: key, isRemote: isRemote, reason: reason))
+    }
+
+    private func checkUse() throws(IotoError) {
+        if let failure { throw failure }
+        guard !isEnded else { throw IotoError(.misuse, "the transaction is over") }
+    }
+}

@@ -1,0 +1,321 @@
+import IotoBase
+import IotoSchema
+import IotoSync
+import Testing
+
+@testable import IotoStore
+
+@Suite struct OutboxTests {
+    @Test func onlyModelsThatGoUpEnterTheOutbox() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        for name in ["Fault", "Setting", "Shared", "Local"] { try store.put(try fixture.model(name), "1") }
+        #expect(try store.pending().map(\.change.model) == ["Fault", "Shared"])
+    }
+
+    @Test func twoUpdatesBeforeSendingKeepOneRowWithTheNewestBody() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        let first = try store.put(fault, "1", 1)
+        try store.put(fault, "2", 1)
+        let position = try #require(try store.pending().first?.position)
+        #expect(position == Int64(bitPattern: first.version.time))
+        let second = try store.put(fault, "1", 2)
+        #expect(first.version < second.version)
+        let pending = try store.pending()
+        #expect(pending.map(\.position).first == position)
+        #expect(pending.map { string($0.change.body) } == [string(body("1", 2)), string(body("2", 1))])
+        #expect(pending.first?.change.version == second.version)
+        #expect(try store.pendingCount() == 2)
+    }
+
+    @Test func anAcknowledgedChangeLeaves() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.put(fault, "1")
+        try store.put(fault, "2")
+        let pending = try store.pending()
+        #expect(try store.pendingRange() == pending[0].position...pending[1].position)
+        try store.answer([pending[0]], .acknowledged)
+        #expect(try store.pending() == [pending[1]])
+        // Twice is once.
+        try store.answer(pending, .acknowledged)
+        try store.answer(pending, .acknowledged)
+        #expect(try store.pendingCount() == 0)
+        #expect(try store.pendingRange() == nil)
+        #expect(try store.get(fault, "1") != nil)
+        // The next change enters anew.
+        try store.put(fault, "1", 2)
+        #expect(try store.pending().map { string($0.change.body) } == [string(body("1", 2))])
+        #expect(try #require(try store.pending().first).position > pending[1].position)
+    }
+
+    @Test func aLateAcknowledgementDoesNotDiscardANewerChange() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.put(fault, "1", 1)
+        let sent = try store.pending()
+        try store.put(fault, "2", 1)
+        try store.put(fault, "1", 2)
+        try store.answer(sent, .acknowledged)
+        // The row is at the queue's end now, and has not lost its item.
+        let pending = try store.pending()
+        #expect(pending.map { string($0.change.body) } == [string(body("2", 1)), string(body("1", 2))])
+        // The old answer once more has nothing to say.
+        try store.answer(sent, .acknowledged)
+        #expect(try store.pending() == pending)
+        // A change keeps the new place.
+        try store.put(fault, "1", 3)
+        #expect(try store.pending().map(\.position) == pending.map(\.position))
+        try store.answer(try store.pending(), .acknowledged)
+        #expect(try store.pendingCount() == 0)
+    }
+
+    @Test func anItemCreatedAndRemovedLeavesARemoval() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.put(fault, "1", 1)
+        let position = try store.pending()[0].position
+        try store.remove(fault, "1")
+        let pending = try store.pending()
+        #expect(pending.count == 1)
+        #expect(pending[0].position == position)
+        #expect(pending[0].change.isRemoval)
+        #expect(pending[0].change.key == key(fault, "1"))
+        #expect(string(pending[0].change.body) == #"{"id":"1"}"#)
+        try store.answer(pending, .acknowledged)
+        #expect(try store.pendingCount() == 0)
+        #expect(try store.number("SELECT count(*) FROM tombstone") == 1)
+    }
+
+    @Test func aRemovalThenACreationIsACreation() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.put(fault, "1", 1)
+        try store.answer(try store.pending(), .acknowledged)
+        try store.remove(fault, "1")
+        let removal = try store.pending()
+        let recreated = try store.put(fault, "1", 2)
+        let pending = try store.pending()
+        #expect(pending.map(\.position) == removal.map(\.position))
+        #expect(pending.map(\.change.isRemoval) == [false])
+        #expect(pending[0].change.version == recreated.version)
+        #expect(recreated.version > removal[0].change.version)
+        #expect(try store.number("SELECT count(*) FROM tombstone") == 0)
+        // The answer to the removal, that was sent before, comes late.
+        try store.answer(removal, .acknowledged)
+        #expect(try store.pending().map(\.change) == pending.map(\.change))
+    }
+
+    @Test func aRemovalThatChangedSinceItWasSentStays() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.put(fault, "1", 1)
+        let sent = try store.pending()
+        try store.remove(fault, "1")
+        try store.answer(sent, .acknowledged)
+        let pending = try store.pending()
+        #expect(pending.map(\.change.isRemoval) == [true])
+        #expect(pending[0].position > sent[0].position)
+        try store.answer(pending, .acknowledged)
+        #expect(try store.pendingCount() == 0)
+    }
+
+    @Test func aRestampedItemTakesOverTheVersion() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.put(fault, "1", 1)
+        try store.put(fault, "2", 1)
+        try store.remove(fault, "2")
+        let pending = try store.pending()
+        let stamp = Version(time: HybridClock.time(testTime - 5000), writer: 77)
+        try store.answer(pending, .restamped(stamp))
+        #expect(try store.pendingCount() == 0)
+        #expect(try store.get(fault, "1")?.version == stamp)
+        #expect(try store.number("SELECT writer FROM tombstone") == 77)
+        // Its own id is written as NULL.
+        try store.put(fault, "1", 2)
+        let own = Version(time: HybridClock.time(testTime - 4000), writer: store.replica)
+        try store.answer(try store.pending(), .restamped(own))
+        #expect(try store.get(fault, "1")?.version == own)
+        #expect(try store.number("SELECT writer IS NULL FROM item") == 1)
+    }
+
+    @Test func aRestampOfAnOlderStateIsForTheNextAnswer() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.put(fault, "1", 1)
+        let sent = try store.pending()
+        let newer = try store.put(fault, "1", 2)
+        try store.answer(sent, .restamped(Version(time: 5, writer: 77)))
+        #expect(try store.get(fault, "1")?.version == newer.version)
+        #expect(try store.pendingCount() == 1)
+    }
+
+    @Test func aRejectedChangeMovesToTheDeadLetters() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        let recorder = Recorder()
+        let item = try store.put(fault, "1", 1)
+        try store.put(fault, "2", 1)
+        try store.remove(fault, "2")
+        store.setObserver(recorder)
+        let pending = try store.pending()
+        try store.answer(pending, .rejected(code: -204, reason: "not its device"))
+        #expect(try store.pendingCount() == 0)
+        #expect(try store.rejectedCount() == 2)
+        let rejected = try store.rejectedChanges(after: 0, itemsMax: 10)
+        #expect(rejected.map(\.change) == pending.map(\.change))
+        #expect(rejected.map(\.code) == [-204, -204])
+        #expect(rejected.map(\.reason) == ["not its device", "not its device"])
+        #expect(rejected.map(\.time) == [testTime, testTime])
+        #expect(try store.rejectedChanges(after: rejected[0].position, itemsMax: 10).count == 1)
+        #expect(recorder.lines == ["rejected fault#1", "rejected fault#2"])
+        #expect(recorder.events.map(\.reason) == ["not its device", "not its device"])
+        #expect(recorder.events[0].after?.version == item.version)
+        #expect(recorder.events[0].before?.body == item.body)
+        #expect(recorder.events[1].after == nil)
+        #expect(string(recorder.events[1].before?.body) == #"{"id":"2"}"#)
+        // The item stays, and its next change is sent.
+        try store.put(fault, "1", 2)
+        #expect(try store.pendingCount() == 1)
+    }
+
+    @Test func aRejectionOfAnOlderStateDoesNotRejectTheNewer() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.put(fault, "1", 1)
+        let sent = try store.pending()
+        try store.put(fault, "1", 2)
+        let recorder = Recorder()
+        store.setObserver(recorder)
+        try store.answer(sent, .rejected(code: 1, reason: ""))
+        #expect(try store.rejectedCount() == 0)
+        #expect(try store.pendingCount() == 1)
+        #expect(recorder.events.isEmpty)
+    }
+
+    @Test func theDeadLettersAreBounded() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        let count = Int(StoreLimits.rejectedMax) + 1
+        try store.write { (transaction) throws(IotoError) in
+            for index in 0..<count {
+                _ = try transaction.put(fault, key(fault, "\(index)"), body: body("\(index)"))
+            }
+        }
+        let pending = try store.pending()
+        try store.answer(pending, .rejected(code: 1, reason: "no"))
+        #expect(try store.rejectedCount() == StoreLimits.rejectedMax)
+        #expect(try store.rejectedChanges(after: 0, itemsMax: 1).first?.position == pending[1].position)
+    }
+
+    @Test func pendingChangesStopAtTheSizeAndTheCount() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        for id in ["1", "2", "3"] { try store.put(fault, id) }
+        let size = body("1").count
+        func count(bytes: Int, items: Int, after: Int64 = 0) throws -> Int {
+            try store.pendingChanges(after: after, bytesMax: bytes, itemsMax: items).count
+        }
+        #expect(try count(bytes: 2 * size, items: 10) == 2)
+        #expect(try count(bytes: 2 * size - 1, items: 10) == 1)
+        #expect(try count(bytes: 0, items: 10) == 1)
+        #expect(try count(bytes: 10_000, items: 2) == 2)
+        #expect(try count(bytes: 10_000, items: 0) == 0)
+        #expect(try count(bytes: 10_000, items: 10, after: try store.pending()[0].position) == 2)
+        #expect(try count(bytes: 10_000, items: 10, after: .max) == 0)
+    }
+
+    @Test func rowsWithoutAnItemDoNotWedgeTheQueue() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.damage("INSERT INTO outbox(position, hash, sort) VALUES(1, 'no', 'item')")
+        try store.put(fault, "1")
+        try store.put(fault, "2")
+        try store.damage("UPDATE item SET json = x'00' WHERE sort = 'fault#1'")
+        #expect(try store.pending().map(\.change.key) == [key(fault, "2")])
+        #expect(try store.pendingCount() == 1)
+        // Such a row in an answer is none either.
+        try store.damage("INSERT INTO outbox(position, hash, sort) VALUES(1, 'no', 'item')")
+        let ghost = PendingChange(
+            position: 1,
+            change: Change(
+                model: "Fault", key: ItemKey(hash: "no", sort: "item"), version: .zero, isRemoval: false, body: []))
+        try store.answer([ghost], .acknowledged)
+        #expect(try store.pendingCount() == 1)
+    }
+
+    @Test func changesOfAModelThatIsNoLongerSentWaitForItsReturn() throws {
+        let fixture = try Fixture()
+        let fault = try fixture.model("Fault")
+        let shared = try fixture.model("Shared")
+        let first = try fixture.open()
+        try first.put(fault, "1", 1)
+        try first.put(fault, "2", 1)
+        try first.remove(fault, "2")
+        try first.put(shared, "1", 1)
+        let before = try first.pending()
+        first.close()
+
+        for schema in [try Fixture.schema(faultSync: "none"), try Fixture.schema(without: ["Fault"])] {
+            let second = try fixture.open(schema: schema)
+            #expect(try second.pending().map(\.change.model) == ["Shared"])
+            #expect(try second.pendingCount() == 1)
+            #expect(try second.pendingRange() == before[2].position...before[2].position)
+            second.close()
+        }
+
+        let third = try fixture.open()
+        #expect(try third.pending() == before)
+        try third.answer(before, .acknowledged)
+        #expect(try third.pendingCount() == 0)
+        #expect(try third.number("SELECT count(*) FROM parked") == 0)
+    }
+
+    @Test func itemsOfAModelThatIsGoneAreFoundAgainWhenItReturns() throws {
+        let fixture = try Fixture()
+        let fault = try fixture.model("Fault")
+        let local = try fixture.model("Local")
+        let first = try fixture.open(schema: try Fixture.schema(without: ["Local"]))
+        try first.put(fault, "1", 1)
+        first.close()
+        let second = try fixture.open(schema: try Fixture.schema(without: ["Fault"]))
+        try second.put(try #require(second.schema.model("Local")), "1")
+        second.close()
+        let third = try fixture.open()
+        #expect(try third.get(fault, "1") != nil)
+        #expect(try third.get(local, "1") != nil)
+        #expect(try third.scanned(fault) == ["fault#1"])
+    }
+
+    @Test func whatIsSentIsOnTheDiskWhateverTheDurability() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open { $0.durability = .normal }
+        try store.put(try fixture.model("Fault"), "1")
+        // The commit that takes the log to the disk writes the clock: it is to be seen in the file's counter of changes.
+        let before = try store.number("SELECT value FROM meta WHERE name = 'clock'")
+        #expect(try store.number("PRAGMA synchronous") == 1)
+        let frames = try #require(Files.size(fixture.path + "-wal"))
+        #expect(try store.pending().count == 1)
+        let written = try #require(Files.size(fixture.path + "-wal"))
+        #expect(written > frames)
+        #expect(try store.pending().count == 1)
+        #expect(try #require(Files.size(fixture.path + "-wal")) == written)
+        #expect(try store.number("PRAGMA synchronous") == 1)
+        #expect(try store.number("SELECT value FROM meta WHERE name = 'clock'") >= before)
+    }
+}

@@ -1,0 +1,186 @@
+import IotoBase
+import IotoSchema
+import Testing
+
+@testable import IotoSync
+
+/// The way down: from the cloud's feed to the device.
+struct DownTests {
+    private func connected() -> Loopback {
+        let loop = Loopback()
+        loop.connect()
+        loop.settle()
+        return loop
+    }
+
+    @Test func changeInTheCloudArrivesAtOnce() throws {
+        let loop = connected()
+        try loop.cloudChange("Setting", "1", "a")
+        loop.deliverDown()
+        #expect(loop.replica.value("Setting", "1") == "a")
+        #expect(loop.up.isEmpty)
+    }
+
+    @Test func changesAndRemovalsWhileAwayArriveInOneCatchUp() throws {
+        let loop = connected()
+        try loop.cloudChange("Setting", "1", "a")
+        loop.settle()
+        loop.disconnect()
+        try loop.cloudChange("Setting", "1", "", isRemoval: true)
+        try loop.cloudChange("Setting", "2", "b")
+        loop.restartDevice()
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == nil)
+        #expect(loop.replica.value("Setting", "2") == "b")
+        #expect(loop.device.isCaughtUp)
+    }
+
+    @Test func longFeedComesPageByPage() throws {
+        let loop = Loopback()
+        for index in 0..<950 { _ = try loop.cloud.put("Setting", Text(decimal: index), value: "v") }
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.applied.count == 950)
+        #expect(loop.device.isCaughtUp)
+        #expect(loop.replica.cursors["device/d1"]?.position == 950)
+    }
+
+    @Test func eachChangeIsAppliedOnceHoweverOftenItsPageComes() throws {
+        let loop = connected()
+        try loop.cloudChange("Setting", "1", "a")
+        let page = loop.down
+        loop.deliverDown()
+        loop.down = page + page
+        loop.deliverDown()
+        #expect(loop.replica.applied.count == 1)
+    }
+
+    @Test func lostPageIsNoticedByTheNextAndFetched() throws {
+        let loop = connected()
+        try loop.cloudChange("Setting", "1", "a")
+        loop.down.removeAll()
+        try loop.cloudChange("Setting", "2", "b")
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+        #expect(loop.replica.value("Setting", "2") == "b")
+        #expect(loop.replica.applied.count == 2)
+    }
+
+    @Test func pagesOutOfOrderConverge() throws {
+        let loop = connected()
+        try loop.cloudChange("Setting", "1", "a")
+        try loop.cloudChange("Setting", "2", "b")
+        loop.down.reverse()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+        #expect(loop.replica.value("Setting", "2") == "b")
+    }
+
+    @Test func unansweredQuestionIsAskedAgain() throws {
+        let loop = Loopback()
+        _ = try loop.cloud.put("Setting", "1", value: "a")
+        loop.connect()
+        loop.up.removeAll()
+        loop.wait(5_000)
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+        #expect(loop.device.isCaughtUp)
+    }
+
+    @Test func hubThatStartsAnewMakesDevicesAsk() throws {
+        let loop = connected()
+        _ = try loop.cloud.put("Setting", "1", value: "a")  // Committed, and the hub dies before it publishes.
+        loop.restartHub()
+        loop.deliverDown()
+        loop.wait(1_000)
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+        try loop.cloudChange("Setting", "2", "b")
+        loop.deliverDown()
+        #expect(loop.replica.value("Setting", "2") == "b")
+    }
+
+    @Test func ownChangesDoNotComeBack() throws {
+        let loop = connected()
+        try loop.change("Note", "1", "mine")
+        try loop.flush()
+        loop.settle()
+        #expect(loop.replica.applied.isEmpty)
+        #expect(loop.replica.cursors["device/d1"]?.position == 1)
+        try loop.cloudChange("Note", "1", "theirs")
+        loop.settle()
+        #expect(loop.replica.value("Note", "1") == "theirs")
+        #expect(loop.replica.cursors["device/d1"]?.position == 2)
+    }
+
+    @Test func replacedDatabaseGetsItsFormerChangesBack() throws {
+        let first = connected()
+        try first.change("Note", "1", "mine")
+        try first.flush()
+        first.settle()
+        let second = Loopback(replica: 0xD2)
+        second.cloud.rows = first.cloud.rows
+        second.cloud.feeds = first.cloud.feeds
+        second.cloud.heads = first.cloud.heads
+        second.connect()
+        second.settle()
+        #expect(second.replica.value("Note", "1") == "mine")
+    }
+
+    @Test func feedOfAnotherHistoryIsReadFromItsStart() throws {
+        let loop = connected()
+        for index in 0..<3 { try loop.cloudChange("Setting", Text(decimal: index), "old") }
+        loop.settle()
+        loop.disconnect()
+        loop.cloud.history = 0xBBBB
+        loop.cloud.feeds = [:]
+        loop.cloud.heads = [:]
+        _ = try loop.cloud.put("Setting", "9", value: "new")
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "9") == "new")
+        #expect(loop.replica.cursors["device/d1"] == StreamCursor(stream: "device/d1", history: 0xBBBB, position: 1))
+    }
+
+    @Test func broadcastReachesTheDevice() throws {
+        let loop = connected()
+        try loop.cloudChange("Notice", "1", "all", device: nil)
+        loop.settle()
+        #expect(loop.replica.value("Notice", "1") == "all")
+    }
+
+    @Test func fullDiskTakesNothingOfAPageAndAsksAgain() throws {
+        let loop = connected()
+        loop.replica.failure = IotoError(.full, "disk full")
+        try loop.cloudChange("Setting", "1", "a")
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == nil)
+        loop.wait(5_000)
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
+    @Test func caughtUpIsSaidOfTheAnswerAlone() throws {
+        let loop = connected()
+        let generation = loop.device.catchUp(loop.now)
+        try loop.cloudChange("Setting", "1", "a")
+        loop.deliverDown()
+        #expect(loop.replica.value("Setting", "1") == "a")
+        #expect(!loop.device.isCaughtUp(since: generation))
+        loop.up += loop.device.takePublications()
+        loop.settle()
+        #expect(loop.device.isCaughtUp(since: generation))
+    }
+
+    @Test func deviceThatSaidGoodbyeGetsNothing() throws {
+        let loop = connected()
+        let farewell = DeviceReplicator<MemoryReplica>.farewell(Topics(device: "d1", account: "a1"))
+        loop.run(.message(topic: farewell.topic, payload: farewell.payload))
+        try loop.cloudChange("Setting", "1", "a")
+        #expect(loop.down.isEmpty)
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+}

@@ -1,0 +1,137 @@
+import IotoBase
+import IotoSchema
+
+@testable import IotoSync
+
+/// One device and one hub, joined by queues in place of a broker: messages go through when the test says so.
+final class Loopback {
+    let replica: MemoryReplica
+    let cloud = MemoryHubStore()
+    var device: DeviceReplicator<MemoryReplica>
+    var hub: HubReplicator
+    var now = Instant(monotonic: 1_000, wall: 1_700_000_000_000)
+    /// On their way up and down.
+    var up: [Publication] = []
+    var down: [Publication] = []
+    /// Every payload that the device ever published.
+    var published: [[UInt8]] = []
+    private let id: Text
+
+    init(replica: UInt64 = 0xD1, id: Text = "d1") {
+        self.replica = MemoryReplica(replica: replica)
+        self.id = id
+        device = Loopback.makeDevice(self.replica, id)
+        hub = HubReplicator(schema: TestSchema.schema, clock: HybridClock())
+        run(.connected(devices: [], feeds: []))
+    }
+
+    private static func makeDevice(_ storage: MemoryReplica, _ id: Text) -> DeviceReplicator<MemoryReplica> {
+        let topics = Topics(device: id, account: "a1")
+        return DeviceReplicator(
+            storage: storage, schema: TestSchema.schema, configuration: .init(topics: topics), seed: 7)
+    }
+
+    // MARK: What the test does
+
+    func connect() {
+        device.connected(now)
+        collect()
+    }
+
+    func disconnect() {
+        device.disconnected(now)
+        up.removeAll()
+        down.removeAll()
+    }
+
+    /// A new process on the same database.
+    func restartDevice() {
+        device = Loopback.makeDevice(replica, id)
+        up.removeAll()
+        down.removeAll()
+    }
+
+    /// A new hub process on the same store.
+    func restartHub() {
+        hub = HubReplicator(schema: TestSchema.schema, clock: HybridClock())
+        let feeds = cloud.heads.filter { !$0.key.hasPrefix("device/") }
+            .map { StreamCursor(stream: $0.key, history: cloud.history, position: $0.value) }
+        run(.connected(devices: Array(cloud.devices.values), feeds: feeds))
+    }
+
+    func change(_ model: Text, _ id: Text, _ value: Text) throws {
+        try replica.put(model, id, value: value)
+        device.changed(bytes: 10, now)
+        collect()
+    }
+
+    func remove(_ model: Text, _ id: Text) throws {
+        try replica.remove(model, id)
+        device.changed(bytes: 10, now)
+        collect()
+    }
+
+    func cloudChange(_ model: Text, _ id: Text, _ value: Text, device: Text? = "d1", isRemoval: Bool = false) throws {
+        run(.feedsMoved(try cloud.put(model, id, device: device, value: value, isRemoval: isRemoval)))
+    }
+
+    func wait(_ milliseconds: Int64) {
+        now = Instant(monotonic: now.monotonic + milliseconds, wall: now.wall + milliseconds)
+        replica.wall = now.wall
+        device.tick(now)
+        collect()
+    }
+
+    /// Sends what is pending without waiting for syncDelay.
+    func flush() throws {
+        _ = try device.flush(now)
+        collect()
+    }
+
+    func deliverUp() {
+        let messages = up
+        up.removeAll()
+        for message in messages { run(.message(topic: message.topic, payload: message.payload)) }
+    }
+
+    func deliverDown() {
+        let messages = down
+        down.removeAll()
+        for message in messages { device.received(message.topic, message.payload, now) }
+        collect()
+    }
+
+    /// Lets everything through until both sides are silent.
+    func settle() {
+        for _ in 0..<100 where !up.isEmpty || !down.isEmpty {
+            deliverUp()
+            deliverDown()
+        }
+    }
+
+    func receive(_ verb: Text, _ payload: String) {
+        device.received(Topics.down(device: id, verb), Array(payload.utf8), now)
+        collect()
+    }
+
+    // MARK: Wires
+
+    private func collect() {
+        let publications = device.takePublications()
+        published += publications.map { $0.payload }
+        up += publications
+    }
+
+    func run(_ input: HubInput) {
+        var inputs = [input]
+        while !inputs.isEmpty {
+            for effect in hub.handle(inputs.removeFirst(), now: now) {
+                switch effect {
+                case .publish(let publication): down.append(publication)
+                case .request(let ticket, let request): inputs.append(.answer(ticket: ticket, cloud.answer(request)))
+                case .log: break
+                }
+            }
+        }
+    }
+}

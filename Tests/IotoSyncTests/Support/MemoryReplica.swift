@@ -1,0 +1,131 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+
+@testable import IotoSync
+
+/// The device's storage as its protocol describes it, in memory: what the SQLite store has to do, in a few lines.
+final class MemoryReplica: DeviceStorage {
+    struct Row {
+        var change: Change
+        var position: Int64?
+    }
+
+    let replica: UInt64
+    private var clock = HybridClock()
+    var wall: Int64 = 1_700_000_000_000
+    var rows: [ItemKey: Row] = [:]
+    var cursors: [Text: StreamCursor] = [:]
+    var rejected: [(change: Change, code: Int32, reason: Text)] = []
+    var applied: [Change] = []
+    /// What the next changing call throws, once.
+    var failure: IotoError?
+
+    init(replica: UInt64) {
+        self.replica = replica
+    }
+
+    // MARK: The application's side
+
+    @discardableResult
+    func put(_ model: Text, _ id: Text, device: Text = "d1", value: Text) throws(IotoError) -> Version {
+        let item = try TestSchema.model(model).makeReplica(
+            ["id": .string(id), "deviceId": .string(device), "value": .string(value)], context: Context())
+        return write(model, item.key, body: item.text, isRemoval: false)
+    }
+
+    func remove(_ model: Text, _ id: Text, device: Text = "d1") throws(IotoError) {
+        let item = try TestSchema.model(model).makeReplica(
+            ["id": .string(id), "deviceId": .string(device)], context: Context())
+        _ = write(model, item.key, body: item.text, isRemoval: true)
+    }
+
+    private func write(_ model: Text, _ key: ItemKey, body: [UInt8], isRemoval: Bool) -> Version {
+        let version = Version(time: clock.next(wall: wall), writer: replica)
+        let isSynced = TestSchema.model(model).syncsUp
+        let position = isSynced ? rows[key]?.position ?? Int64(version.time) : nil
+        rows[key] = Row(
+            change: Change(model: model, key: key, version: version, isRemoval: isRemoval, body: body),
+            position: position)
+        return version
+    }
+
+    /// Value of the item with that id; nil when there is none.
+    func value(_ model: Text, _ id: Text) -> Text? {
+        for row in rows.values where row.change.model == model && !row.change.isRemoval {
+            let body = try? JSON.parse(row.change.body)
+            if body?["id"]?.stringValue == id { return body?["value"]?.stringValue }
+        }
+        return nil
+    }
+
+    // MARK: DeviceStorage
+
+    private var pending: [PendingChange] {
+        rows.values.compactMap { row in row.position.map { PendingChange(position: $0, change: row.change) } }
+            .sorted { $0.position < $1.position }
+    }
+
+    func pendingChanges(after position: Int64, bytesMax: Int, itemsMax: Int) throws(IotoError) -> [PendingChange] {
+        var bytes = 0
+        var result: [PendingChange] = []
+        for entry in pending where entry.position > position && result.count < itemsMax {
+            bytes += entry.change.body.count
+            if bytes > bytesMax && !result.isEmpty { break }
+            result.append(entry)
+        }
+        return result
+    }
+
+    func pendingCount() -> Int64 { Int64(pending.count) }
+
+    func pendingRange() -> ClosedRange<Int64>? {
+        guard let first = pending.first, let last = pending.last else { return nil }
+        return first.position...last.position
+    }
+
+    func settle(_ settlement: Settlement) throws(IotoError) {
+        try failIfTold()
+        for entry in settlement.entries {
+            let key = entry.pending.change.key
+            guard let row = rows[key], row.position == entry.pending.position else { continue }
+            guard row.change.version == entry.pending.change.version else {
+                rows[key]?.position = Int64(clock.next(wall: wall))
+                continue
+            }
+            rows[key]?.position = nil
+            switch entry.answer {
+            case .acknowledged: break
+            case .restamped(let version): rows[key]?.change.version = version
+            case .rejected(let code, let reason): rejected.append((row.change, code, reason))
+            }
+        }
+        clock.observe(settlement.hubTime)
+        if let (previous, cursor) = settlement.advance, (cursors[cursor.stream]?.position ?? 0) == previous {
+            cursors[cursor.stream] = cursor
+        }
+    }
+
+    func cursor(of stream: Text) -> StreamCursor? { cursors[stream] }
+
+    func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int {
+        try failIfTold()
+        var count = 0
+        for change in changes where change.version > rows[change.key]?.change.version ?? .zero {
+            rows[change.key] = Row(change: change, position: nil)
+            applied.append(change)
+            clock.observe(change.version.time)
+            count += 1
+        }
+        cursors[cursor.stream] = cursor
+        clock.observe(hubTime)
+        return count
+    }
+
+    private func failIfTold() throws(IotoError) {
+        if let failure {
+            self.failure = nil
+            throw failure
+        }
+    }
+}

@@ -1,0 +1,123 @@
+# Embedded Swift for CMake: one function that compiles one module to one object file.
+#
+# CMake's own Swift support drives the hosted compiler and knows only Ninja and Xcode; a firmware build wants the bare
+# compiler, whole modules, and any generator.
+#
+#   IOTO_SWIFTC             swiftc of a Swift 6.3 toolchain; found on PATH unless given
+#   IOTO_SWIFT_TARGET       triple of the Embedded standard library; toolchain files set it
+#   IOTO_SWIFT_TARGET_FLAGS flags that belong to that triple, such as the floating-point convention
+#   IOTO_OPTIMIZE           speed (-O) or size (-Osize)
+
+find_program(IOTO_SWIFTC NAMES swiftc DOC "Swift compiler, 6.3 or later")
+if(NOT IOTO_SWIFTC)
+    message(FATAL_ERROR "swiftc was not found. Install Swift 6.3 (swift.org/install) and put its usr/bin on PATH, "
+                        "or give -DIOTO_SWIFTC=<path of swiftc>.")
+endif()
+
+set(IOTO_OPTIMIZE "size" CACHE STRING "Optimize the Swift modules for: speed, size")
+set_property(CACHE IOTO_OPTIMIZE PROPERTY STRINGS speed size)
+if(IOTO_OPTIMIZE STREQUAL "speed")
+    set(_ioto_swift_optimize -O)
+elseif(IOTO_OPTIMIZE STREQUAL "size")
+    set(_ioto_swift_optimize -Osize)
+else()
+    message(FATAL_ERROR "IOTO_OPTIMIZE is '${IOTO_OPTIMIZE}'; it is 'speed' or 'size'.")
+endif()
+
+# The Embedded standard library comes for x86_64 Linux and, for every other processor, for bare metal, which is
+# independent of the C library: there the C headers are the ones of the C compiler in use.
+if(NOT IOTO_SWIFT_TARGET)
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+        set(IOTO_SWIFT_TARGET x86_64-unknown-linux-gnu)
+    elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+        set(IOTO_SWIFT_TARGET aarch64-none-none-elf)
+    else()
+        message(FATAL_ERROR "No Swift target is known for ${CMAKE_SYSTEM_PROCESSOR}. Give a toolchain file (cmake/toolchain-*.cmake) "
+                            "or -DIOTO_SWIFT_TARGET=<triple>.")
+    endif()
+endif()
+
+set(_ioto_swift_flags
+    -target ${IOTO_SWIFT_TARGET}
+    -enable-experimental-feature Embedded
+    -swift-version 6
+    -parse-as-library
+    -wmo
+    ${_ioto_swift_optimize}
+    -warnings-as-errors
+    -Xfrontend -function-sections
+    -Xcc -fPIC
+    -module-cache-path ${CMAKE_BINARY_DIR}/swift/module-cache
+    ${IOTO_SWIFT_TARGET_FLAGS})
+if(IOTO_SWIFT_TARGET MATCHES "-none-none-")
+    foreach(_directory IN LISTS CMAKE_C_IMPLICIT_INCLUDE_DIRECTORIES)
+        # swiftc brings its own stddef.h and stdarg.h; those of gcc don't fit its parser.
+        if(NOT _directory MATCHES "/gcc(-cross)?/")
+            list(APPEND _ioto_swift_flags -Xcc -isystem -Xcc ${_directory})
+        endif()
+    endforeach()
+endif()
+if(IOTO_SANITIZE)
+    list(APPEND _ioto_swift_flags -sanitize=${IOTO_SANITIZE})
+endif()
+
+# ioto_swift_c_module(NAME DIRECTORY [INCLUDES directory...])
+#
+# Make the C headers of DIRECTORY, which holds a module.modulemap, importable as NAME.
+function(ioto_swift_c_module NAME DIRECTORY)
+    cmake_parse_arguments(PARSE_ARGV 2 ARG "" "" "INCLUDES")
+    set(flags -Xcc -fmodule-map-file=${DIRECTORY}/module.modulemap)
+    foreach(include IN LISTS ARG_INCLUDES)
+        if(NOT include IN_LIST CMAKE_C_IMPLICIT_INCLUDE_DIRECTORIES)
+            list(APPEND flags -Xcc -I${include})
+        endif()
+    endforeach()
+    file(GLOB headers CONFIGURE_DEPENDS ${DIRECTORY}/*.h ${DIRECTORY}/module.modulemap)
+    set_property(GLOBAL PROPERTY IOTO_SWIFT_${NAME}_FLAGS ${flags})
+    set_property(GLOBAL PROPERTY IOTO_SWIFT_${NAME}_FILES ${headers})
+endfunction()
+
+# ioto_swift_module(NAME [DEPENDS module...])
+#
+# Compile Sources/NAME/**/*.swift to <build>/swift/NAME.swiftmodule and NAME.o, after the modules it depends on: Swift
+# modules, and C modules of ioto_swift_c_module(). NAME.o is appended to the list IOTO_SWIFT_OBJECTS of the caller.
+function(ioto_swift_module NAME)
+    cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "DEPENDS")
+    set(directory ${CMAKE_BINARY_DIR}/swift)
+    file(MAKE_DIRECTORY ${directory})
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/Sources/${NAME}/*.swift)
+    if(NOT sources)
+        message(FATAL_ERROR "Module ${NAME}: no Swift file in Sources/${NAME}.")
+    endif()
+    list(SORT sources)
+
+    # A module sees what its dependencies import, so both lists are passed on.
+    set(flags)
+    set(files)
+    foreach(module IN LISTS ARG_DEPENDS)
+        get_property(module_flags GLOBAL PROPERTY IOTO_SWIFT_${module}_FLAGS)
+        get_property(module_files GLOBAL PROPERTY IOTO_SWIFT_${module}_FILES)
+        if(NOT module_files)
+            message(FATAL_ERROR "Module ${NAME} depends on ${module}, which is not declared before it.")
+        endif()
+        foreach(flag IN LISTS module_flags)
+            if(NOT flag STREQUAL "-Xcc" AND NOT flag IN_LIST flags)
+                list(APPEND flags -Xcc ${flag})
+            endif()
+        endforeach()
+        list(APPEND files ${module_files})
+    endforeach()
+    list(REMOVE_DUPLICATES files)
+
+    add_custom_command(
+        OUTPUT ${directory}/${NAME}.o ${directory}/${NAME}.swiftmodule
+        COMMAND ${IOTO_SWIFTC} ${_ioto_swift_flags} ${flags} -I ${directory}
+                -module-name ${NAME} -emit-module -emit-module-path ${directory}/${NAME}.swiftmodule
+                -c -o ${directory}/${NAME}.o ${sources}
+        DEPENDS ${sources} ${files}
+        COMMENT "Swift module ${NAME}"
+        VERBATIM)
+    set_property(GLOBAL PROPERTY IOTO_SWIFT_${NAME}_FLAGS ${flags})
+    set_property(GLOBAL PROPERTY IOTO_SWIFT_${NAME}_FILES ${directory}/${NAME}.swiftmodule ${files})
+    set(IOTO_SWIFT_OBJECTS ${IOTO_SWIFT_OBJECTS} ${directory}/${NAME}.o PARENT_SCOPE)
+endfunction()
