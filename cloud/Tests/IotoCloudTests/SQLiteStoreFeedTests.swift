@@ -162,7 +162,7 @@ import Testing
                         let id = Text(decimal: number * 100 + index)
                         let answer = await store.answer(.apply([change(id, time: 1)], device: "d1"))
                         guard case .applied(stored: 1, _, _) = answer else {
-                            throw IotoError(.storage, "unexpected answer: \(answer)")
+                            throw UnexpectedAnswer(answer: answer)
                         }
                     }
                 }

@@ -23,6 +23,10 @@ final class TemporaryFolder: Sendable {
     func file(_ name: String) -> String { path + "/" + name }
 }
 
+struct UnexpectedAnswer: Error {
+    let answer: HubAnswer
+}
+
 /// A store in a folder of its own.
 struct TestStore {
     let folder = TemporaryFolder()
@@ -39,7 +43,7 @@ struct TestStore {
     ) async throws -> (stored: Int, refused: [Version], advances: [FeedAdvance]) {
         let answer = await store.answer(.apply(changes, device: device))
         guard case .applied(let stored, let refused, let advances) = answer else {
-            throw IotoError(.storage, "unexpected answer: \(answer)")
+            throw UnexpectedAnswer(answer: answer)
         }
         return (stored, refused, advances)
     }
@@ -49,13 +53,13 @@ struct TestStore {
     ) async throws -> FeedPage {
         let answer = await store.answer(
             .readFeed(stream: stream, after: position, bytesMax: bytesMax, itemsMax: itemsMax))
-        guard case .page(let page) = answer else { throw IotoError(.storage, "unexpected answer: \(answer)") }
+        guard case .page(let page) = answer else { throw UnexpectedAnswer(answer: answer) }
         return page
     }
 
     func open(_ id: Text, account: Text = "", replica: UInt64 = 1) async throws -> DeviceRecord {
         let answer = await store.answer(.openDevice(DeviceRecord(id: id, account: account, replica: replica)))
-        guard case .device(let record) = answer else { throw IotoError(.storage, "unexpected answer: \(answer)") }
+        guard case .device(let record) = answer else { throw UnexpectedAnswer(answer: answer) }
         return record
     }
 }

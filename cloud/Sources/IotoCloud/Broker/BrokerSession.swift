@@ -168,7 +168,7 @@ extension BrokerSession: MQTTDelegate {
         let wait = retry.next(using: &jitter)
         connectAt = Instant.now.monotonic + wait
         if lock.withLock({ isStopping }) { return }
-        Log.warning("\(place): \(error?.message ?? "disconnected"); next attempt in \(wait) ms")
+        Log.warning("\(error?.message ?? "disconnected from the broker"); next attempt in \(wait) ms")
     }
 
     func mqttPublished(_ id: Int32) {
