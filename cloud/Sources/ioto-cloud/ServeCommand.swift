@@ -61,7 +61,7 @@ struct ServeCommand: AsyncParsableCommand {
         do throws(IotoError) {
             _ = try address()
         } catch {
-            throw ValidationError(error.message)
+            throw ValidationError(error.message.string)
         }
         guard (certificate == nil) == (key == nil) else {
             throw ValidationError("--certificate and --key are given together or not at all")

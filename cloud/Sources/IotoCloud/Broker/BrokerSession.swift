@@ -9,7 +9,7 @@ import IotoSync
 /// The session is persistent: the broker keeps what devices send while the cloud is away.
 final class BrokerSession: @unchecked Sendable {
     /// Longest first wait and longest wait of all before the next attempt to connect, in milliseconds.
-    static let backoff = (first: Int64(500), last: Int64(30_000))
+    static let backoff = (first: Int64(500), last: Int64(10_000))
     /// Messages on their way to the broker without its acknowledgement; the others wait here.
     static let unacknowledgedMax = 100
     /// Messages that wait; beyond, they are dropped, and the devices ask again.
@@ -168,7 +168,7 @@ extension BrokerSession: MQTTDelegate {
         let wait = retry.next(using: &jitter)
         connectAt = Instant.now.monotonic + wait
         if lock.withLock({ isStopping }) { return }
-        Log.warning("\(place): \(error?.message ?? "disconnected"); next attempt in \(wait) ms")
+        Log.warning("\(error?.message ?? "disconnected from the broker"); next attempt in \(wait) ms")
     }
 
     func mqttPublished(_ id: Int32) {

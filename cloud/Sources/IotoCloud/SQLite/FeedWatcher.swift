@@ -1,5 +1,6 @@
 import GRDB
 import IotoBase
+import Synchronization
 
 /// Notices the commits that move feeds, of this process and of others, on a connection of its own.
 ///
@@ -10,7 +11,8 @@ final class FeedWatcher: Sendable {
     /// How often other processes' commits are looked for, in milliseconds.
     static let interval = 100
 
-    private let queue: DatabaseQueue
+    /// Nil once stopped; the connection closes when the reading that has taken it is done.
+    private let queue: Mutex<DatabaseQueue?>
     private let reader: FeedReader
     private let ticks: AsyncStream<Void>
     private let tick: AsyncStream<Void>.Continuation
@@ -22,11 +24,12 @@ final class FeedWatcher: Sendable {
         configuration.readonly = true
         configuration.busyMode = .timeout(Double(Limits.busyTimeout) / 1000)
         configuration.label = "ioto-cloud.watcher"
-        queue = try DatabaseQueue(path: path, configuration: configuration)
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
         reader = FeedReader()
         // One tick waits at most: however late the reader comes, it finds all that has moved.
         (ticks, tick) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         _ = try queue.read { [reader] db in try reader.moved(in: db) }
+        self.queue = Mutex(queue)
         timer = Task { [tick] in
             while !Task.isCancelled {
                 try? await Task.sleep(for: .milliseconds(FeedWatcher.interval))
@@ -48,17 +51,17 @@ final class FeedWatcher: Sendable {
     func stop() {
         timer.cancel()
         tick.finish()
-        try? queue.close()
+        queue.withLock { $0 = nil }
     }
 
     /// The streams that moved since the last call, at least one; nil after `stop`.
     func next() async -> [Text]? {
         for await _ in ticks {
+            guard let queue = queue.withLock({ $0 }) else { return nil }
             do {
                 let streams = try await queue.read { [reader] db in try reader.moved(in: db) }
                 if !streams.isEmpty { return streams }
             } catch {
-                if timer.isCancelled { return nil }
                 // The next tick asks again, and finds these moves too.
                 Log.warning("the feeds can't be watched: \(error)")
             }

@@ -18,7 +18,9 @@ public final class SQLiteStore: CloudStore {
     /// Random id of the feeds, see `StreamCursor.history`.
     public let history: UInt64
 
-    private let pool: DatabasePool
+    /// Nil once closed. GRDB must not be called on what `close()` has closed: the connections close when the last call
+    /// that has taken the pool lets go of it.
+    private let pool: Mutex<DatabasePool?>
     private let watchers = Mutex<[FeedWatcher]>([])
 
     /// Opens the store.
@@ -52,7 +54,7 @@ public final class SQLiteStore: CloudStore {
                 }
                 return (UInt64(bitPattern: history), UInt64(bitPattern: writer))
             }
-            self.pool = pool
+            self.pool = Mutex(pool)
         } catch {
             throw IotoError(error, path: path)
         }
@@ -73,12 +75,13 @@ public final class SQLiteStore: CloudStore {
 
     public func close() async {
         watchers.withLock { $0 }.forEach { $0.stop() }
+        let pool = pool.withLock { pool in
+            defer { pool = nil }
+            return pool
+        }
         do {
-            // A barrier behind the writer's last transaction and every reader.
-            try await pool.barrierWriteWithoutTransaction { _ in }
-            // The readers first: SQLite tidies the WAL away when the connection that can write is the last one.
-            pool.releaseMemory()
-            try pool.close()
+            // Behind the writer's last transaction and every reader.
+            try await pool?.barrierWriteWithoutTransaction { _ in }
         } catch {
             Log.warning("\(path): \(error)")
         }
@@ -120,7 +123,7 @@ public final class SQLiteStore: CloudStore {
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(IotoError) -> Value {
         do {
-            return try await pool.read(body)
+            return try await opened().read(body)
         } catch {
             throw IotoError(error, path: path)
         }
@@ -131,12 +134,17 @@ public final class SQLiteStore: CloudStore {
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(IotoError) -> Value {
         do {
-            let value = try await pool.write(body)
+            let value = try await opened().write(body)
             watchers.withLock { $0 }.forEach { $0.look() }
             return value
         } catch {
             throw IotoError(error, path: path)
         }
+    }
+
+    private func opened() throws(IotoError) -> DatabasePool {
+        guard let pool = pool.withLock({ $0 }) else { throw IotoError(.misuse, "\(path): the store is closed") }
+        return pool
     }
 
     static func clock(in db: Database) throws -> HybridClock {

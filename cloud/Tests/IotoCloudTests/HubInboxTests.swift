@@ -1,0 +1,54 @@
+import IotoBase
+import IotoSync
+import Testing
+
+@testable import IotoCloud
+
+@Suite struct HubInboxTests {
+    private func failure() -> HubAnswer { .failed(IotoError(.storage, "")) }
+
+    @Test func messageBeyondTheLoadIsDropped() async throws {
+        let inbox = HubInbox(loadMax: 2, patience: 10)
+        #expect(inbox.put(message: "a", []))
+        #expect(inbox.put(message: "b", []))
+        #expect(!inbox.put(message: "c", []))
+        #expect(await inbox.next()?.count == 2)
+        #expect(inbox.put(message: "d", []))
+    }
+
+    @Test func requestsCountUntilTheyAreAnswered() async throws {
+        let inbox = HubInbox(loadMax: 1, patience: 10)
+        #expect(inbox.beginRequest())
+        #expect(!inbox.put(message: "a", []))
+        inbox.endRequest(ticket: 1, failure())
+        #expect(await inbox.next()?.count == 1)
+        #expect(inbox.put(message: "a", []))
+    }
+
+    @Test func movesAreGathered() async throws {
+        let inbox = HubInbox()
+        inbox.put(moved: ["a", "b"])
+        inbox.put(moved: ["b", "c"])
+        let events = try #require(await inbox.next())
+        guard events.count == 1, case .moved(let streams) = events[0] else {
+            Issue.record("\(events)")
+            return
+        }
+        #expect(streams == ["a", "b", "c"])
+    }
+
+    @Test func drainWaitsForTheRequestsThatAreOut() async throws {
+        let inbox = HubInbox()
+        #expect(inbox.beginRequest())
+        inbox.drain()
+        #expect(!inbox.put(message: "a", []))
+        #expect(!inbox.beginRequest())
+        let answer = Task {
+            try? await Task.sleep(for: .milliseconds(20))
+            inbox.endRequest(ticket: 1, failure())
+        }
+        #expect(await inbox.next()?.count == 1)
+        #expect(await inbox.next() == nil)
+        await answer.value
+    }
+}

@@ -1,0 +1,176 @@
+import IotoBase
+import IotoSchema
+import IotoSync
+import Testing
+
+@testable import IotoCloud
+
+@Suite struct SQLiteStoreFeedTests {
+    @Test func positionsAreDenseAndAnItemHasOneEntry() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 1), change("b", time: 1))
+        try await test.apply(change("a", time: 2))
+        let page = try await test.page("device/d1")
+        #expect(page.entries.map(\.position) == [2, 3])
+        #expect(page.entries.map(\.change.key) == [key("b"), key("a")])
+        #expect(page.entries.last?.change.version.time == 2)
+        #expect(page.cursor == 3 && !page.hasMore && page.previous == 0 && page.history == test.store.history)
+    }
+
+    @Test func advanceSaysWhereTheFeedWasAndIs() async throws {
+        let test = try TestStore()
+        let first = try await test.apply(change("a", time: 1), change("b", time: 1, stream: "all"), change("c", time: 1))
+        #expect(
+            first.advances == [
+                FeedAdvance(stream: "device/d1", history: test.store.history, previous: 0, cursor: 2),
+                FeedAdvance(stream: "all", history: test.store.history, previous: 0, cursor: 1),
+            ])
+        let second = try await test.apply(change("a", time: 2))
+        #expect(second.advances.map(\.previous) == [2] && second.advances.map(\.cursor) == [3])
+    }
+
+    @Test func changeThatDoesNotGoDownEntersNoFeed() async throws {
+        let test = try TestStore()
+        let result = try await test.apply(change("a", time: 1, stream: nil))
+        #expect(result.stored == 1 && result.advances.isEmpty)
+        #expect(try await test.page("device/d1").entries.isEmpty)
+    }
+
+    @Test func pagesFollowEachOtherWithoutGap() async throws {
+        let test = try TestStore()
+        for index in 1...7 { try await test.apply(change(Text(decimal: index), time: 1)) }
+        try await test.apply(change("2", time: 2), change("7", time: 2))
+        var position: Int64 = 0
+        var seen: [Int64] = []
+        while true {
+            let page = try await test.page("device/d1", after: position, itemsMax: 2)
+            #expect(page.previous == position)
+            seen += page.entries.map(\.position)
+            position = page.cursor
+            if !page.hasMore { break }
+        }
+        #expect(seen == [1, 3, 4, 5, 6, 8, 9] && position == 9)
+    }
+
+    @Test func pageThatReachesTheEndStepsOverTheHoles() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 1))
+        try await test.apply(change("a", time: 2), change("b", time: 1), change("a", time: 3))
+        let page = try await test.page("device/d1", after: 4)
+        #expect(page.entries.isEmpty && page.cursor == 4)
+        #expect(try await test.page("device/d1", after: 1).entries.map(\.position) == [3, 4])
+    }
+
+    @Test func bytesBoundAPageButOneEntryAlwaysGoes() async throws {
+        let test = try TestStore()
+        let body = Text("{\"x\":\"\(String(repeating: "x", count: 1000))\"}")
+        for id in ["a", "b", "c"] as [Text] { try await test.apply(change(id, time: 1, body: body)) }
+        // Body, twice the key, and 128, as the hub counts.
+        let entry = body.count + 2 * (key("a").hash.count + key("a").sort.count) + 128
+        for (bytesMax, count) in [(0, 1), (2 * entry - 1, 1), (2 * entry, 2), (3 * entry, 3)] {
+            let page = try await test.page("device/d1", bytesMax: bytesMax)
+            #expect(page.entries.count == count)
+            #expect(page.hasMore == (count < 3))
+            #expect(page.cursor == Int64(count))
+        }
+    }
+
+    @Test func positionOfAnotherHistoryGetsThisStoresEnd() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 1))
+        let page = try await test.page("device/d1", after: 99)
+        #expect(page.entries.isEmpty && page.cursor == 1 && page.previous == 99 && !page.hasMore)
+        let unknown = try await test.page("device/none")
+        #expect(unknown.entries.isEmpty && unknown.cursor == 0)
+    }
+
+    @Test func removalStaysInTheStreamOfItsItem() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 1, stream: "account/x"))
+        try await test.apply(change("a", time: 2, removal: true, stream: "all"))
+        let page = try await test.page("account/x")
+        #expect(page.entries.map(\.change.isRemoval) == [true])
+        #expect(try await test.page("all").entries.isEmpty)
+    }
+
+    @Test func itemThatChangesStreamLeavesTheOldOneWithoutShowingItsNewState() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 1, body: #"{"id":"a","v":1}"#))
+        _ = try await test.store.write(
+            LocalWrite(
+                model: "Setting", key: key("a"), body: Text(#"{"id":"a","v":"of d2"}"#).bytes, stream: "device/d2",
+                owner: "d2", expected: Version(time: 1, writer: 7)))
+        let old = try await test.page("device/d1", after: 1)
+        let new = try await test.page("device/d2")
+        let parted = try #require(old.entries.first)
+        #expect(old.entries.count == 1 && parted.position == 2)
+        #expect(parted.change.isRemoval && parted.change.version == new.entries.first?.change.version)
+        #expect(Text(parted.change.body) == #"{"id":"a","v":1}"#)
+        #expect(new.entries.map(\.change.isRemoval) == [false])
+
+        // And back: the entry stands for the item again.
+        let version = try #require(new.entries.first?.change.version)
+        _ = try await test.store.write(
+            LocalWrite(
+                model: "Setting", key: key("a"), body: Text(#"{"id":"a","v":3}"#).bytes, stream: "device/d1",
+                owner: "d1", expected: version))
+        let back = try await test.page("device/d1")
+        #expect(back.entries.map(\.change.isRemoval) == [false])
+        #expect(back.entries.first.map { Text($0.change.body) } == #"{"id":"a","v":3}"#)
+    }
+
+    @Test func broadcastFeedsAreThoseOfAllAndOfAccounts() async throws {
+        let test = try TestStore()
+        #expect(
+            try await test.store.broadcastFeeds()
+                == [StreamCursor(stream: "all", history: test.store.history, position: 0)])
+        try await test.apply(
+            change("a", time: 1), change("b", time: 1, stream: "all"), change("c", time: 1, stream: "account/x"),
+            change("d", time: 1, stream: "account/y"), change("e", time: 1, stream: "account/y"))
+        let feeds = try await test.store.broadcastFeeds().sorted { $0.stream < $1.stream }
+        #expect(feeds.map(\.stream) == ["account/x", "account/y", "all"])
+        #expect(feeds.map(\.position) == [1, 2, 1])
+    }
+
+    // MARK: Watching
+
+    @Test func movesOfThisAndOfOtherConnectionsAreTold() async throws {
+        let test = try TestStore()
+        try await test.apply(change("before", time: 1, stream: "device/before"))
+        var moves = try test.store.movedStreams().makeAsyncIterator()
+        try await test.apply(change("a", time: 1), change("b", time: 1, stream: "all"))
+        #expect(await moves.next() == ["device/d1", "all"])
+
+        // As another process has it: nothing but the file in common.
+        let other = try SQLiteStore(path: test.store.path, mode: .existing)
+        let start = ContinuousClock.now
+        _ = await other.answer(.apply([change("c", time: 1, stream: "account/x")], device: "d1"))
+        #expect(await moves.next() == ["account/x"])
+        #expect(ContinuousClock.now - start < .seconds(2))
+        await other.close()
+        await test.store.close()
+        #expect(await moves.next() == nil)
+    }
+
+    @Test func concurrentWritersLeaveADenseFeed() async throws {
+        let test = try TestStore()
+        let stores = try (0..<4).map { _ in try SQLiteStore(path: test.store.path, mode: .existing) }
+        try await withThrowingTaskGroup { group in
+            for (number, store) in stores.enumerated() {
+                group.addTask {
+                    for index in 0..<25 {
+                        let id = Text(decimal: number * 100 + index)
+                        let answer = await store.answer(.apply([change(id, time: 1)], device: "d1"))
+                        guard case .applied(stored: 1, _, _) = answer else {
+                            throw UnexpectedAnswer(answer: answer)
+                        }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        let page = try await test.page("device/d1")
+        #expect(page.entries.map(\.position) == Array(1...100) && page.cursor == 100)
+        for store in stores { await store.close() }
+    }
+}
