@@ -37,6 +37,8 @@ public final class Agent: OutboxListener, @unchecked Sendable {
         let kind: Kind
         /// What the replicator gave for it; nil: not begun.
         var target: Int64?
+        /// Of a request to send: nil when nothing was pending.
+        var flush: FlushProgress?
         var outcome: Result<Void, IotoError>?
 
         init(_ kind: Kind) {

@@ -48,8 +48,9 @@ final class NetworkSession: MQTTDelegate {
             beginRequests(now)
             replicator.tick(now)
             publish()
-            finishRequests()
+            // The status is there before anybody who waits for it is woken.
             report()
+            finishRequests()
             client.step(wake: agent.wake, timeout: timeout(Instant.now))
         }
         sayGoodbye()
@@ -168,7 +169,9 @@ final class NetworkSession: MQTTDelegate {
         for request in fresh {
             do throws(IotoError) {
                 switch request.kind {
-                case .up: request.target = try replicator.flush(now) ?? 0
+                case .up:
+                    request.flush = try replicator.flush(now)
+                    request.target = 0
                 case .down: request.target = replicator.catchUp(now)
                 }
             } catch {
@@ -184,7 +187,7 @@ final class NetworkSession: MQTTDelegate {
             do throws(IotoError) {
                 let isDone =
                     switch request.kind {
-                    case .up: try replicator.isFlushed(target)
+                    case .up: try isFlushed(request)
                     case .down: replicator.isConnected && replicator.isCaughtUp(since: target)
                     }
                 if isDone { finish(request, .success(())) }
@@ -192,6 +195,12 @@ final class NetworkSession: MQTTDelegate {
                 finish(request, .failure(error))
             }
         }
+    }
+
+    private func isFlushed(_ request: Agent.Request) throws(IotoError) -> Bool {
+        guard var flush = request.flush else { return true }
+        defer { request.flush = flush }
+        return try replicator.isFlushed(&flush)
     }
 
     private func failRequests() {

@@ -19,8 +19,8 @@ struct UpState {
     var gatheredBytes = 0
     /// Send the next batch at once: after connecting, and while a backlog is worked off.
     var isUrgent = false
-    /// Position up to which `flush` wants the outbox empty.
-    var flushTarget: Int64?
+    /// What all calls of `flush` together want; nil: nothing.
+    var flush: FlushProgress?
 
     init(seed: UInt64, timeout: (first: Int64, last: Int64)) {
         // As existing agents do: sequence numbers start anywhere, so that those of two runs don't meet.
@@ -47,7 +47,7 @@ extension DeviceReplicator {
             up.isUrgent = true
         }
         let isDue = up.sendAt.map { now.monotonic >= $0 } ?? false
-        guard isDue || up.isUrgent || up.flushTarget != nil || up.gatheredBytes >= configuration.syncLimit else {
+        guard isDue || up.isUrgent || up.flush != nil || up.gatheredBytes >= configuration.syncLimit else {
             return
         }
         do throws(IotoError) {
@@ -89,7 +89,7 @@ extension DeviceReplicator {
         up.sendAt = nil
         up.isUrgent = false
         guard let last = batch.last else {
-            up.flushTarget = nil
+            up.flush = nil
             return
         }
         // What waits behind this batch goes out as soon as this one is answered.
@@ -154,7 +154,7 @@ extension DeviceReplicator {
         guard let batch = up.inFlight, batch.open.isEmpty else { return }
         up.inFlight = nil
         up.backoff.reset()
-        if let target = up.flushTarget, try isFlushed(target) { up.flushTarget = nil }
+        if var flush = up.flush { up.flush = try isFlushed(&flush) ? nil : flush }
         sendIfDue(now)
     }
 }

@@ -99,19 +99,23 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// Sends all that is pending now, without waiting for `syncDelay`.
     ///
     /// - Returns: What to give `isFlushed(_:)`; nil when nothing is pending.
-    public func flush(_ now: Instant) throws(IotoError) -> Int64? {
-        let target = try storage.pendingRange()?.upperBound
-        if let target {
-            up.flushTarget = max(up.flushTarget ?? target, target)
-            sendIfDue(now)
-        }
-        return target
+    public func flush(_ now: Instant) throws(IotoError) -> FlushProgress? {
+        guard let target = try storage.pendingRange()?.upperBound else { return nil }
+        let progress = FlushProgress(target: target, needsAnotherRound: !up.sent.isEmpty)
+        up.flush = FlushProgress(
+            target: max(up.flush?.target ?? target, target),
+            needsAnotherRound: up.flush?.needsAnotherRound ?? false || progress.needsAnotherRound)
+        sendIfDue(now)
+        return progress
     }
 
     /// Whether all that was pending at `flush(_:)` is acknowledged, refused or overtaken.
-    public func isFlushed(_ target: Int64) throws(IotoError) -> Bool {
-        guard let first = try storage.pendingRange()?.lowerBound else { return true }
-        return first > target
+    public func isFlushed(_ progress: inout FlushProgress) throws(IotoError) -> Bool {
+        guard let pending = try storage.pendingRange() else { return true }
+        guard pending.lowerBound > progress.target else { return false }
+        guard progress.needsAnotherRound else { return true }
+        progress = FlushProgress(target: pending.upperBound, needsAnotherRound: false)
+        return false
     }
 
     /// Asks the hub for all that is new.
@@ -161,6 +165,15 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         lastError = error
         Log.warning(error.message)
     }
+}
+
+/// How far a flush has come.
+public struct FlushProgress: Sendable {
+    /// Position up to which the outbox has to be empty.
+    var target: Int64
+    /// Something was on its way at the call. If its item has changed since, the answer sends the item to the end of the
+    /// queue, behind the target: so the queue has to be emptied once more.
+    var needsAnotherRound: Bool
 }
 
 /// Counters of a replicator, from its making on.

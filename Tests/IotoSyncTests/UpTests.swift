@@ -69,6 +69,22 @@ struct UpTests {
         #expect(loop.replica.pendingCount() == 0)
     }
 
+    @Test func flushIsNotDoneByTheAckOfAnOlderState() throws {
+        let loop = Loopback()
+        loop.connect()
+        loop.settle()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        loop.deliverUp()
+        try loop.change("Reading", "1", "b")
+        var progress = try #require(try loop.device.flush(loop.now))
+        loop.deliverDown()
+        #expect(try !loop.device.isFlushed(&progress))
+        loop.settle()
+        #expect(try loop.device.isFlushed(&progress))
+        #expect(loop.cloud.value("Reading", "1") == "b")
+    }
+
     @Test func unansweredBatchIsSentAgainInItsLatestState() throws {
         let loop = Loopback()
         loop.connect()
