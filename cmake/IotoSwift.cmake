@@ -7,6 +7,7 @@
 #   IOTO_SWIFT_TARGET       triple of the Embedded standard library; toolchain files set it
 #   IOTO_SWIFT_TARGET_FLAGS flags that belong to that triple, such as the floating-point convention
 #   IOTO_OPTIMIZE           speed (-O) or size (-Osize)
+#   IOTO_SWIFT_FLAGS        further flags, a list
 
 find_program(IOTO_SWIFTC NAMES swiftc DOC "Swift compiler, 6.3 or later")
 if(NOT IOTO_SWIFTC)
@@ -14,6 +15,7 @@ if(NOT IOTO_SWIFTC)
                         "or give -DIOTO_SWIFTC=<path of swiftc>.")
 endif()
 
+set(IOTO_SWIFT_FLAGS "" CACHE STRING "Further flags for swiftc, separated by semicolons")
 set(IOTO_OPTIMIZE "size" CACHE STRING "Optimize the Swift modules for: speed, size")
 set_property(CACHE IOTO_OPTIMIZE PROPERTY STRINGS speed size)
 if(IOTO_OPTIMIZE STREQUAL "speed")
@@ -48,7 +50,8 @@ set(_ioto_swift_flags
     -Xfrontend -function-sections
     -Xcc -fPIC
     -module-cache-path ${CMAKE_BINARY_DIR}/swift/module-cache
-    ${IOTO_SWIFT_TARGET_FLAGS})
+    ${IOTO_SWIFT_TARGET_FLAGS}
+    ${IOTO_SWIFT_FLAGS})
 if(IOTO_SWIFT_TARGET MATCHES "-none-none-")
     foreach(_directory IN LISTS CMAKE_C_IMPLICIT_INCLUDE_DIRECTORIES)
         # swiftc brings its own stddef.h and stdarg.h; those of gcc don't fit its parser.
