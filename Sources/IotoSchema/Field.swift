@@ -87,6 +87,8 @@ public final class Field: Sendable {
 /// Fields in the schema's order, found by name.
 public struct FieldSet: Sendable {
     public let fields: [Field]
+    /// Their names once more, side by side: a search then follows no reference to each field.
+    private let names: [Text]
     /// Places by name, made where searching from the first to the last would take longer.
     private let places: [Text: Int]
 
@@ -94,6 +96,7 @@ public struct FieldSet: Sendable {
 
     init(_ fields: [Field]) {
         self.fields = fields
+        names = fields.map { $0.name }
         var places: [Text: Int] = [:]
         if fields.count > FieldSet.searchedMax {
             for (place, field) in fields.enumerated() { places[field.name] = place }
@@ -103,8 +106,7 @@ public struct FieldSet: Sendable {
 
     public func index(of name: Text) -> Int? {
         if fields.count > FieldSet.searchedMax { return places[name] }
-        for place in fields.indices where fields[place].name == name { return place }
-        return nil
+        return names.firstIndex(of: name)
     }
 
     public subscript(name: Text) -> Field? {

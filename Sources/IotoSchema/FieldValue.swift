@@ -116,6 +116,8 @@ extension Field {
         guard Field.dateRange.contains(time) else {
             throw fault("\(quoted(value)) is not a date of the years 0 to 9999")
         }
+        // What is stored already comes in again with every replica; it need not be written anew.
+        if attributes.isoDates, case .string(let text) = value, text.isStoredDate { return value }
         return date(time)
     }
 
@@ -277,6 +279,14 @@ extension Text {
                 return false
             }
         }
+    }
+}
+
+extension Text {
+    /// Whether this, known to be a date, has the form that dates are stored in: `2026-11-20T23:40:48.312Z`.
+    fileprivate var isStoredDate: Bool {
+        count == 24 && bytes[10] == UInt8(ascii: "T") && bytes[19] == UInt8(ascii: ".")
+            && bytes[23] == UInt8(ascii: "Z")
     }
 }
 

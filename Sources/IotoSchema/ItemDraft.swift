@@ -96,11 +96,13 @@ struct ItemDraft {
         }
     }
 
-    /// Converts and checks every field (`isNew`), or those that were touched.
+    /// Converts and checks every field (`isNew`), or those that were touched. Timestamps are not the caller's, and
+    /// stand as they were set.
     mutating func complete(_ purpose: Purpose, isNew: Bool) throws(IotoError) {
         for place in values.indices where isNew || isTouched[place] {
             let field = model.fields[place]
             if field.template != nil { continue }
+            if place == model.createdPlace || place == model.updatedPlace, !purpose.isReading { continue }
             do throws(FieldFault) {
                 values[place] = try field.complete(values[place], purpose)
             } catch {

@@ -42,14 +42,8 @@ extension Model {
         let stored = draft
         for member in changes { try draft.assign(member.key, member.value) }
         draft.override(with: context)
-        if let place = createdPlace {
-            draft.values[place] = stored.values[place]
-            draft.isTouched[place] = false
-        }
-        if let place = updatedPlace {
-            draft.values[place] = fields[place].date(now)
-            draft.isTouched[place] = false
-        }
+        if let place = createdPlace { draft.values[place] = stored.values[place] }
+        if let place = updatedPlace { draft.values[place] = fields[place].date(now) }
         try draft.complete(.change, isNew: false)
         try checkKeyStays(from: stored, to: draft)
         try draft.computeTemplates(current: current)

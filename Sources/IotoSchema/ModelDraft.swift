@@ -123,7 +123,12 @@ struct ModelDraft {
     ) throws(ModelFault) -> Template.Variable {
         let split = path.splitAtDot
         let root = split?.first ?? path
-        if places[root] == nil { imply(root, isObject: split != nil, by: name) }
+        if places[root] == nil {
+            guard fields.count < Limits.fieldsMax else {
+                throw fault(name, "its template implies more than \(Limits.fieldsMax) fields in the model")
+            }
+            imply(root, isObject: split != nil, by: name)
+        }
         guard let place = places[root] else {
             throw fault(name, "its template uses '\(path)', which is no field")
         }

@@ -262,7 +262,7 @@ import Testing
         "filter: false", "fixed: true", "partial: true",
     ])
     func attributeThatIsNotEnforcedWarns(attribute: String) throws {
-        let name = attribute.prefix { $0 != ":" }
+        let name = Text(String(attribute.prefix { $0 != ":" }))
         let schema = try schema("sk: {value: 'f#${id}'}, id: {},\n f: {\(attribute)}")
         #expect(
             schema.warnings == [

@@ -44,15 +44,21 @@ func text(_ object: JSONObject) -> String {
     Text(object.text).string
 }
 
+/// An error as tests compare it.
+struct Failure {
+    var code: ErrorCode
+    var message: String
+}
+
 /// The error that `body` throws.
-func error<Result>(_ body: () throws -> Result, sourceLocation: SourceLocation = #_sourceLocation) -> IotoError {
+func error<Result>(_ body: () throws -> Result, sourceLocation: SourceLocation = #_sourceLocation) -> Failure {
     do {
         _ = try body()
     } catch let error as IotoError {
-        return error
+        return Failure(code: error.code, message: error.message.string)
     } catch {}
     Issue.record("no error", sourceLocation: sourceLocation)
-    return IotoError(.misuse, "")
+    return Failure(code: .misuse, message: "")
 }
 
 /// Whether an error has this code and text.

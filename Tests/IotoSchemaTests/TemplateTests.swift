@@ -145,6 +145,18 @@ import Testing
         #expect(try model.itemKey(of: item.body) == item.key)
     }
 
+    @Test func impliedFieldsCountToo() throws {
+        func fields(_ count: Int) -> String {
+            let templates = (0..<(count / 50)).map { template in
+                "t\(template): {value: '" + (0..<49).map { "${p\(template)_\($0)}" }.joined() + "'}"
+            }
+            return templates.joined(separator: ",")
+        }
+        #expect(try schema("sk: {},\(fields(950))").model("Fault")?.fields.count == 951)
+        let message = error { try schema("sk: {},\(fields(1000))") }.message
+        #expect(message.hasSuffix("field \"t19\": its template implies more than 1000 fields in the model"))
+    }
+
     @Test func computedFieldIsStoredUnlessAnIndexHoldsIt() throws {
         let model = try model(
             "a: {}, gs1pk: {value: 'all'}, gs1sk: {value: 'a#${a}'}, label: {value: 'L-${a}'}",
