@@ -46,7 +46,8 @@ final class Connection {
         close()
     }
 
-    /// SQLite reads `file:` names as URIs, and takes "" and ":memory:" for no file at all: `./` in front makes them names.
+    /// SQLite reads `file:` names as URIs, and takes "" and ":memory:" for no file at all: `./` in front makes them
+    /// names.
     static func fileName(_ path: Text) -> Text {
         path.bytes.first == UInt8(ascii: "/") ? path : "./" + path
     }

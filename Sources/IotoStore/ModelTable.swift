@@ -1,8 +1,8 @@
 import IotoBase
 import IotoSchema
 
-/// Numbers of the models in the file. They stay when the schema changes, so that items of a model that is gone for a while
-/// are found again.
+/// Numbers of the models in the file. They stay when the schema changes, so that items of a model that is gone for a
+/// while are found again.
 struct ModelTable {
     /// By the model's ordinal; 0 when a file that is only read has no such model.
     private var numbers: [Int64]

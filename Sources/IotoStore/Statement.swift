@@ -4,7 +4,8 @@ import IotoSchema
 
 /// A prepared statement. Parameters count from 1, columns from 0.
 ///
-/// It is used only while its connection lives. The content of a file is not trusted: a column of another type than the library writes is `.corrupt`.
+/// It is used only while its connection lives. The content of a file is not trusted: a column of another type than
+/// the library writes is `.corrupt`.
 final class Statement {
     private let pointer: OpaquePointer
     private unowned(unsafe) let connection: Connection

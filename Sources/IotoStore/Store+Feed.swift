@@ -29,8 +29,8 @@ extension Store {
         return StreamCursor(stream: stream, history: try statement.bits(0), position: try statement.integer(1))
     }
 
-    /// Removes tombstones that are older than `Limits.tombstoneRetention` and that the cloud knows of: a bounded number at a
-    /// time. Opening does it once; a store that stays open for weeks asks for it from time to time.
+    /// Removes tombstones that are older than `Limits.tombstoneRetention` and that the cloud knows of: a bounded
+    /// number at a time. Opening does it once; a store that stays open for weeks asks for it from time to time.
     ///
     /// - Returns: The number removed.
     public func purgeTombstones() throws(IotoError) -> Int {

@@ -136,8 +136,8 @@ extension Store {
         }
     }
 
-    /// Takes rows out of the outbox that lead to no item: only a file that was edited has them, and they would block the
-    /// queue for ever.
+    /// Takes rows out of the outbox that lead to no item: only a file that was edited has them, and they would block
+    /// the queue for ever.
     private func drop(_ positions: [Int64]) throws(IotoError) {
         guard writer != nil else { return }
         Log.error("\(path): rows of the outbox that lead to no item are dropped: \(positions.count)")

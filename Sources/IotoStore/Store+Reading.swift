@@ -12,7 +12,8 @@ extension Store {
 
     /// Visits items of a model in the order of their keys, of one snapshot of the database.
     ///
-    /// `visit` must not write to the store, nor keep other threads waiting: a snapshot keeps the log from being emptied.
+    /// `visit` must not write to the store, nor keep other threads waiting: a snapshot keeps the log from being
+    /// emptied.
     ///
     /// - Parameters:
     ///   - hash: The items' hash key; nil for any.

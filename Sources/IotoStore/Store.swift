@@ -8,8 +8,8 @@ import Synchronization
 public enum Durability: Sendable {
     /// When the call returns: a power failure loses nothing that returned.
     case full
-    /// Soon after: the death of the process loses nothing, a power failure may lose the last moments, never the consistency
-    /// of the file. What is sent to the cloud is on the disk before it is sent.
+    /// Soon after: the death of the process loses nothing, a power failure may lose the last moments, never the
+    /// consistency of the file. What is sent to the cloud is on the disk before it is sent.
     case normal
 }
 
@@ -35,8 +35,9 @@ public struct StoreOptions: Sendable {
 /// let item = try store.get(key, model: model)
 /// ```
 ///
-/// Any thread may call any function. One connection writes, under a lock; others read snapshots beside it and wait neither
-/// for it nor for its fsync. A read within `write`, on the same thread, sees what the transaction has written.
+/// Any thread may call any function. One connection writes, under a lock; others read snapshots beside it and wait
+/// neither for it nor for its fsync. A read within `write`, on the same thread, sees what the transaction has
+/// written.
 ///
 /// ## Topics
 /// - Reading: `get`, `scan`
@@ -66,8 +67,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
 
     /// Opens a file, and makes it when there is none.
     ///
-    /// - Throws: `.io` when it can't be opened; `.corrupt` when it is not a database of this library, or damaged; `.format`
-    ///   when it is of a newer version; `.readOnly` when a file that is only read shall be reset; SQLite's other errors.
+    /// - Throws: `.io` when it can't be opened; `.corrupt` when it is not a database of this library, or damaged;
+    ///   `.format` when it is of a newer version; `.readOnly` when a file that is only read shall be reset; SQLite's
+    ///   other errors.
     public init(path: Text, schema: Schema, options: StoreOptions) throws(IotoError) {
         guard !path.isEmpty, path.isValidUTF8 else { throw IotoError(.misuse, "the database has no file name") }
         self.path = path
@@ -137,8 +139,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Runs `body` in one durable transaction: all that it writes is committed when this returns, and nothing when it
     /// throws. The observer is told after the commit. Transactions don't nest.
     ///
-    /// - Throws: What `body` throws; `.readOnly`; `.busy` when another process writes for too long; `.full` and SQLite's
-    ///   other errors.
+    /// - Throws: What `body` throws; `.readOnly`; `.busy` when another process writes for too long; `.full` and
+    ///   SQLite's other errors.
     public func write<Result>(
         _ body: (StoreTransaction) throws(IotoError) -> Result
     ) throws(IotoError) -> Result {
@@ -199,8 +201,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         lock.unlock()
     }
 
-    /// Takes all that is committed to the disk, whatever the store's durability, unless that was done for a version of this
-    /// time before.
+    /// Takes all that is committed to the disk, whatever the store's durability, unless that was done for a version
+    /// of this time before.
     func makeDurable(upTo time: UInt64) throws(IotoError) {
         guard let writer, owner.load(ordering: .relaxed) != Thread.currentIdentity else { return }
         try lock.withLock { () throws(IotoError) in

@@ -2,10 +2,10 @@ import IotoBase
 
 /// The hybrid clock of a database file, which must not give a time twice: not after a crash, and not to two processes.
 ///
-/// The file holds a ceiling: whoever raises it, within the transaction that needs it, owns the times between the old one
-/// and the new one. An open clock begins above the ceiling it finds. How much is reserved ahead doubles while nobody else
-/// writes, so that a process alone seldom writes the ceiling, and two that alternate don't chase each other into the
-/// future.
+/// The file holds a ceiling: whoever raises it, within the transaction that needs it, owns the times between the old
+/// one and the new one. An open clock begins above the ceiling it finds. How much is reserved ahead doubles while
+/// nobody else writes, so that a process alone seldom writes the ceiling, and two that alternate don't chase each
+/// other into the future.
 struct StoreClock {
     private var clock: HybridClock
     /// The ceiling in the file, as this connection sees it.

@@ -14,8 +14,9 @@ public struct StoreEvent: Sendable {
     public let key: ItemKey
     /// The item before the change; nil when it was created.
     public let before: StoredItem?
-    /// The item after it; nil when it was removed. Of a change that was rejected, `before` and `after` are the item as it is
-    /// stored; of a removal that was rejected, `before` has the properties that the key is made of, and `after` is nil.
+    /// The item after it; nil when it was removed. Of a change that was rejected, `before` and `after` are the item
+    /// as it is stored; of a removal that was rejected, `before` has the properties that the key is made of, and
+    /// `after` is nil.
     public let after: StoredItem?
     /// Whether the cloud made the change.
     public let isRemote: Bool
@@ -37,7 +38,7 @@ public struct StoreEvent: Sendable {
 }
 
 public protocol StoreObserver: AnyObject {
-    /// Called after each commit that changed something, in commit order and with the writer's lock held: it must do no more
-    /// than enqueue, and must not call the store.
+    /// Called after each commit that changed something, in commit order and with the writer's lock held: it must do
+    /// no more than enqueue, and must not call the store.
     func storeDidCommit(_ events: [StoreEvent])
 }

@@ -44,9 +44,9 @@ public final class StoreTransaction {
 
     /// Stores an item, new or in place of the one with its key.
     ///
-    /// The change of a model that is sent to the cloud gets a version and enters the outbox, unless an earlier change of the
-    /// item waits there. The change of a model that only comes down keeps the version of the cloud's last one, so that
-    /// the next one wins.
+    /// The change of a model that is sent to the cloud gets a version and enters the outbox, unless an earlier change
+    /// of the item waits there. The change of a model that only comes down keeps the version of the cloud's last one,
+    /// so that the next one wins.
     ///
     /// - Parameter body: The item's properties as JSON text.
     /// - Throws: `.limit` when key or body is too large; `.exists` when an item of another model has the key.

@@ -19,7 +19,7 @@ func message(_ source: [UInt8], _ syntax: JSONSyntax = .json) -> String {
         _ = try JSON.parse(source, syntax: syntax)
         return ""
     } catch {
-        return error.message
+        return error.message.string
     }
 }
 
@@ -135,7 +135,7 @@ extension JSONParserTests {
             #expect(try parse(nested(open, close, Limits.nestingMax)).depth == Limits.nestingMax)
             let error = #expect(throws: IotoError.self) { try parse(nested(open, close, Limits.nestingMax + 1)) }
             #expect(error?.code == .limit)
-            #expect(error?.message.hasSuffix("nested deeper than 64 levels") == true)
+            #expect(error?.message.string.hasSuffix("nested deeper than 64 levels") == true)
         }
     }
 

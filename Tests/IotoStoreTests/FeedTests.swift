@@ -111,7 +111,8 @@ import Testing
         let shared = try fixture.model("Shared")
         try store.put(shared, "1", 1)
         let pending = try store.pending()
-        #expect(try store.apply([change(shared, "1", 5, milliseconds: testTime - 1)], cursor: cursor(1), hubTime: 0) == 0)
+        let older = change(shared, "1", 5, milliseconds: testTime - 1)
+        #expect(try store.apply([older], cursor: cursor(1), hubTime: 0) == 0)
         #expect(try store.pending() == pending)
     }
 

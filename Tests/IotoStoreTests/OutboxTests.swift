@@ -306,7 +306,8 @@ import Testing
         let fixture = try Fixture()
         let store = try fixture.open { $0.durability = .normal }
         try store.put(try fixture.model("Fault"), "1")
-        // The commit that takes the log to the disk writes the clock: it is to be seen in the file's counter of changes.
+        // The commit that takes the log to the disk writes the clock: it is to be seen in the file's counter of
+        // changes.
         let before = try store.number("SELECT value FROM meta WHERE name = 'clock'")
         #expect(try store.number("PRAGMA synchronous") == 1)
         let frames = try #require(Files.size(fixture.path + "-wal"))

@@ -111,11 +111,11 @@ import Testing
     }
 
     @Test func aFileWithoutItsTablesIsDamaged() throws {
-        for table: Text in ["item", "meta", "model", "outbox", "tombstone", "parked"] {
+        for table in ["item", "meta", "model", "outbox", "tombstone", "parked"] {
             let fixture = try Fixture()
             try filled(fixture)
             let connection = try Connection(path: fixture.path, mode: .writer(.normal))
-            try connection.execute("DROP TABLE \(table)")
+            try connection.execute(Text("DROP TABLE ") + Text(table))
             connection.close()
             expectError(.corrupt) {
                 let store = try fixture.open()

@@ -185,6 +185,6 @@ func expectError<Result>(
     _ code: ErrorCode, sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Result
 ) {
     let found = error(body, sourceLocation: sourceLocation)
-    #expect(found.code == code, "\(found.message)", sourceLocation: sourceLocation)
-    #expect(!found.message.string.contains("\n"), sourceLocation: sourceLocation)
+    #expect(found.code == code, "\(found.message.string)", sourceLocation: sourceLocation)
+    #expect(!found.message.bytes.contains(10), sourceLocation: sourceLocation)
 }
