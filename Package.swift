@@ -6,9 +6,16 @@ import PackageDescription
 
 let isEmbedded = Context.environment["IOTO_EMBEDDED"] == "1"
 
+/// Faults planted in the product for the simulation to find, never in a library that ships: scripts/simulate asks for them.
+let hasMutants = !isEmbedded && Context.environment["IOTO_MUTANTS"] == "1"
+
 let settings: [SwiftSetting] = isEmbedded
     ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Xfrontend", "-function-sections"])]
     : [.treatAllWarnings(as: .error), .treatWarning("EmbeddedRestrictions", as: .error)]
+        + (hasMutants ? [.define("IOTO_MUTANTS")] : [])
+
+/// Of code that never goes into the library.
+let hostedSettings: [SwiftSetting] = [.treatAllWarnings(as: .error)] + (hasMutants ? [.define("IOTO_MUTANTS")] : [])
 
 func module(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
     .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
@@ -45,6 +52,14 @@ let package = Package(
         + (isEmbedded
             ? []
             : [
+                .target(name: "CSimulatedDisk", dependencies: ["CSQLite"], path: "Tests/Simulation/CSimulatedDisk"),
+                .target(
+                    name: "IotoSimulation", dependencies: ["IotoStore", "IotoSync", "CSimulatedDisk"],
+                    path: "Tests/Simulation/IotoSimulation", swiftSettings: hostedSettings),
+                .executableTarget(
+                    name: "iotosim", dependencies: ["IotoSimulation"], path: "Tests/Simulation/iotosim",
+                    swiftSettings: hostedSettings),
+                tests("IotoSimulationTests", ["IotoSimulation", "iotosim"]),
                 tests("IotoBaseTests", ["IotoBase"]),
                 tests("IotoJSONTests", ["IotoJSON"]),
                 tests("IotoSchemaTests", ["IotoSchema"]),
