@@ -33,6 +33,8 @@ struct file {
     simulated_disk *disk;
     char name[NAME_MAX_BYTES];
     bool exists, exists_durably;
+    /* Since it was made nothing has synced the directory. */
+    bool is_new;
     buffer now, durable;
     pending *first, *last;
     /* Locks of the file: how many handles have each level at least, and the locks of the shared memory. */
@@ -191,6 +193,18 @@ static int file_truncate(sqlite3_file *base, sqlite3_int64 size)
     return SQLITE_OK;
 }
 
+static void sync_directory(simulated_disk *disk)
+{
+    for (int index = 0; index < FILES_MAX; index++) {
+        file *file = &disk->files[index];
+        file->exists_durably = file->exists;
+        if (file->exists)
+            continue;
+        resize(&file->durable, 0);
+        clear_pending(file);
+    }
+}
+
 static int file_sync(sqlite3_file *base, int flags)
 {
     (void) flags;
@@ -215,6 +229,10 @@ static int file_sync(sqlite3_file *base, int flags)
     for (pending *entry = file->first; entry; entry = entry->next)
         keep(file, entry);
     clear_pending(file);
+    /* The first sync of a log or a journal syncs the directory, too (os_unix.c, UNIXFILE_DIRSYNC). */
+    if (file->is_new && strchr(file->name, '-'))
+        sync_directory(file->disk);
+    file->is_new = false;
     file->exists_durably = true;
     return SQLITE_OK;
 }
@@ -456,7 +474,7 @@ static int disk_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *base
     if (!file || (!file->exists && !(flags & SQLITE_OPEN_CREATE)))
         return SQLITE_CANTOPEN;
     if (!file->exists) {
-        file->exists = true;
+        file->exists = file->is_new = true;
         resize(&file->now, 0);
         append_pending(file, NULL, 0, 0);
     }
@@ -482,11 +500,8 @@ static int disk_delete(sqlite3_vfs *vfs, const char *name, int is_synced)
         return code;
     file->exists = false;
     resize(&file->now, 0);
-    if (is_synced) {
-        file->exists_durably = false;
-        resize(&file->durable, 0);
-        clear_pending(file);
-    }
+    if (is_synced)
+        sync_directory(disk);
     return SQLITE_OK;
 }
 

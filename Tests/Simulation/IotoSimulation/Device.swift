@@ -124,10 +124,15 @@ final class Device: ClientOwner, StoreObserver {
             if disk.isDead { return powerIsGone() }
             return world.fail(.opening, "\(who): the file can't be read")
         }
-        world.tell(who, "starts with \(found.keys.count) rows, \(found.outbox.count) pending")
+        world.tell(
+            who,
+            "starts with \(found.keys.count) rows, \(found.outbox.count) pending, replica "
+                + "\(String(replica & 0xFFFF, radix: 16)), durability \(durability)")
         judge.reopened(self, found)
         image = found
-        unsynced = [found]
+        // What a killed process wrote may still wait to be synced.
+        unsynced = wasPowerCut ? [found] : unsynced + [found]
+        wasPowerCut = false
         doubts = []
         disk.hasFailed = false
         store!.setObserver(self)
