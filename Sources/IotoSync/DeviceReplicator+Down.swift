@@ -9,6 +9,8 @@ struct DownState {
         var askAt: Int64?
         /// Number of the question that is out; nil: none is.
         var asked: Int64?
+        /// The furthest page that was passed over, behind a gap that the question will close.
+        var passedOver: Int64 = 0
         /// Generation of the last request to catch up that has been answered to the end.
         var caughtUpGeneration: Int64 = 0
     }
@@ -61,6 +63,7 @@ extension DeviceReplicator {
             do throws(IotoError) {
                 request.cursors.append(try storedCursor(down.streams[index].name))
                 down.streams[index].asked = down.question
+                down.streams[index].passedOver = 0
             } catch {
                 note(error)
             }
@@ -76,7 +79,11 @@ extension DeviceReplicator {
     func receivedPage(_ payload: [UInt8], _ now: Instant) throws(IotoError) {
         guard let page = try codec.decodePage(payload, context: context) else {
             let wait = Int64(random.next() % DeviceReplicator.askSpread)
-            for index in down.streams.indices { down.streams[index].askAt = now.monotonic + wait }
+            for index in down.streams.indices {
+                down.streams[index].askAt = now.monotonic + wait
+                // The answer to a question that is out may have been written before what the hub pleads for.
+                down.streams[index].asked = nil
+            }
             return
         }
         guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }
@@ -87,7 +94,11 @@ extension DeviceReplicator {
         // A page may begin before the cursor: what is applied already has the same version and is passed over.
         guard startsAnew || isKnown && page.previous <= stored.position else {
             // A gap, or another history. One question is enough, however many pages follow the gap.
-            if down.streams[index].asked == nil { ask([index], now) }
+            if down.streams[index].asked == nil {
+                ask([index], now)
+            } else {
+                down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)
+            }
             return
         }
         if startsAnew || page.cursor > stored.position || stored.history != page.history {
@@ -104,7 +115,8 @@ extension DeviceReplicator {
         down.streams[index].backoff.reset()
         down.streams[index].asked = nil
         down.streams[index].askAt = nil
-        if page.hasMore {
+        // A page that overtook this answer shows that there is more.
+        if page.hasMore || down.streams[index].passedOver > page.cursor {
             ask([index], now)
         } else {
             down.streams[index].caughtUpGeneration = down.generation
