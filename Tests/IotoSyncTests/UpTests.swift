@@ -113,6 +113,24 @@ struct UpTests {
         #expect(loop.cloud.stored.count == 1)
     }
 
+    @Test func hubThatStartsAnewGetsTheUnansweredBatchAtOnce() throws {
+        let loop = Loopback()
+        loop.connect()
+        loop.settle()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        loop.up.removeAll()
+        for _ in 0..<6 {  // The waits have grown.
+            loop.wait(300_000)
+            loop.up.removeAll()
+        }
+        loop.restartHub()
+        loop.deliverDown()
+        loop.wait(1_000)
+        loop.settle()
+        #expect(loop.replica.pendingCount() == 0)
+    }
+
     @Test func ackOfAnEarlierTryCounts() throws {
         let loop = Loopback()
         loop.connect()
