@@ -210,7 +210,7 @@ static double rawBatches(Sides *sides)
 static double iotoUpdates(Sides *sides)
 {
     for (uint32_t index = 0; index < sides->count; index++) {
-        iotoUpdate(sides->db, faults[randomBelow(&seed, sides->items)].id, index);
+        iotoUpdate(sides->db, faults[randomBelow(&seed, sides->items)].id, randomBelow(&seed, 1000));
     }
     return sides->count;
 }
@@ -218,7 +218,7 @@ static double iotoUpdates(Sides *sides)
 static double rawUpdates(Sides *sides)
 {
     for (uint32_t index = 0; index < sides->count; index++) {
-        rawUpdate(&sides->raw, keys[randomBelow(&seed, sides->items)], index);
+        rawUpdate(&sides->raw, keys[randomBelow(&seed, sides->items)], randomBelow(&seed, 1000));
     }
     return sides->count;
 }
@@ -275,7 +275,7 @@ static double iotoPause(Sides *sides)
     double longest = 0;
     for (uint32_t index = 0; index < sides->count; index++) {
         double start = now();
-        iotoUpdate(sides->db, faults[randomBelow(&seed, sides->items)].id, index);
+        iotoUpdate(sides->db, faults[randomBelow(&seed, sides->items)].id, randomBelow(&seed, 1000));
         double seconds = now() - start;
         if (seconds > longest) longest = seconds;
     }
@@ -287,7 +287,7 @@ static double rawPause(Sides *sides)
     double longest = 0;
     for (uint32_t index = 0; index < sides->count; index++) {
         double start = now();
-        rawUpdate(&sides->raw, keys[randomBelow(&seed, sides->items)], index);
+        rawUpdate(&sides->raw, keys[randomBelow(&seed, sides->items)], randomBelow(&seed, 1000));
         double seconds = now() - start;
         if (seconds > longest) longest = seconds;
     }
@@ -303,11 +303,11 @@ static int probe(int count, char **arguments)
         printf("%lld\n", (long long) residentBytes());
         return 0;
     }
-    if (count != 4) return 2;
+    if (count != 5) return 2;
     const char *kind = arguments[0], *file = arguments[1];
     uint32_t items = (uint32_t) atol(arguments[2]), operations = (uint32_t) atol(arguments[3]);
     char id[ULID_CHARACTERS + 1], key[40];
-    uint64_t sequence = 7;
+    uint64_t sequence = (uint64_t) atol(arguments[4]);
     if (strcmp(kind, "open") == 0) {
         faultId(id, items / 3);
         double start = now();
@@ -326,7 +326,7 @@ static int probe(int count, char **arguments)
         int64_t start = writtenBytes();
         for (uint32_t index = 0; index < operations; index++) {
             faultId(id, randomBelow(&sequence, items));
-            iotoUpdate(db, id, index);
+            iotoUpdate(db, id, randomBelow(&sequence, 1000));
         }
         dbClose(db);
         printf("%lld\n", (long long) (writtenBytes() - start));
@@ -337,7 +337,7 @@ static int probe(int count, char **arguments)
         for (uint32_t index = 0; index < operations; index++) {
             faultId(id, randomBelow(&sequence, items));
             snprintf(key, sizeof key, "fault#%s", id);
-            rawUpdate(&raw, key, index);
+            rawUpdate(&raw, key, randomBelow(&sequence, 1000));
         }
         rawClose(&raw);
         printf("%lld\n", (long long) (writtenBytes() - start));
@@ -348,10 +348,11 @@ static int probe(int count, char **arguments)
 }
 
 /** Run a probe: the numbers that it prints. */
-static void runProbe(const char *kind, const char *file, uint32_t items, uint32_t operations, double *out, int count)
+static void runProbe(const char *kind, const char *file, uint32_t items, uint32_t operations, int sequence, double *out,
+                     int count)
 {
     char command[4096];
-    snprintf(command, sizeof command, "'%s' --probe %s '%s' %u %u", program, kind, file, items, operations);
+    snprintf(command, sizeof command, "'%s' --probe %s '%s' %u %u %d", program, kind, file, items, operations, sequence);
     if (file == NULL) snprintf(command, sizeof command, "'%s' --probe %s", program, kind);
     FILE *pipe = popen(command, "r");
     for (int index = 0; index < count; index++) {
@@ -367,8 +368,8 @@ static void compareDisk(const char *name, const char *iotoPath, const char *rawP
     char line[64];
     for (int round = 0; round < size.rounds; round++) {
         progress("%s: round %d of %d", name, round + 1, size.rounds);
-        runProbe("disk-ioto", iotoPath, items, size.updatesDisk, &iotos[round], 1);
-        runProbe("disk-raw", rawPath, items, size.updatesDisk, &raws[round], 1);
+        runProbe("disk-ioto", iotoPath, items, size.updatesDisk, round, &iotos[round], 1);
+        runProbe("disk-raw", rawPath, items, size.updatesDisk, round, &raws[round], 1);
     }
     double left = median(iotos, size.rounds) / size.updatesDisk, right = median(raws, size.rounds) / size.updatesDisk;
     if (right <= 0) {
@@ -385,6 +386,8 @@ static void compareDisk(const char *name, const char *iotoPath, const char *rawP
 /* ---------------------------------------------------------------------------------------------------------------- */
 
 static const char *only;
+/** Leave the databases where they are, to be looked at. */
+static bool isKept;
 
 /** Whether a figure is asked for. */
 static bool wants(const char *name) { return only == NULL || strncmp(only, name, strlen(only)) == 0; }
@@ -530,8 +533,8 @@ static void many(void)
     for (int round = 0; round < size.opens; round++) {
         double out[3];
         progress("open.1m: round %d of %d", round + 1, size.opens);
-        runProbe("bare", NULL, 0, 0, &bare[round], 1);
-        runProbe("open", iotoPath, size.itemsMany, 200000, out, 3);
+        runProbe("bare", NULL, 0, 0, 0, &bare[round], 1);
+        runProbe("open", iotoPath, size.itemsMany, 200000, round, out, 3);
         opens[round] = out[0];
         first[round] = out[1];
         after[round] = out[2];
@@ -581,6 +584,8 @@ int main(int count, char **arguments)
             makeQuick();
         } else if (strncmp(arguments[index], "--figure=", 9) == 0) {
             only = arguments[index] + 9;
+        } else if (strcmp(arguments[index], "--keep") == 0) {
+            isKept = true;
         } else if (folder == NULL) {
             folder = arguments[index];
         } else {
@@ -589,7 +594,7 @@ int main(int count, char **arguments)
         }
     }
     if (folder == NULL) {
-        fprintf(stderr, "usage: bench-database [--quick] [--figure=NAME] FOLDER\n");
+        fprintf(stderr, "usage: bench-database [--quick] [--keep] [--figure=NAME] FOLDER\n");
         return 2;
     }
     clean();
@@ -601,7 +606,7 @@ int main(int count, char **arguments)
     findIndexed();
 #endif
     many();
-    clean();
+    if (!isKept) clean();
     progress("done\n");
     return 0;
 }

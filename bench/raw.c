@@ -62,6 +62,7 @@ void rawUpdate(Raw *raw, const char *key, int64_t count)
     sqlite3_bind_text(raw->update, 1, key, -1, SQLITE_STATIC);
     sqlite3_bind_int64(raw->update, 2, count);
     step(raw, raw->update);
+    if (sqlite3_changes(raw->handle) != 1) fail("SQLite: no such item");
 }
 
 int rawGet(Raw *raw, const char *key)
