@@ -159,7 +159,7 @@ public func dbSetDate(
 private func setField(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ field: UnsafePointer<CChar>?,
     _ props: UnsafePointer<DbProps>?, _ params: UnsafePointer<DbParams>?,
-    _ value: (Call, Text) throws(IotoError) -> JSON
+    _ value: (borrowing Call, Text) throws(IotoError) -> JSON
 ) -> Int32 {
     entryCode { () throws(IotoError) in
         var call = try Call(db, model, props, params)

@@ -87,8 +87,8 @@ public func dbRemove(
 }
 
 /// The arguments that the calls on items have in common.
-struct Call {
-    let database: Database
+struct Call: ~Copyable {
+    private let call: DatabaseCall
     let model: Text
     var properties: JSONObject
     let parameters: DbParams
@@ -97,11 +97,17 @@ struct Call {
         _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
         _ params: UnsafePointer<DbParams>?
     ) throws(IotoError) {
-        database = try Ioto.database(db)
-        self.model = try text(model, "model")
-        properties = try Ioto.properties(props, database, self.model)
-        parameters = try Ioto.parameters(params)
+        let call = try DatabaseCall(db)
+        let name = try text(model, "model")
+        let properties = try Ioto.properties(props, call.database, name)
+        let parameters = try Ioto.parameters(params)
+        self.call = call
+        self.model = name
+        self.properties = properties
+        self.parameters = parameters
     }
+
+    var database: Database { call.database }
 
     /// An item that goes to the caller, who may want what the schema hides as well.
     func give(_ item: Item) -> OpaquePointer {
