@@ -32,7 +32,9 @@
 #define INTERVAL_MS_MIN 50
 #define INTERVAL_MS_MAX 3600000
 #define SAMPLES_MAX_DEFAULT 100000
+/* How long the end waits for the cloud's acknowledgement; the shorter one when there is no link, and need not be one. */
 #define FAREWELL_TIMEOUT_MS 10000
+#define FAREWELL_OFFLINE_MS 1000
 #define JSON_BYTES_MAX 1024
 
 typedef struct Options {
@@ -378,7 +380,9 @@ static void run(Monitor *monitor)
 static int end(Monitor *monitor)
 {
     storeDevice(monitor, "stopped");
-    int code = ioSync(monitor->io, FAREWELL_TIMEOUT_MS);
+    watchLink(monitor);
+    bool isHopeless = monitor->options.isOfflineOk && monitor->link != IO_LINK_CONNECTED;
+    int code = ioSync(monitor->io, isHopeless ? FAREWELL_OFFLINE_MS : FAREWELL_TIMEOUT_MS);
     IoStatus status = {.size = sizeof status};
     ioGetStatus(monitor->io, &status);
     if (code == 0) {

@@ -58,6 +58,23 @@ void arc4random_buf(void *buffer, size_t bytes);
 void arc4random_buf(void *buffer, size_t bytes) { platform_random(buffer, bytes); }
 #endif
 
+#ifdef IOTO_PROVIDE_PARTIAL_DEALLOCATION
+/* Called when a class's initializer throws, its stored properties destroyed already. That of the Embedded runtime (Swift
+ * 6.3), a weak symbol, leaves the instance itself allocated. An instance is its class, then its reference count, whose
+ * highest bit says that it is not on the heap. No class of the library has a superclass with properties of its own. */
+void swift_deallocPartialClassInstance(void *object, void *class, size_t bytes, size_t alignment_mask);
+void swift_deallocPartialClassInstance(void *object, void *class, size_t bytes, size_t alignment_mask)
+{
+    const intptr_t *header = object;
+    (void) class;
+    (void) bytes;
+    (void) alignment_mask;
+    if (header[1] >= 0) {
+        free(object);
+    }
+}
+#endif
+
 struct platform_mutex {
     pthread_mutex_t mutex;
 };
@@ -182,7 +199,16 @@ void platform_thread_join(platform_thread *self)
     free(self);
 }
 
-uintptr_t platform_thread_id(void) { return (uintptr_t) pthread_self(); }
+uintptr_t platform_thread_id(void)
+{
+    /* pthread_self() is given again to a later thread, which must not be taken for one that is gone. */
+    static uintptr_t last;
+    static _Thread_local uintptr_t mine;
+    if (mine == 0) {
+        mine = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+    }
+    return mine;
+}
 
 int platform_event_new(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 

@@ -110,6 +110,8 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     /// Stops, and closes the database.
     public func close() {
         stop()
+        session?.close()
+        session = nil
         database.setOutboxListener(nil)
         database.close()
     }

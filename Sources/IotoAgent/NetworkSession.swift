@@ -59,8 +59,8 @@ final class NetworkSession: MQTTDelegate {
         report(link: .stopped)
     }
 
-    deinit {
-        client.delegate = nil
+    /// Frees the client, and with it the cycle of the two: the client holds its delegate strongly. The last call.
+    func close() {
         client.close()
     }
 

@@ -78,12 +78,15 @@ extension DeviceReplicator {
 
     func receivedPage(_ payload: [UInt8], _ now: Instant) throws(IotoError) {
         guard let page = try codec.decodePage(payload, context: context) else {
-            let wait = Int64(random.next() % DeviceReplicator.askSpread)
+            // The hub has started anew. What waits for an answer of the one before need not wait for its own time.
+            let soon = now.monotonic + Int64(random.next() % DeviceReplicator.askSpread)
             for index in down.streams.indices {
-                down.streams[index].askAt = now.monotonic + wait
+                down.streams[index].askAt = soon
                 // The answer to a question that is out may have been written before what the hub pleads for.
                 down.streams[index].asked = nil
             }
+            up.backoff.reset()
+            if let batch = up.inFlight { up.inFlight?.deadline = min(batch.deadline, soon) }
             return
         }
         guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }

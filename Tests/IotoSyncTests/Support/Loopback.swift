@@ -29,6 +29,14 @@ final class Loopback {
         run(.connected(devices: [], feeds: []))
     }
 
+    /// A device that is connected and caught up.
+    static func connected() -> Loopback {
+        let loop = Loopback()
+        loop.connect()
+        loop.settle()
+        return loop
+    }
+
     private static func makeDevice(
         _ storage: MemoryReplica, _ id: Text, seed: UInt64
     ) -> DeviceReplicator<MemoryReplica> {

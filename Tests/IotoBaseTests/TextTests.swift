@@ -1,0 +1,66 @@
+import IotoBase
+import Testing
+
+struct TextTests {
+    @Test func textsAreEqualByBytesAlone() {
+        #expect(Text("é") != Text("e\u{301}"))
+        #expect(Text("a") == "a")
+        #expect(Text("a") != "ab")
+        #expect(Text() == "")
+    }
+
+    @Test func orderIsThatOfBytes() {
+        #expect(Text("a") < "b")
+        #expect(Text("a") < "aa")
+        #expect(Text("Z") < "a")
+        #expect(!(Text("") < ""))
+        #expect(Text([0x7F]) < Text([0x80]))
+    }
+
+    @Test func prefixMayBeEmptyOrWhole() {
+        #expect(Text("fault#1").hasPrefix("fault#"))
+        #expect(Text("a").hasPrefix(""))
+        #expect(Text("").hasPrefix(""))
+        #expect(!Text("a").hasPrefix("ab"))
+    }
+
+    @Test(arguments: [0, 1, -1, 9, 10, -10, .max, .min] as [Int64])
+    func decimalIsReadBack(number: Int64) {
+        #expect(Text(decimal: number).string == String(number))
+        #expect(Text(decimal: number).decimal == number)
+    }
+
+    @Test(arguments: ["", "-", "+", "1a", " 1", "9223372036854775808", "-9223372036854775809", "0x1", "1.0"] as [Text])
+    func whatIsNoWholeNumberOf64BitsIsNone(text: Text) {
+        #expect(text.decimal == nil)
+    }
+
+    @Test func interpolationPutsTextsAndNumbersTogether() {
+        let name: Text = "Fault"
+        #expect("model \"\(name)\" has \(3) of \(Int64.min)" as Text == "model \"Fault\" has 3 of -9223372036854775808")
+    }
+
+    @Test(arguments: [
+        [0x61], [0xC3, 0xA9], [0xE2, 0x82, 0xAC], [0xF0, 0x9F, 0x98, 0x80], [0xF4, 0x8F, 0xBF, 0xBF], [],
+    ] as [[UInt8]])
+    func wellFormedUTF8IsValid(bytes: [UInt8]) {
+        #expect(Text(bytes).isValidUTF8)
+    }
+
+    @Test(arguments: [
+        [0x00], [0x80], [0xC0, 0x80], [0xC3], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xF8],
+        [0xE2, 0x82],
+    ] as [[UInt8]])
+    func malformedUTF8IsNot(bytes: [UInt8]) {
+        #expect(!Text(bytes).isValidUTF8)
+    }
+
+    @Test func hexadecimalIsSixteenDigits() {
+        var text = Text()
+        text.appendHexadecimal(0x0123_4567_89AB_CDEF)
+        #expect(text == "0123456789abcdef")
+        #expect(parseHexadecimal(text.bytes) == 0x0123_4567_89AB_CDEF)
+        #expect(parseHexadecimal(text.bytes.dropLast()) == nil)
+        #expect(parseHexadecimal(Text("0123456789ABCDEF").bytes) == nil)
+    }
+}
