@@ -88,7 +88,7 @@ struct DownTests {
     }
 
     @Test func pageThatOvertakesTheAnswerToAQuestionIsFetched() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.cloudChange("Setting", "1", "a")
         loop.down.removeAll()
         loop.disconnect()
@@ -135,7 +135,7 @@ struct DownTests {
 
     @Test func pageThatTheHubCouldNotReadArrivesAllTheSame() throws {
         for (model, device): (Text, Text?) in [("Setting", "d1"), ("Notice", nil)] {
-            let loop = connected()
+            let loop = Loopback.connected()
             loop.cloud.failure = IotoError(.busy, "the store is busy")
             try loop.cloudChange(model, "1", "a", device: device)
             loop.settle()
