@@ -463,6 +463,44 @@ IOTO_API void dbFree(void *text);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Transactions
+ *  @{ */
+
+/**
+ * Begin a transaction: what the calling thread changes from now on is kept together, until dbCommit() makes all of it
+ * durable or dbRollback() takes all of it back. Items, the queue for the cloud and triggers follow: nothing is sent, and no
+ * trigger runs, before the commit.
+ *
+ * The transaction belongs to the calling thread, whose reads see its changes. Reads of other threads go on and see the
+ * database as it was; their changes wait, for at most ten seconds, and then fail with DB_ERR_BUSY: keep transactions short,
+ * and let none wait for another thread or the network. A call that fails leaves the transaction as it was before that
+ * call, unless it failed half-way, for lack of space for one: then dbCommit() returns its error and nothing is kept.
+ *
+ * A thread ends what it has begun. One that does not keeps the others from writing until dbClose(), which rolls back.
+ * Inside a trigger the same holds, within the trigger.
+ *
+ * @return 0; DB_ERR_MISUSE if a transaction of this thread is under way on `db`; DB_ERR_BUSY if another thread's, or
+ *         another process, is in the way for too long; DB_ERR_READ_ONLY.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbBegin(Db *db);
+/**
+ * Commit: when it returns 0, all changes since dbBegin() are as durable as those of a single call, and their triggers run
+ * in the order of the calls. The transaction is over in any case; when it fails, nothing of it is kept.
+ *
+ * @return 0; DB_ERR_MISUSE if no transaction of this thread is under way; DB_ERR_FULL, DB_ERR_IO and the other errors of the
+ *         storage; the error of a call that failed half-way.
+ * Threads: the one of dbBegin().
+ * @since 0.2
+ */
+IOTO_API int dbCommit(Db *db);
+/** Take back every change since dbBegin(). Returns 0, or DB_ERR_MISUSE if no transaction of this thread is under way.
+ *  Threads: the one of dbBegin(). @since 0.2 */
+IOTO_API int dbRollback(Db *db);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
 /** @name Triggers
  *  @{ */
 

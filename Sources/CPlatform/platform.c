@@ -199,7 +199,16 @@ void platform_thread_join(platform_thread *self)
     free(self);
 }
 
-uintptr_t platform_thread_id(void) { return (uintptr_t) pthread_self(); }
+uintptr_t platform_thread_id(void)
+{
+    /* pthread_self() is given again to a later thread, which must not be taken for one that is gone. */
+    static uintptr_t last;
+    static _Thread_local uintptr_t mine;
+    if (mine == 0) {
+        mine = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+    }
+    return mine;
+}
 
 int platform_event_new(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 

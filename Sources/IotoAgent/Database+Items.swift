@@ -105,7 +105,7 @@ extension Database {
             for item in found { try transaction.remove(item) }
             return found.count
         }
-        triggers.waitForRoom()
+        waitForTriggers()
         return removed
     }
 
@@ -120,7 +120,7 @@ extension Database {
         _ body: (StoreTransaction) throws(IotoError) -> StoredItem
     ) throws(IotoError) -> Item {
         let stored = try store.write(body)
-        triggers.waitForRoom()
+        waitForTriggers()
         return Item(stored)
     }
 

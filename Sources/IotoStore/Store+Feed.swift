@@ -34,7 +34,7 @@ extension Store {
     ///
     /// - Returns: The number removed.
     public func purgeTombstones() throws(IotoError) -> Int {
-        let newest = max(clockTime, HybridClock.time(options.wallClock()))
+        let newest = max(try clockTime(), HybridClock.time(options.wallClock()))
         let retention = UInt64(Limits.tombstoneRetention) << 16
         guard newest > retention else { return 0 }
         let limit = newest - retention

@@ -53,15 +53,22 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let options: StoreOptions
     let models: ModelTable
     let readers: ReaderPool
-    /// Guards what stands below it.
+    /// Guards what stands up to `isClosed`; held for moments only.
     private let lock = Lock()
-    /// The thread that holds the lock for a transaction, or 0.
+    private let released = Condition()
+    /// The thread that writes, or 0. What stands below `isClosed` is its own.
     private let owner = Atomic<UInt>(0)
+    /// Whether it does so by `begin`, for as long as the firmware likes.
+    private var isHeld = false
+    private var observer: (any StoreObserver)?
+    private var isClosed = false
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
-    private var observer: (any StoreObserver)?
-    private var isClosed = false
+    /// The transaction of `begin`, which writes of its thread join.
+    private var session: StoreTransaction?
+    /// Whether such a write is under way.
+    private var isJoined = false
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
     private var durableTime: UInt64 = 0
 
@@ -102,18 +109,30 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         close()
     }
 
-    /// Closes the files. Calls that follow throw `.misuse`; reads that are under way end first on their own threads.
-    /// Idempotent. Not to be called from within a transaction or a scan.
+    /// Closes the files, and rolls a transaction of `begin` back whose thread has forgotten it. Calls that follow throw
+    /// `.misuse`; reads and writes that are under way end first on their own threads. Idempotent. Not to be called from
+    /// within a write or a scan, nor while the thread of a transaction of `begin` calls the store.
     public func close() {
-        guard owner.load(ordering: .relaxed) != Thread.currentIdentity else {
+        let thread = Thread.currentIdentity
+        guard owner.load(ordering: .relaxed) != thread || (session != nil && !isJoined) else {
             Log.error("\(path): a transaction can't close its database")
             return
         }
-        lock.lock()
-        defer { lock.unlock() }
-        guard !isClosed else { return }
-        isClosed = true
-        observer = nil
+        let isFirst = lock.withLock {
+            while owner.load(ordering: .relaxed) != 0, !isHeld { released.wait(lock) }
+            guard !isClosed else { return false }
+            isClosed = true
+            observer = nil
+            owner.store(thread, ordering: .relaxed)
+            return true
+        }
+        guard isFirst else { return }
+        defer { release() }
+        if let session {
+            Log.warning("\(path): closed within a transaction, which is rolled back")
+            end(session)
+            self.session = nil
+        }
         readers.close()
         guard let writer else { return }
         do throws(IotoError) {
@@ -137,33 +156,128 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     // MARK: Transactions
 
     /// Runs `body` in one durable transaction: all that it writes is committed when this returns, and nothing when it
-    /// throws. The observer is told after the commit. Transactions don't nest.
+    /// throws. The observer is told after the commit. Within a transaction of `begin` on the same thread it becomes part
+    /// of that one; otherwise transactions don't nest.
     ///
-    /// - Throws: What `body` throws; `.readOnly`; `.busy` when another process writes for too long; `.full` and
-    ///   SQLite's other errors.
+    /// - Throws: What `body` throws; `.readOnly`; `.busy` when another process, or another thread's transaction, writes
+    ///   for too long; `.full` and SQLite's other errors.
     public func write<Result>(
         _ body: (StoreTransaction) throws(IotoError) -> Result
     ) throws(IotoError) -> Result {
-        let transaction = try begin()
+        if isInTransaction { return try join(body) }
+        let transaction = try start()
         do throws(IotoError) {
             let result = try body(transaction)
-            try commit(transaction)
+            try finish(transaction)
+            release()
             return result
         } catch {
-            rollBack(transaction)
+            end(transaction)
+            release()
             throw error
         }
     }
 
-    /// Begins a transaction, which `commit` or `rollBack` ends on the same thread.
-    func begin() throws(IotoError) -> StoreTransaction {
-        let thread = Thread.currentIdentity
-        guard owner.load(ordering: .relaxed) != thread else {
-            throw IotoError(.misuse, "\(path): a transaction is under way on this thread")
-        }
-        lock.lock()
+    /// Begins a transaction that the writes of the calling thread join, until `commit` or `rollBack` on the same thread.
+    /// Other threads' writes wait for it, for at most `Limits.busyTimeout`; their reads don't.
+    ///
+    /// - Throws: `.misuse` when one is under way on this thread; as `write`.
+    public func begin() throws(IotoError) {
+        session = try start(isHeld: true)
+    }
+
+    /// Commits the transaction of `begin`. It is over in any case: when this throws, it is rolled back.
+    ///
+    /// - Throws: `.misuse` when none is under way on this thread; the error of a write that failed half-way; as `write`.
+    public func commit() throws(IotoError) {
+        let transaction = try takeSession()
         do throws(IotoError) {
+            try finish(transaction)
+            release()
+        } catch {
+            end(transaction)
+            release()
+            throw error
+        }
+    }
+
+    /// Takes back everything since `begin`.
+    ///
+    /// - Throws: `.misuse` when no transaction is under way on this thread.
+    public func rollBack() throws(IotoError) {
+        end(try takeSession())
+        release()
+    }
+
+    /// Whether the calling thread is in a transaction.
+    public var isInTransaction: Bool { owner.load(ordering: .relaxed) == Thread.currentIdentity }
+
+    private func takeSession() throws(IotoError) -> StoreTransaction {
+        guard isInTransaction, !isJoined, let transaction = session else {
+            throw IotoError(.misuse, "\(path): no transaction is under way on this thread")
+        }
+        session = nil
+        return transaction
+    }
+
+    private func join<Result>(
+        _ body: (StoreTransaction) throws(IotoError) -> Result
+    ) throws(IotoError) -> Result {
+        guard let transaction = session, !isJoined else { throw nested() }
+        isJoined = true
+        defer { isJoined = false }
+        let changes = transaction.changes
+        do throws(IotoError) {
+            return try body(transaction)
+        } catch {
+            // What has been done of it must not be committed without the rest.
+            if transaction.changes != changes { transaction.failure = transaction.failure ?? error }
+            throw error
+        }
+    }
+
+    private func nested() -> IotoError {
+        IotoError(.misuse, "\(path): a transaction is under way on this thread")
+    }
+
+    /// Makes the calling thread the one that writes, once the others are done.
+    private func acquire(isHeld willHold: Bool = false) throws(IotoError) {
+        let thread = Thread.currentIdentity
+        guard owner.load(ordering: .relaxed) != thread else { throw nested() }
+        try lock.withLock { () throws(IotoError) in
+            var deadline: Int64?
+            while owner.load(ordering: .relaxed) != 0 {
+                guard isHeld else {
+                    released.wait(lock)
+                    continue
+                }
+                // The firmware holds it, and may have forgotten it.
+                let now = platform_monotonic_ms()
+                let until = deadline ?? now + Limits.busyTimeout
+                deadline = until
+                guard now < until else {
+                    throw IotoError(.busy, "\(path): a transaction of another thread is under way for too long")
+                }
+                _ = released.wait(lock, timeout: until - now)
+            }
             guard !isClosed else { throw IotoError(.misuse, "\(path): the database is closed") }
+            owner.store(thread, ordering: .relaxed)
+            isHeld = willHold
+        }
+    }
+
+    private func release() {
+        lock.withLock {
+            owner.store(0, ordering: .relaxed)
+            isHeld = false
+            released.broadcast()
+        }
+    }
+
+    /// Begins a transaction; the calling thread then writes, until `release`.
+    private func start(isHeld: Bool = false) throws(IotoError) -> StoreTransaction {
+        try acquire(isHeld: isHeld)
+        do throws(IotoError) {
             guard let writer else {
                 throw IotoError(.readOnly, "\(path): the database is open for reading only")
             }
@@ -174,67 +288,67 @@ public final class Store: DeviceStorage, @unchecked Sendable {
                 StoreFormat.rollBack(writer)
                 throw error
             }
-            owner.store(thread, ordering: .relaxed)
             return StoreTransaction(self, writer)
         } catch {
-            lock.unlock()
+            release()
             throw error
         }
     }
 
     /// Commits. When it throws, the transaction is still to be rolled back.
-    func commit(_ transaction: StoreTransaction) throws(IotoError) {
+    private func finish(_ transaction: StoreTransaction) throws(IotoError) {
         if let failure = transaction.failure { throw failure }
         try transaction.connection.run(.commit)
         clock.didCommit()
         transaction.isEnded = true
-        if !transaction.events.isEmpty { observer?.storeDidCommit(transaction.events) }
-        owner.store(0, ordering: .relaxed)
-        lock.unlock()
+        guard !transaction.events.isEmpty else { return }
+        // Told before the next commit, which makes the order that of the commits.
+        lock.withLock { observer }?.storeDidCommit(transaction.events)
     }
 
-    func rollBack(_ transaction: StoreTransaction) {
+    /// Rolls back.
+    private func end(_ transaction: StoreTransaction) {
         StoreFormat.rollBack(transaction.connection)
         clock.didRollBack()
         transaction.isEnded = true
-        owner.store(0, ordering: .relaxed)
-        lock.unlock()
     }
 
     /// Takes all that is committed to the disk, whatever the store's durability, unless that was done for a version
     /// of this time before.
     func makeDurable(upTo time: UInt64) throws(IotoError) {
-        guard let writer, owner.load(ordering: .relaxed) != Thread.currentIdentity else { return }
-        try lock.withLock { () throws(IotoError) in
-            guard !isClosed, time > durableTime else { return }
-            try writer.setDurability(.full)
-            let result: Result<Void, IotoError>
-            do throws(IotoError) {
-                try StoreFormat.transaction(writer) { () throws(IotoError) in
-                    try clock.begin(writer)
-                    try clock.touch(writer)
-                }
-                clock.didCommit()
-                durableTime = time
-                result = .success(())
-            } catch {
-                clock.didRollBack()
-                result = .failure(error)
+        guard let writer, !isInTransaction else { return }
+        try acquire()
+        defer { release() }
+        guard time > durableTime else { return }
+        try writer.setDurability(.full)
+        let result: Result<Void, IotoError>
+        do throws(IotoError) {
+            try StoreFormat.transaction(writer) { () throws(IotoError) in
+                try clock.begin(writer)
+                try clock.touch(writer)
             }
-            try writer.setDurability(options.durability)
-            try result.get()
+            clock.didCommit()
+            durableTime = time
+            result = .success(())
+        } catch {
+            clock.didRollBack()
+            result = .failure(error)
         }
+        try writer.setDurability(options.durability)
+        try result.get()
     }
 
     /// Highest time that was issued or observed here.
-    var clockTime: UInt64 {
-        if owner.load(ordering: .relaxed) == Thread.currentIdentity { return clock.last }
-        return lock.withLock { clock.last }
+    func clockTime() throws(IotoError) -> UInt64 {
+        if isInTransaction { return clock.last }
+        try acquire()
+        defer { release() }
+        return clock.last
     }
 
     /// Lends a connection for reading: the writer's within a transaction of this thread, else one of the pool.
     func read<Result>(_ body: (Connection) throws(IotoError) -> Result) throws(IotoError) -> Result {
-        if let writer, owner.load(ordering: .relaxed) == Thread.currentIdentity { return try body(writer) }
+        if let writer, isInTransaction { return try body(writer) }
         return try readers.read(body)
     }
 }

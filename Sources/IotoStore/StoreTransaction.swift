@@ -9,6 +9,8 @@ public final class StoreTransaction {
     let connection: Connection
     var events: [StoreEvent] = []
     var isEnded = false
+    /// Counts what has been written, to tell a call that failed before its first write from others.
+    private(set) var changes: Int64 = 0
     /// A write that failed half-way: the transaction can only be rolled back, even when its caller goes on.
     var failure: IotoError?
     /// What was read last, for the write that most often follows; nil: nothing since the last write.
@@ -187,6 +189,7 @@ public final class StoreTransaction {
     /// Runs a change of several rows. When one fails, the rest must not be committed without it.
     func modify<Result>(_ body: () throws(IotoError) -> Result) throws(IotoError) -> Result {
         lastRead = nil
+        changes += 1
         do throws(IotoError) {
             return try body()
         } catch {

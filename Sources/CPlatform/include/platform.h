@@ -34,7 +34,7 @@ typedef struct platform_thread platform_thread;
 int platform_thread_start(platform_thread **out, const char *name, void (*run)(void *context), void *context);
 /* Wait for the thread's end and free it. */
 void platform_thread_join(platform_thread *thread);
-/* A value that names the calling thread. */
+/* A value that names the calling thread, never 0 and never that of another, even when one of the two is gone. */
 uintptr_t platform_thread_id(void);
 
 /* An eventfd that wakes platform_poll(). Negative on failure. */
