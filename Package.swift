@@ -14,8 +14,8 @@ func module(_ name: String, _ dependencies: [Target.Dependency], exclude: [Strin
     .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: [.treatAllWarnings(as: .error)])
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: [.treatAllWarnings(as: .error)])
 }
 
 let package = Package(
@@ -49,7 +49,7 @@ let package = Package(
                 tests("IotoJSONTests", ["IotoJSON"]),
                 tests("IotoSchemaTests", ["IotoSchema"]),
                 tests("IotoSyncTests", ["IotoSync"]),
-                tests("IotoStoreTests", ["IotoStore"]),
+                tests("IotoStoreTests", ["IotoStore"], exclude: ["Fixtures"]),
                 tests("IotoMQTTTests", ["IotoMQTT"]),
                 tests("IotoAgentTests", ["IotoAgent"]),
             ]),

@@ -55,6 +55,12 @@ public struct FieldAttributes: Sendable {
     public var nested: FieldSet?
     /// What each element of an array or a set is.
     public var items: Field?
+    /// Whether no two items of the model may have the same value, within `scope`.
+    public var isUnique = false
+    /// What the value has to be unique within; nil: among all items of the model.
+    public var scope: Template?
+    /// Whether the date is when the item expires: stored as whole seconds, as DynamoDB wants it.
+    public var isTTL = false
 }
 
 /// One field of a model, or of an object in it.
@@ -81,6 +87,21 @@ public final class Field: Sendable {
         self.attributes = attributes
         self.template = template
         self.isStored = isStored
+    }
+
+    private init(_ field: Field, scope: Template) {
+        name = field.name
+        type = field.type
+        var attributes = field.attributes
+        attributes.scope = scope
+        self.attributes = attributes
+        template = field.template
+        isStored = field.isStored
+    }
+
+    /// The field with the scope that its values are unique within.
+    func scoped(_ scope: Template) -> Field {
+        Field(self, scope: scope)
     }
 }
 

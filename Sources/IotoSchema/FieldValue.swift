@@ -112,12 +112,13 @@ extension Field {
         case .string(let text): time = ISODate.parse(text) ?? text.decimal
         default: break
         }
-        guard let time else { throw fault("\(quoted(value)) is not a date") }
+        guard var time else { throw fault("\(quoted(value)) is not a date") }
+        if attributes.isTTL, !value.isISODate { time = Field.milliseconds(ofTTL: time) }
         guard Field.dateRange.contains(time) else {
             throw fault("\(quoted(value)) is not a date of the years 0 to 9999")
         }
         // What is stored already comes in again with every replica; it need not be written anew.
-        if attributes.isoDates, case .string(let text) = value, text.isStoredDate { return value }
+        if attributes.isoDates, !attributes.isTTL, case .string(let text) = value, text.isStoredDate { return value }
         return date(time)
     }
 
@@ -128,6 +129,8 @@ extension Field {
     ///
     /// - Parameter time: Unix milliseconds.
     func date(_ time: Int64) -> JSON {
+        // Rounded up: an item does not expire before its time.
+        if attributes.isTTL { return .integer(time >= 0 ? (time + 999) / 1000 : time / 1000) }
         if type == .string || (type == .date && attributes.isoDates) { return .string(ISODate.text(time)) }
         return .integer(time)
     }
@@ -254,6 +257,12 @@ extension JSON {
             return shortest
         default: return nil
         }
+    }
+
+    /// Whether this is a text that writes a date in ISO 8601, and not as a number.
+    fileprivate var isISODate: Bool {
+        if case .string(let text) = self { return ISODate.parse(text) != nil }
+        return false
     }
 
     /// Whether both are numbers, and the same one, however written.

@@ -145,7 +145,9 @@ struct ItemDraft {
     }
 
     /// The finished item.
-    func finish() throws(IotoError) -> PreparedItem {
+    ///
+    /// - Parameter isOwn: It was written here, and not taken from elsewhere.
+    func finish(isOwn: Bool = true) throws(IotoError) -> PreparedItem {
         let key = try model.primaryKey(self)
         let secondaryKeys = try model.secondaryKeys(self)
         var body = JSONObject()
@@ -154,6 +156,7 @@ struct ItemDraft {
             if let value = values[place] { body.append(model.fields[place].name, value) }
         }
         for member in unknown { body.append(member.key, member.value) }
+        if isOwn { try model.checkScopes(of: body) }
         return PreparedItem(
             key: key, secondaryKeys: secondaryKeys, body: body, text: try model.checkedText(of: body))
     }

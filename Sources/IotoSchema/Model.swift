@@ -39,6 +39,10 @@ public final class Model: Sendable {
     /// Places of the fields that carry the timestamps.
     let createdPlace: Int?
     let updatedPlace: Int?
+    /// The field that says when an item expires.
+    public let ttlField: Field?
+    /// The fields whose values are unique, in the schema's order.
+    public let uniqueFields: [Field]
 
     init(_ parts: ModelParts, ordinal: Int, settings: ModelSettings) {
         name = parts.name
@@ -50,6 +54,8 @@ public final class Model: Sendable {
         fieldSet = parts.fields
         keys = parts.keys
         self.settings = settings
+        ttlField = parts.fields.fields.first { $0.attributes.isTTL }
+        uniqueFields = parts.fields.fields.filter { $0.attributes.isUnique }
         createdPlace = settings.timestamps.hasCreated ? parts.fields.index(of: settings.createdField) : nil
         updatedPlace = settings.timestamps.hasUpdated ? parts.fields.index(of: settings.updatedField) : nil
     }

@@ -8,6 +8,8 @@ struct FieldDraft {
     var attributes = FieldAttributes()
     /// The template's source; nil for a property of its own.
     var tokens: [TemplateToken]?
+    /// Source of the template that a unique value is unique within.
+    var scope: [TemplateToken]?
 
     init(name: Text) {
         self.name = name
@@ -33,7 +35,7 @@ struct ModelDraft {
     private var places: [Text: Int] = [:]
     /// Whether the field at a place is computed.
     private var isComputed: [Bool] = []
-    private var pending: [(place: Int, draft: FieldDraft, tokens: [TemplateToken])] = []
+    private var pending: [(place: Int, draft: FieldDraft)] = []
 
     init(name: Text, settings: ModelSettings, indexes: [Index]) {
         self.name = name
@@ -42,7 +44,7 @@ struct ModelDraft {
     }
 
     mutating func add(_ draft: FieldDraft) {
-        if let tokens = draft.tokens { pending.append((fields.count, draft, tokens)) }
+        if draft.tokens != nil || draft.scope != nil { pending.append((fields.count, draft)) }
         add(draft.plainField, isComputed: draft.tokens != nil)
     }
 
@@ -77,10 +79,17 @@ struct ModelDraft {
 
     /// Compiles the templates in the order of the file, so that each may use those before it and none itself.
     mutating func compileTemplates() throws(ModelFault) {
-        for (place, draft, tokens) in pending {
+        for (place, draft) in pending {
+            guard let tokens = draft.tokens else { continue }
             let template = try compile(tokens, of: draft.name)
             let isStored = !indexes.contains { $0.uses(draft.name) }
             fields[place] = Field(draft.name, draft.attributes, template: template, isStored: isStored)
+        }
+        // Scopes may use every template of the model.
+        for (place, draft) in pending {
+            guard let tokens = draft.scope else { continue }
+            let scope = try compile(tokens, of: draft.name)
+            fields[place] = fields[place].scoped(scope)
         }
     }
 
@@ -156,6 +165,27 @@ struct ModelDraft {
 
     private func fault(_ name: Text, _ message: Text) -> ModelFault {
         ModelFault(path: [name], message: "field \(quoted(name)): \(message)")
+    }
+
+    // MARK: - Constraints
+
+    /// One field says when an item expires; a scope needs something that is unique within it.
+    mutating func checkConstraints() throws(ModelFault) {
+        var ttl: Text?
+        for field in fields {
+            let attributes = field.attributes
+            if attributes.isTTL {
+                if let ttl { throw fault(field.name, "ttl: \(quoted(ttl)) already says when an item expires") }
+                ttl = field.name
+            }
+            if attributes.isUnique, !field.isStored {
+                throw fault(field.name, "unique: the attribute of an index is not stored, its properties can be unique")
+            }
+            if attributes.scope != nil, !attributes.isUnique {
+                warnings.append(
+                    ModelFault(path: [field.name], message: "field \(quoted(field.name)): 'scope' has an effect beside 'unique' alone"))
+            }
+        }
     }
 
     // MARK: - Keys

@@ -31,7 +31,7 @@ extension Model {
         }
         try draft.complete(.reading, isNew: true)
         try enforce(context, on: &draft)
-        let prepared = try draft.finish()
+        let prepared = try draft.finish(isOwn: false)
         for (name, value) in given {
             let computed = name == keys.primaryIndex.hash ? prepared.key.hash : prepared.key.sort
             guard value.templateText == computed else {

@@ -30,6 +30,7 @@ extension SchemaReader {
             try drafts.addTimestamps()
             try drafts.compileTemplates()
             let keys = try drafts.makeKeys(primary: primary, indexes: indexes)
+            try drafts.checkConstraints()
             for warning in drafts.warnings {
                 warn(["models", name] + warning.path, "model \(quoted(name)): \(warning.message)")
             }
@@ -85,7 +86,8 @@ extension SchemaReader {
         case "items": try readItems(value, &draft, place, &count)
         case "default", "enum": break
         case "description", "reference", "comment": break
-        case "validate", "unique", "scope", "ttl", "encode", "map", "crypt", "filter", "fixed", "partial", "pack":
+        case "unique", "scope", "ttl": try readConstraint(key, value, &draft, place)
+        case "validate", "encode", "map", "crypt", "filter", "fixed", "partial", "pack":
             // Switched off, an attribute has nothing to enforce; `filter` is switched off by true.
             let isOff = value.isNull || value == .bool(key == "filter")
             if !isOff {
@@ -109,6 +111,29 @@ extension SchemaReader {
             draft.tokens = try TemplateToken.scan(source)
         } catch {
             throw failure(place.path, "\(place.text): \(error.message)")
+        }
+    }
+
+    /// Reads `unique`, `scope` and `ttl`, which say something of a whole item. Switched off, they say nothing.
+    private func readConstraint(
+        _ key: Text, _ value: JSON, _ draft: inout FieldDraft, _ place: FieldPlace
+    ) throws(IotoError) {
+        let label: Text = "\(place.text): \(key)"
+        if value.isNull || value == .bool(false) { return }
+        guard place.isTopLevel else { throw failure(place.path, "\(label) is for fields of a model, not nested ones") }
+        switch key {
+        case "unique":
+            draft.attributes.isUnique = try boolean(value, place.path, label)
+            guard draft.type.isScalar else { throw failure(place.path, "\(label) is for scalar fields") }
+        case "ttl":
+            draft.attributes.isTTL = try boolean(value, place.path, label)
+            guard draft.type == .date else { throw failure(place.path, "\(label) is for a field of type date") }
+        default:
+            do throws(IotoError) {
+                draft.scope = try TemplateToken.scan(try text(value, place.path, label))
+            } catch {
+                throw error.message.hasPrefix(name) ? error : failure(place.path, "\(label): \(error.message)")
+            }
         }
     }
 

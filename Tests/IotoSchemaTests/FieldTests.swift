@@ -258,7 +258,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "validate: '/x/'", "unique: true", "scope: 'a'", "ttl: true", "encode: ['a']", "map: 'm'", "crypt: true",
+        "validate: '/x/'", "encode: ['a']", "map: 'm'", "crypt: true",
         "filter: false", "fixed: true", "partial: true",
     ])
     func attributeThatIsNotEnforcedWarns(attribute: String) throws {

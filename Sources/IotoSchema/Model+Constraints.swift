@@ -1,0 +1,68 @@
+import IotoBase
+import IotoJSON
+
+/// A value that no other item of the model may have within the scope.
+public struct UniqueValue: Hashable, Sendable {
+    /// Name of the field.
+    public let field: Text
+    /// What came of the scope's template, "" without one.
+    public let scope: Text
+    /// The value as keys write it: `5.0` and `5` are the same.
+    public let value: Text
+}
+
+extension Model {
+    /// The values of a stored body that have to be unique, in the schema's order. A field without a value is not in
+    /// them, and neither is one whose scope needs a property that the body does not have, which a change by the
+    /// application is refused for and only an item from elsewhere can lack.
+    public func uniqueValues(of body: JSONObject) -> [UniqueValue] {
+        var result: [UniqueValue] = []
+        for field in uniqueFields {
+            guard let value = body[field.name]?.templateText, let scope = scope(of: field, body) else { continue }
+            result.append(UniqueValue(field: field.name, scope: scope, value: value))
+        }
+        return result
+    }
+
+    private func scope(of field: Field, _ body: JSONObject) -> Text? {
+        guard let template = field.attributes.scope else { return Text() }
+        let source = GivenProperties(properties: body, context: nil, model: self)
+        guard let resolution = try? template.resolve(source, refusesEmpty: false), case .whole(let text) = resolution
+        else { return nil }
+        return text
+    }
+
+    /// Looks whether the scopes of the unique values that a body has can be computed.
+    func checkScopes(of body: JSONObject) throws(IotoError) {
+        for field in uniqueFields where body[field.name]?.templateText != nil && scope(of: field, body) == nil {
+            throw failure(.field, field: field.name, "a property of its scope is missing")
+        }
+    }
+
+    /// When an item expires, in Unix milliseconds; nil when it does not.
+    public func expiry(of body: JSONObject) -> Int64? {
+        guard let field = ttlField, let value = body[field.name] else { return nil }
+        return field.time(of: value)
+    }
+}
+
+extension Field {
+    /// A stored date in Unix milliseconds, whichever way the field stores it; nil for what is no date.
+    public func time(of value: JSON) -> Int64? {
+        switch value {
+        case .number:
+            guard let number = value.truncatedInteger else { return nil }
+            return attributes.isTTL ? Field.milliseconds(ofTTL: number) : number
+        case .string(let text): return ISODate.parse(text)
+        default: return nil
+        }
+    }
+
+    /// A number in a ttl field: seconds, as it is stored, or milliseconds as any other date is given. Seconds reach
+    /// 100,000,000,000 in the year 5138, milliseconds were there in 1973: neither is when an item expires.
+    static func milliseconds(ofTTL number: Int64) -> Int64 {
+        (-ttlSecondsBound..<ttlSecondsBound).contains(number) ? number * 1000 : number
+    }
+
+    private static let ttlSecondsBound: Int64 = 100_000_000_000
+}

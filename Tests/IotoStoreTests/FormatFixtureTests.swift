@@ -1,0 +1,71 @@
+import Foundation
+import IotoBase
+import IotoSchema
+import IotoSync
+import Testing
+
+@testable import IotoStore
+
+/// Files of each released format, made by the library of that format: `IOTO_WRITE_FIXTURE=<path> swift test --filter
+/// writesAFixture` makes one of the present format.
+@Suite struct FormatFixtureTests {
+    static func schema() throws -> Schema {
+        let source = """
+            {
+                format: 'onetable:1.1.0', version: '1.0.0',
+                indexes: {
+                    primary: {hash: 'pk', sort: 'sk'}, gs1: {hash: 'gs1pk', sort: 'gs1sk'},
+                    ls1: {type: 'local', sort: 'level'},
+                },
+                models: {
+                    Fault: {
+                        pk: {value: 'device#d1'}, sk: {value: 'fault#${id}'},
+                        gs1pk: {value: 'severity#${severity}'}, gs1sk: {value: 'at#${at}'},
+                        id: {type: 'string'}, severity: {type: 'string'}, at: {type: 'string'}, level: {type: 'string'},
+                        serial: {type: 'string', unique: true}, expires: {type: 'date', ttl: true},
+                    },
+                    Setting: {pk: {value: 'device#d1'}, sk: {value: 'setting#${id}'}, id: {type: 'string'}},
+                    Shared: {pk: {value: 'device#d1'}, sk: {value: 'shared#${id}'}, id: {type: 'string'}},
+                    Local: {pk: {value: 'device#d1'}, sk: {value: 'local#${id}'}, id: {type: 'string'}},
+                },
+                process: {
+                    Fault: {sync: 'up'}, Setting: {sync: 'down'}, Shared: {sync: 'both'}, Local: {enable: 'device'},
+                },
+            }
+            """
+        return try Schema(source: Array(source.utf8), name: "schema.json5")
+    }
+
+    /// Fault `id`: odd ones are critical, every fifth expired in 2001, the others expire in 2100.
+    static func fault(_ id: Int) -> [UInt8] {
+        Array(
+            """
+            {"id":"\(100 + id)","severity":"\(id % 2 == 1 ? "critical" : "low")","at":"2026-11-\(10 + id)",\
+            "level":"\(id % 3)","serial":"s\(id)","expires":\(id % 5 == 0 ? 1_000_000_000_000 : 4_102_444_800_000)}
+            """.utf8)
+    }
+
+    @Test(.enabled(if: ProcessInfo.processInfo.environment["IOTO_WRITE_FIXTURE"] != nil)) func writesAFixture() throws {
+        let fixture = try Fixture(try FormatFixtureTests.schema())
+        let store = try fixture.open { $0.durability = .full }
+        let models = try ["Fault", "Setting", "Shared", "Local"].map { try fixture.model($0) }
+        for id in 1...20 {
+            try store.write { (transaction) throws(IotoError) in
+                _ = try transaction.put(models[0], key(models[0], "\(100 + id)"), body: FormatFixtureTests.fault(id))
+            }
+        }
+        let pending = try store.pending()
+        try store.answer(Array(pending[0..<10]), .acknowledged)
+        try store.answer([pending[10]], .rejected(code: 7, reason: "no"))
+        for id in 1...3 { try store.put(models[2], "\(id)", id) }
+        try store.remove(models[2], "3")
+        try store.put(models[3], "1", 1)
+        let change = Change(
+            model: "Setting", key: key(models[1], "1"), version: Version(time: UInt64(testTime) << 16, writer: 7),
+            isRemoval: false, body: body("1", 1))
+        _ = try store.apply([change], cursor: StreamCursor(stream: "device/d1", history: 5, position: 9), hubTime: 0)
+        store.close()
+        let target = try #require(ProcessInfo.processInfo.environment["IOTO_WRITE_FIXTURE"])
+        try FileManager.default.copyItem(atPath: fixture.path.string, toPath: target)
+    }
+}
