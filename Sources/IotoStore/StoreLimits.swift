@@ -16,4 +16,8 @@ enum StoreLimits {
     static let purgeStep: Int64 = 1000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
+    /// Problems that a check reports before it ends.
+    static let problemsMax = 100
+    /// Pages that one step of `vacuum` gives back, after which others can write.
+    static let vacuumStep: Int64 = 512
 }
