@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /** Longest line: an item of the greatest size, whose every character is an escape. */
 #define LINE_BYTES_MAX (2 * 1024 * 1024)
 /** What is gathered for one transaction. */
 #define BATCH_LINES 500
 #define BATCH_BYTES (1024 * 1024)
+/** Pause between two transactions, in milliseconds, in which the firmware gets at the database: it tries every 3. */
+#define BATCH_PAUSE_MS 4
 
 typedef struct Line {
     char *text;
@@ -153,6 +156,11 @@ static int64_t fileBytes(FILE *file)
     return fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode) ? (int64_t) status.st_size : 0;
 }
 
+static void yield(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = BATCH_PAUSE_MS * 1000000L}, NULL);
+}
+
 static int importFile(Import *import)
 {
     Progress progress;
@@ -161,6 +169,7 @@ static int importFile(Import *import)
     while (code == EXIT_DONE) {
         code = gather(import);
         if (code != EXIT_DONE || import->count == 0) break;
+        if (import->imported > 0) yield();
         code = storeLines(import);
         dropLines(import);
         progressShow(&progress, progress.total > 0 ? (int64_t) ftello(import->file) : 0, import->imported);
