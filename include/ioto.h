@@ -258,6 +258,11 @@ typedef struct DbParams {
     DbWhere where;
     /** Passed to `where`. */
     void *whereContext;
+    /**
+     * dbCreate, dbGet, dbFind, dbFindOne, dbUpdate: dbItemJson() and dbItemToCJSON() give the whole item: also the
+     * properties that the schema hides, the type field and the key attributes. Fields that are asked for by name are never hidden.
+     */
+    bool hidden;
 } DbParams;
 
 #ifdef __cplusplus
@@ -325,7 +330,7 @@ extern "C" {
  * @param db      Open database.
  * @param model   Model name from the schema.
  * @param props   Properties: DB_PROPS(...), DB_JSON(...) or DB_CJSON(object).
- * @param params  DB_PARAMS(...) or NULL. Honours: upsert.
+ * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden.
  * @return The stored item, owned by the caller (dbFreeItem), or NULL: DB_ERR_EXISTS if the key is taken and upsert is not
  *         set; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit; DB_ERR_KEY; DB_ERR_DENIED if the schema does not
  *         enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
@@ -337,7 +342,7 @@ IOTO_API DbItem *dbCreate(Db *db, const char *model, const DbProps *props, const
 /**
  * Get the item that the properties name: those its key is made of.
  *
- * @param params  NULL; reserved.
+ * @param params  DB_PARAMS(...) or NULL. Honours: hidden.
  * @return The item, owned by the caller (dbFreeItem), or NULL: DB_ERR_NOT_FOUND; DB_ERR_KEY if the properties do not give
  *         the whole key; DB_ERR_MODEL.
  * Threads: any.
@@ -351,7 +356,7 @@ IOTO_API DbItem *dbGet(Db *db, const char *model, const DbProps *props, const Db
  * `<=`, `>`, `>=`, `<>`, `begins`, or `between` with an array of two.
  *
  * @param props   Properties to match, or NULL for every item.
- * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, where.
+ * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, where, hidden.
  * @return The list, in key order, owned by the caller (dbFreeList), perhaps empty; or NULL on failure.
  * Threads: any.
  * @since 0.1
@@ -363,9 +368,10 @@ IOTO_API DbItem *dbFindOne(Db *db, const char *model, const DbProps *props, cons
 
 /**
  * Change the properties given of the item that they name; other properties stay. A NULL value (DB_PROPS, or null in JSON)
- * takes a property away. A name may be a path: "network.dns.0".
+ * takes a property away. A name may be a path: "network.dns.0". An object for a property with a nested schema is laid over
+ * the stored one, member by member, unless the schema says `partial: false`; any other value takes the stored one's place.
  *
- * @param params  DB_PARAMS(...) or NULL. Honours: upsert.
+ * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden.
  * @return The item as stored, owned by the caller (dbFreeItem), or NULL: DB_ERR_NOT_FOUND if there is none and upsert is
  *         not set, and as dbCreate().
  * Threads: any.

@@ -11,7 +11,7 @@ public func dbCreate(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.create(call.model, call.properties, isUpsert: call.parameters.upsert))
+        return call.give(try call.database.create(call.model, call.properties, isUpsert: call.parameters.upsert))
     }
 }
 
@@ -22,7 +22,7 @@ public func dbGet(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.get(call.model, call.properties))
+        return call.give(try call.database.get(call.model, call.properties))
     }
 }
 
@@ -33,7 +33,9 @@ public func dbFind(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.find(call.model, call.properties, options: try call.options()))
+        let list = try call.database.find(call.model, call.properties, options: try call.options())
+        if call.parameters.hidden { for item in list.items { item.showsHidden = true } }
+        return give(list)
     }
 }
 
@@ -44,7 +46,7 @@ public func dbFindOne(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.findOne(call.model, call.properties, options: try call.options()))
+        return call.give(try call.database.findOne(call.model, call.properties, options: try call.options()))
     }
 }
 
@@ -55,7 +57,7 @@ public func dbUpdate(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.update(call.model, call.properties, isUpsert: call.parameters.upsert))
+        return call.give(try call.database.update(call.model, call.properties, isUpsert: call.parameters.upsert))
     }
 }
 
@@ -106,6 +108,12 @@ struct Call: ~Copyable {
     }
 
     var database: Database { call.database }
+
+    /// An item that goes to the caller, who may want what the schema hides as well.
+    func give(_ item: Item) -> OpaquePointer {
+        item.showsHidden = parameters.hidden
+        return Ioto.give(item)
+    }
 
     func options() throws(IotoError) -> QueryOptions {
         var options = QueryOptions(
