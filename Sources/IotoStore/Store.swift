@@ -61,6 +61,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Whether it does so by `begin`, for as long as the firmware likes.
     private var isHeld = false
     private var observer: (any StoreObserver)?
+    private var isClosing = false
     private var isClosed = false
     /// Nil in a store that is only read.
     let writer: Connection?
@@ -146,6 +147,14 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         }
         // The last connection to the file empties the log into it.
         writer.close()
+    }
+
+    /// Ends the waits for a transaction of `begin`, which nobody will end any more.
+    public func prepareToClose() {
+        lock.withLock {
+            isClosing = true
+            released.broadcast()
+        }
     }
 
     /// Sets who is told of commits; nil: no one. The store keeps it alive until it is closed or gets another.
@@ -251,6 +260,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
                     released.wait(lock)
                     continue
                 }
+                guard !isClosing else { break }
                 // The firmware holds it, and may have forgotten it.
                 let now = platform_monotonic_ms()
                 let until = deadline ?? now + Limits.busyTimeout
@@ -260,7 +270,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
                 }
                 _ = released.wait(lock, timeout: until - now)
             }
-            guard !isClosed else { throw IotoError(.misuse, "\(path): the database is closed") }
+            guard !isClosed, owner.load(ordering: .relaxed) == 0 else {
+                throw IotoError(.misuse, "\(path): the database is closed")
+            }
             owner.store(thread, ordering: .relaxed)
             isHeld = willHold
         }
