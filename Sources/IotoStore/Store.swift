@@ -21,6 +21,10 @@ public struct StoreOptions: Sendable {
     public var isReset = false
     /// Unix milliseconds.
     public var wallClock: @Sendable () -> Int64 = { platform_wall_ms() }
+    /// Name of the SQLite VFS that the file is on; nil: the default one, the operating system's files.
+    public var vfs: Text?
+    /// Where the id of a new database comes from.
+    public var random: @Sendable () -> UInt64 = { SystemRandom.uint64() }
 
     public init() {}
 }
@@ -83,12 +87,12 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         self.path = path
         self.schema = schema
         self.options = options
-        readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader)
+        readers = ReaderPool(path: path, vfs: options.vfs, mode: options.isReadOnly ? .readOnly : .reader)
         if options.isReadOnly {
             guard !options.isReset else {
                 throw IotoError(.readOnly, "\(path): a database that is only read can't be reset")
             }
-            let connection = try Connection(path: path, mode: .readOnly)
+            let connection = try Connection(path: path, vfs: options.vfs, mode: .readOnly)
             try StoreFormat.check(connection)
             models = try ModelTable(connection, schema)
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
@@ -96,9 +100,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             writer = nil
             return
         }
-        let connection = try Connection(path: path, mode: .writer(options.durability))
-        try StoreFormat.prepare(connection)
-        if options.isReset { try StoreFormat.reset(connection) }
+        let connection = try Connection(path: path, vfs: options.vfs, mode: .writer(options.durability))
+        try StoreFormat.prepare(connection, random: options.random)
+        if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
