@@ -7,13 +7,17 @@ import IotoSync
 
 @_cdecl("dbModelCount") @implementation
 public func dbModelCount(_ db: OpaquePointer?) -> Int {
-    entry(0) { () throws(IotoError) in try database(db).schema.models.count }
+    entry(0) { () throws(IotoError) in
+        let call = try DatabaseCall(db)
+        return call.database.schema.models.count
+    }
 }
 
 @_cdecl("dbModelAt") @implementation
 public func dbModelAt(_ db: OpaquePointer?, _ index: Int) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
-        let models = try database(db).schema.models
+        let call = try DatabaseCall(db)
+        let models = call.database.schema.models
         return models.indices.contains(index) ? borrow(models[index]) : nil
     }
 }
@@ -49,7 +53,8 @@ public func dbEachPending(
     _ db: OpaquePointer?, _ proc: DbPendingProc?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
     entryCode { () throws(IotoError) in
-        let store = try database(db).store
+        let call = try DatabaseCall(db)
+        let store = call.database.store
         guard let proc else { throw misuse("proc is NULL") }
         var position: Int64 = 0
         var count: Int32 = 0
@@ -70,7 +75,8 @@ public func dbEachRejected(
     _ db: OpaquePointer?, _ proc: DbPendingProc?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
     entryCode { () throws(IotoError) in
-        let store = try database(db).store
+        let call = try DatabaseCall(db)
+        let store = call.database.store
         guard let proc else { throw misuse("proc is NULL") }
         var position: Int64 = 0
         var count: Int32 = 0
@@ -111,7 +117,8 @@ private func tell(
 @_cdecl("dbCheck") @implementation
 public func dbCheck(_ db: OpaquePointer?, _ proc: DbReportProc?, _ context: UnsafeMutableRawPointer?) -> Int32 {
     entryCode { () throws(IotoError) in
-        let count = try database(db).store.check { problem in
+        let call = try DatabaseCall(db)
+        let count = try call.database.store.check { problem in
             let text = CText(problem)
             withExtendedLifetime(text) { proc?(context, text.pointer) }
         }
@@ -123,7 +130,8 @@ public func dbCheck(_ db: OpaquePointer?, _ proc: DbReportProc?, _ context: Unsa
 public func dbVacuum(_ db: OpaquePointer?) -> Int64 {
     var bytes: Int64 = 0
     let code = entryCode { () throws(IotoError) in
-        bytes = try database(db).store.vacuum()
+        let call = try DatabaseCall(db)
+        bytes = try call.database.store.vacuum()
         return 0
     }
     return code < 0 ? Int64(code) : bytes

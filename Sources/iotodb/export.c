@@ -13,7 +13,9 @@ static int exportModel(Session *session, const char *model, FILE *file, Progress
 {
     DbList *list = NULL;
     do {
-        DbList *page = dbFind(session->db, model, NULL, DB_PARAMS(.limit = PAGE_ITEMS, .next = dbNext(session->db, list)));
+        // What the schema hides belongs to the item all the same.
+        DbList *page = dbFind(session->db, model, NULL,
+                              DB_PARAMS(.limit = PAGE_ITEMS, .next = dbNext(session->db, list), .hidden = true));
         int code = page == NULL ? failed() : EXIT_DONE;
         dbFreeList(list);
         list = page;

@@ -39,7 +39,7 @@ typedef struct Options {
     uint32_t limit;
     const char *next;
     const char *output;
-    bool isJson, isQuiet, isReverse, isMany, isCreating, isContinuing, isCounting, isRejected;
+    bool isJson, isQuiet, isReverse, isMany, isCreating, isContinuing, isCounting, isRejected, isHidden;
 } Options;
 
 typedef struct Command Command;

@@ -14,6 +14,12 @@ typedef struct Properties {
     int count;
 } Properties;
 
+/** Fields that are asked for by name are never hidden. */
+static bool isWhole(const Options *options)
+{
+    return options->isHidden || options->fieldCount > 0;
+}
+
 static bool isObject(const char *text)
 {
     return text[strspn(text, " \t\r\n")] == '{';
@@ -62,7 +68,7 @@ static int printFound(Session *session, const char *model, const DbProps *props,
     while (hasMore && left > 0) {
         uint32_t limit = left < PAGE_ITEMS ? (uint32_t) left : PAGE_ITEMS;
         DbList *list = dbFind(session->db, model, props,
-                              DB_PARAMS(.limit = limit, .next = next, .reverse = options->isReverse));
+                              DB_PARAMS(.limit = limit, .next = next, .reverse = options->isReverse, .hidden = isWhole(options)));
         free(next);
         next = NULL;
         if (list == NULL) return failed();
@@ -148,7 +154,8 @@ int runGet(Session *session)
     DbItem *item = NULL;
     int code = readProperties(session, 1, &properties);
     if (code == EXIT_DONE) {
-        item = dbGet(session->db, session->arguments[0], &properties.props, NULL);
+        item = dbGet(session->db, session->arguments[0], &properties.props,
+                     DB_PARAMS(.hidden = isWhole(&session->options)));
         if (item == NULL) {
             code = failed();
         } else if (session->options.fieldCount == 1 && !session->options.isJson) {

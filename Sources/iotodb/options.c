@@ -31,6 +31,7 @@ static const Option options[] = {
     {'t', "next", "TOKEN", "go on after the page that ended with this token"},
     {'r', "reverse", NULL, "from the last key to the first"},
     {'f', "fields", "NAME,...", "only these fields; a name may be a path, network.dns.0"},
+    {'H', "hidden", NULL, "also what the schema hides, and the key attributes"},
     {'m', "many", NULL, "remove every item that matches"},
     {'C', "create", NULL, "make the database when there is none"},
     {'k', "keep-going", NULL, "read over lines that can't be imported"},
@@ -47,15 +48,15 @@ const Command commands[] = {
     {"models", "DATABASE", "the models of the schema", "Prints each model with where its items exist and how they travel.\n",
      "a", 0, 0, false, runModels},
     {"list", "DATABASE [MODEL]", "the items of a model, or of every model",
-     "Prints items in the order of their keys.\n", "ntrf", 0, 1, false, runList},
+     "Prints items in the order of their keys.\n", "ntrfH", 0, 1, false, runList},
     {"get", "DATABASE MODEL PROPERTIES", "the item that has a key",
      PROPERTIES_HELP "They give the whole key. With --fields of one name its value alone is printed.\n"
                      "Exits with 1 when there is no such item or field.\n",
-     "f", 1, INT32_MAX, false, runGet},
+     "fH", 1, INT32_MAX, false, runGet},
     {"find", "DATABASE MODEL [PROPERTIES]", "the items that match",
      PROPERTIES_HELP "In JSON5 a value may be an operator: {count: {'>=': 3}, id: {begins: 'a'}}; also =, <, <=, >, <> and\n"
                      "between: [from, to]. Exits with 1 when nothing matches.\n",
-     "ntrf", 1, INT32_MAX, false, runFind},
+     "ntrfH", 1, INT32_MAX, false, runFind},
     {"set", "DATABASE MODEL PROPERTIES", "create an item, or change it when it exists",
      PROPERTIES_HELP "Properties that are not named stay. Prints the item as stored.\n", "C", 1, INT32_MAX, true, runSet},
     {"update", "DATABASE MODEL PROPERTIES", "change an item that exists",
@@ -176,6 +177,7 @@ static bool takeOption(Options *out, int letter, char *argument)
     case 't': out->next = argument; break;
     case 'r': out->isReverse = true; break;
     case 'f': return addFields(out, argument);
+    case 'H': out->isHidden = true; break;
     case 'm': out->isMany = true; break;
     case 'C': out->isCreating = true; break;
     case 'k': out->isContinuing = true; break;

@@ -389,6 +389,25 @@ static void countReport(void *context, const char *problem)
     if (problem[0] != '\0') (*(int *) context)++;
 }
 
+static void hidden(void)
+{
+    const char *path = PATH("hidden"), *schema = scratch("hidden.json5");
+    writeFile(schema, "{format: 'onetable:1.1.0', version: '1', indexes: {primary: {hash: 'pk', sort: 'sk'}}, models: {User: {"
+                      "pk: {type: 'string', value: 'user#'}, sk: {type: 'string', value: 'user#${id}'},"
+                      "id: {type: 'string', required: true}, pin: {type: 'string', hidden: true}}}}");
+    EXPECT_NUMBER(run("set", path, "-C", "-s", schema, "User", "id=u", "pin=1234", NULL), 0);
+    EXPECT(strstr(output, "1234") == NULL);
+    EXPECT_NUMBER(run("list", path, "-s", schema, "User", "--json", NULL), 0);
+    EXPECT(strstr(output, "1234") == NULL);
+    EXPECT_NUMBER(run("list", path, "-s", schema, "User", "--json", "--hidden", NULL), 0);
+    EXPECT(prints("1234"));
+    EXPECT_NUMBER(run("export", path, "-s", schema, "-o", scratch("hidden.jsonl"), NULL), 0);
+    EXPECT_NUMBER(run("import", scratch("unhidden.db"), "-C", "-s", schema, scratch("hidden.jsonl"), NULL), 0);
+    EXPECT_NUMBER(run("get", scratch("unhidden.db"), "-s", schema, "User", "id=u", "-f", "pin", NULL), 0);
+    EXPECT_TEXT(output, "1234\n");
+    claim("what the schema hides is shown on demand, and is part of an export");
+}
+
 static void damaged(void)
 {
     const char *path = PATH("damaged");
@@ -443,6 +462,7 @@ int main(void)
     EXPECT_NUMBER(lines(output), 1);
     claim("a database that nobody has open is read too");
     outbox();
+    hidden();
     damaged();
     free(output);
     free(errors);
