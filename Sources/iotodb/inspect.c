@@ -11,10 +11,12 @@ int runModels(Session *session)
 {
     const Options *options = &session->options;
     Table table = {.columns = options->isCounting ? 4 : 3};
-    tableCell(&table, "MODEL");
-    tableCell(&table, "ENABLE");
-    tableCell(&table, "SYNC");
-    if (options->isCounting) tableCell(&table, "ITEMS");
+    if (!options->isJson) {
+        tableCell(&table, "MODEL");
+        tableCell(&table, "ENABLE");
+        tableCell(&table, "SYNC");
+        if (options->isCounting) tableCell(&table, "ITEMS");
+    }
     const DbModel *model;
     for (size_t index = 0; (model = dbModelAt(session->db, index)) != NULL; index++) {
         int64_t items = options->isCounting ? countItems(session->db, dbModelName(model)) : 0;

@@ -56,6 +56,7 @@ static int run(const char *command, ...)
     unlink(scratch("errors.txt"));
     int code = childRun(arguments, scratch("errors.txt"), &output);
     errors = readFile(scratch("errors.txt"));
+    if (errors[0] != '\0') note("iotodb %s: %.300s", command, errors);
     return code;
 }
 
@@ -391,7 +392,7 @@ static void countReport(void *context, const char *problem)
 
 static void hidden(void)
 {
-    const char *path = PATH("hidden"), *schema = scratch("hidden.json5");
+    const char *path = PATH("hidden"), *schema = PATH("hidden.schema");
     writeFile(schema, "{format: 'onetable:1.1.0', version: '1', indexes: {primary: {hash: 'pk', sort: 'sk'}}, models: {User: {"
                       "pk: {type: 'string', value: 'user#'}, sk: {type: 'string', value: 'user#${id}'},"
                       "id: {type: 'string', required: true}, pin: {type: 'string', hidden: true}}}}");
