@@ -45,6 +45,13 @@ public func dbAddContext(
     }
 }
 
+@_cdecl("dbRemoveExpired") @implementation
+public func dbRemoveExpired(_ db: OpaquePointer?, _ notify: Bool) -> Int32 {
+    entryCode { () throws(IotoError) in
+        Int32(clamping: try database(db).removeExpired(isSilent: !notify))
+    }
+}
+
 @_cdecl("dbGetModel") @implementation
 public func dbGetModel(_ db: OpaquePointer?, _ name: UnsafePointer<CChar>?) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
