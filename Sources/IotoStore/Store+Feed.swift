@@ -82,8 +82,8 @@ extension StoreTransaction {
         // A state that has expired is taken over as its removal.
         let isOver = change.isRemoval || store.isExpired(model, change.body)
         if let known, known.version >= change.version {
-            // A tombstone with the version of an item was left by its expiry, by a clock that was ahead.
-            guard before == nil, known.version == change.version, !isOver else { return false }
+            // The very state whose expiry was the clock's mistake, which was ahead.
+            guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
         }
 
         try modify { () throws(IotoError) in
@@ -97,7 +97,7 @@ extension StoreTransaction {
                 if change.isRemoval {
                     try write(.writeTombstone, item, position: nil)
                 } else {
-                    try bury(item, nil)
+                    try bury(item)
                 }
             } else {
                 if grave != nil { try run(.deleteTombstone, change.key) }

@@ -6,8 +6,8 @@ import IotoSchema
 ///
 /// Expiry is no write of anybody's: every replica comes to it by itself, from the item that it has. The removal therefore
 /// sends nothing, and the tombstone that it leaves, of a model whose changes come down, has the version of the item: a
-/// newer state of the item, from either side, is stored; an older one, or the same one once more, is not. An item that
-/// waits in the outbox stays until its answer: the cloud has to hear of the state that expires.
+/// newer state of the item, from either side, is stored; an older one is not, and the same one once more is if it has not
+/// expired, since the clock was ahead. An item that waits in the outbox stays until its answer: the cloud has to hear of the state that expires.
 extension Store {
     /// Whether an item is one that no read shows.
     ///
@@ -111,19 +111,19 @@ extension StoreTransaction {
     private func expire(_ item: StoredItem, _ row: StoredRow, isSilent: Bool) throws(IotoError) {
         try run(.deleteItem, item.key)
         try reindex(item.key, from: row, to: nil)
-        try bury(item, row.position)
+        try bury(item)
         if !isSilent { note(.expired, before: item, after: nil, item.model, item.key) }
     }
 
     /// Leaves a tombstone with the version of an item that has expired, where a change of the cloud may have to be
     /// compared with it.
-    func bury(_ item: StoredItem, _ position: Int64?) throws(IotoError) {
+    func bury(_ item: StoredItem) throws(IotoError) {
         guard item.model.syncsDown, item.version != .zero else { return }
         // What can't be read is not kept for its properties' sake.
         let properties = (try? item.properties()) ?? JSONObject()
         let remains = JSON.object(item.model.keyProperties(of: properties)).text
         let tombstone = StoredItem(model: item.model, key: item.key, body: remains, version: item.version)
-        try write(.writeTombstone, tombstone, position: position)
+        try write(.writeTombstone, tombstone, position: StoredRow.expiryPosition)
     }
 
     /// After the cloud's answer to a change: an item that expired while it waited is removed, and one that has not is

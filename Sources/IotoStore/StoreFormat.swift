@@ -7,7 +7,7 @@ import IotoBase
 ///
 /// ```
 /// item       (hash, sort) -> model, time, writer, position, json    the items; writer NULL: written by this database
-/// tombstone  (hash, sort) -> as item, json = the properties that the key is made of
+/// tombstone  (hash, sort) -> as item, json = the properties that the key is made of; position -1: left by expiry
 /// outbox     position -> hash, sort         changes that the cloud has not acknowledged, one row an item
 /// parked     as outbox                      the same of models that the present schema does not send
 /// model      id -> name, sent               sent: whether the schema that was last used sends the model's changes

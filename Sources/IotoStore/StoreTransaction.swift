@@ -143,8 +143,9 @@ public final class StoreTransaction {
     }
 
     private func takeTombstone(_ key: ItemKey) throws(IotoError) -> StoredRow? {
-        guard let row = try tombstone(key) else { return nil }
+        guard var row = try tombstone(key) else { return nil }
         try run(.deleteTombstone, key)
+        if row.isOfExpiry { row.position = nil }
         return row
     }
 

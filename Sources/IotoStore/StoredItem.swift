@@ -56,6 +56,11 @@ struct StoredRow {
     var position: Int64?
     var body: [UInt8]
 
+    /// Position of a tombstone that expiry has left: no place in the outbox.
+    static let expiryPosition: Int64 = -1
+
+    var isOfExpiry: Bool { position == StoredRow.expiryPosition }
+
     /// Columns: model, time, writer, position, json.
     init(_ statement: Statement, _ connection: Connection, replica: UInt64) throws(IotoError) {
         model = try statement.integer(0)
