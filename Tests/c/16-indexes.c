@@ -3,11 +3,9 @@
     stands in order, survives the firmware's death with the items that it leads to, and is there at once when a new version
     of the firmware brings a schema with another index.
  */
-#include "support/check.h"
-#include "support/process.h"
+#include "support/device.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
+#include <signal.h>
 
 static Db *openIndexed(const char *schema)
 {
@@ -43,8 +41,22 @@ static void fill(Db *db)
     EXPECT_CODE(create(db, "Fault", DB_PROPS("id", "e")), 0);
 }
 
-int main(void)
+/** Writes forty faults, says so, and waits for its death. */
+static int firmware(char **argv)
 {
+    childBegin(argv);
+    Db *db = openIndexed(testData("indexes.json5"));
+    for (int index = 0; db != NULL && index < 40; index++) {
+        const char *id = format("x%02d", index);
+        if (create(db, "Fault", DB_PROPS("id", id, "severity", "critical", "at", at(5))) != 0) return 1;
+    }
+    printf("written\n");
+    for (;;) pause_ms(1000);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 2 && strcmp(argv[1], "firmware") == 0) return firmware(argv);
     scenarioBegin();
     Db *db = openIndexed(testData("indexes.json5"));
     REQUIRE(db != NULL);
@@ -84,19 +96,10 @@ int main(void)
     EXPECT_TEXT(ids(db, DB_PROPS("severity", "critical"), DB_PARAMS(.index = "gs1")), "c d");
     claim("an index follows a transaction and its rollback");
 
-    /* A firmware that dies as it writes. */
-    pid_t child = fork();
-    if (child == 0) {
-        Db *own = openIndexed(testData("indexes.json5"));
-        for (int index = 0; own != NULL && index < 40; index++) {
-            const char *id = format("x%02d", index);
-            if (create(own, "Fault", DB_PROPS("id", id, "severity", "critical", "at", at(5))) != 0) _exit(2);
-        }
-        _exit(own == NULL);
-    }
-    int status = -1;
-    REQUIRE(waitpid(child, &status, 0) == child);
-    EXPECT_NUMBER(status, 0);
+    Child child = childStartSelf("firmware", (const char *[]){NULL});
+    EXPECT(childAwaitLine(&child, "written"));
+    childKill(&child);
+    childCloseOutput(&child);
     DbList *list = dbFind(db, "Fault", DB_PROPS("severity", "critical"), DB_PARAMS(.index = "gs1"));
     EXPECT_NUMBER(dbListCount(list), 42);
     EXPECT_NUMBER(dbCount(db, "Fault", NULL, NULL), 44);
