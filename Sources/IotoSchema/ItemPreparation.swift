@@ -21,7 +21,7 @@ extension Model {
         draft.override(with: context)
         if let place = createdPlace { draft.values[place] = fields[place].date(now) }
         if let place = updatedPlace { draft.values[place] = fields[place].date(now) }
-        try draft.complete(.creation(now: now, settings.generator), isNew: true)
+        try draft.complete(.creation(now: now, settings.generator))
         try draft.computeTemplates()
         return try draft.finish()
     }
@@ -44,21 +44,16 @@ extension Model {
         draft.override(with: context)
         if let place = createdPlace { draft.values[place] = stored.values[place] }
         if let place = updatedPlace { draft.values[place] = fields[place].date(now) }
-        try draft.complete(.change, isNew: false)
+        try draft.complete(.change, over: stored.values)
         try checkKeyStays(from: stored, to: draft)
         try draft.computeTemplates(current: current)
         return try draft.finish()
     }
 
     private func checkKeyStays(from stored: ItemDraft, to draft: ItemDraft) throws(IotoError) {
-        for part in [keys.primary.hash, keys.primary.sort] {
-            try part?.template.forEachVariable { (variable) throws(IotoError) in
-                guard draft.isTouched[variable.root] else { return }
-                let before = stored.value(of: variable)?.templateText
-                guard before == draft.value(of: variable)?.templateText else {
-                    throw failure(
-                        .key, "property '\(variable.path)' is part of the key and can't be changed")
-                }
+        for variable in keys.variables where draft.isTouched[variable.root] {
+            guard stored.value(of: variable)?.templateText == draft.value(of: variable)?.templateText else {
+                throw failure(.key, "property '\(variable.path)' is part of the key and can't be changed")
             }
         }
     }

@@ -22,7 +22,7 @@ extension Model {
         let (index, keys) = self.keys.secondary[place]
         return body.withUnsafeBytes { body in
             do throws(IotoError) {
-                return try secondaryKey(keys, of: index, StoredProperties(body: body))
+                return try secondaryKey(keys, of: index, StoredProperties(body: body).value)
             } catch {
                 // What was written here was checked; an item from elsewhere is found by its primary key.
                 return nil
@@ -39,7 +39,7 @@ extension Model {
             else { return nil }
             guard let template = field.attributes.scope else { return ItemKey(hash: Text(), sort: value) }
             do throws(FieldFault) {
-                let scope = try template.resolve(StoredProperties(body: body), refusesEmpty: false)
+                let scope = try template.resolve(StoredProperties(body: body).value, refusesEmpty: false)
                 if case .whole(let scope) = scope { return ItemKey(hash: scope, sort: value) }
             } catch {
                 // A scope that can't be computed is none.
@@ -136,7 +136,7 @@ extension FieldType {
 }
 
 /// Where a template finds its properties in stored text.
-struct StoredProperties: VariableSource {
+struct StoredProperties {
     let body: UnsafeRawBufferPointer
 
     func value(of variable: Template.Variable) throws(FieldFault) -> JSON? {

@@ -17,9 +17,12 @@ struct DownState {
     /// Counts the requests to catch up with everything.
     var generation: Int64 = 1
     /// Counts the questions, so that an answer can be told from the pages that come unasked.
-    var question: Int64 = 0
+    var question: Int64
 
-    init(topics: Topics, timeout: (first: Int64, last: Int64)) {
+    init(topics: Topics, seed: UInt64, timeout: (first: Int64, last: Int64)) {
+        // Anywhere: the broker keeps the answers to a process that is gone for the next one, which must not take them
+        // for answers to its own questions.
+        question = Int64(seed % (1 << 31))
         var names = [Stream.device(topics.device), Stream.all]
         if !topics.account.isEmpty { names.append(Stream.account(topics.account)) }
         streams = names.map { Follow(name: $0, backoff: Backoff(first: timeout.first, last: timeout.last)) }
@@ -72,8 +75,11 @@ extension DeviceReplicator {
 
     func receivedPage(_ payload: [UInt8], _ now: Instant) throws(IotoError) {
         guard let page = try codec.decodePage(payload, context: context) else {
-            let wait = Int64(random.next() % DeviceReplicator.askSpread)
-            for index in down.streams.indices { down.streams[index].askAt = now.monotonic + wait }
+            // The hub has started anew. What waits for an answer of the one before need not wait for its own time.
+            let soon = now.monotonic + Int64(random.next() % DeviceReplicator.askSpread)
+            for index in down.streams.indices { down.streams[index].askAt = soon }
+            up.backoff.reset()
+            if let batch = up.inFlight { up.inFlight?.deadline = min(batch.deadline, soon) }
             return
         }
         guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }

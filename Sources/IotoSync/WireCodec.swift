@@ -18,7 +18,17 @@ struct WireCodec: Sendable {
         JSON.write(string: wireKey(of: change), to: &output)
         output.append(literal: #","ver":""#)
         output.append(contentsOf: change.version.text.bytes)
-        output.append(literal: #"","item":{"#)
+        output.append(literal: #"","item":"#)
+        if schema.hasMappedModels, let item = mappedItem(of: change) {
+            item.write(to: &output)
+        } else {
+            appendItem(of: change, to: &output)
+        }
+        output.append(literal: "}")
+    }
+
+    private func appendItem(of change: Change, to output: inout [UInt8]) {
+        output.append(literal: "{")
         JSON.write(string: schema.typeField, to: &output)
         output.append(literal: ":")
         JSON.write(string: change.model, to: &output)
@@ -32,13 +42,22 @@ struct WireCodec: Sendable {
             output.append(literal: ",")
             output.append(contentsOf: change.body[1..<change.body.count - 1])
         }
-        output.append(literal: "}}")
+        output.append(literal: "}")
+    }
+
+    /// The item of a model whose properties have other names on the wire: it can't be joined in as it is stored.
+    private func mappedItem(of change: Change) -> JSONObject? {
+        guard let model = schema.model(change.model), model.isMapped,
+            let body = (try? JSON.parse(change.body))?.objectValue
+        else { return nil }
+        return model.wireItem(body: body, key: change.key, includeHash: keyAttribute == schema.primary.hash)
     }
 
     /// Bytes that a change takes in a message at most, beside its body.
     func overhead(of change: Change) -> Int {
         // The key stands twice; each of its bytes may need an escape of six.
-        128 + schema.typeField.count + change.model.count + wireKey(of: change).count * 12
+        let names = schema.hasMappedModels ? schema.model(change.model)?.mappedNamesBytes ?? 0 : 0
+        return 128 + schema.typeField.count + change.model.count + wireKey(of: change).count * 12 + names
     }
 
     /// The change that `json` states, with its key computed from the item by the schema, never taken from the message.

@@ -6,9 +6,7 @@ import Testing
 /// What the schema's `enable` and `sync` allow, on both sides.
 struct DirectionTests {
     @Test func downModelChangedOnTheDeviceDoesNotGoUp() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Setting", "1", "local")
         loop.wait(10_000)
         loop.settle()
@@ -16,9 +14,7 @@ struct DirectionTests {
     }
 
     @Test func upModelChangedInTheCloudDoesNotComeDown() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.cloudChange("Reading", "1", "cloud")
         loop.settle()
         #expect(loop.replica.rows.isEmpty)
@@ -38,9 +34,7 @@ struct DirectionTests {
     }
 
     @Test func bothModelGoesBothWaysAndTheLastWriterWins() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Note", "1", "device")
         try loop.flush()
         loop.settle()
@@ -54,9 +48,7 @@ struct DirectionTests {
     }
 
     @Test func removalInTheCloudBeatsAnOlderChangeOfTheDevice() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Note", "1", "a")
         try loop.flush()
         loop.settle()

@@ -6,15 +6,8 @@ import Testing
 
 /// The way down: from the cloud's feed to the device.
 struct DownTests {
-    private func connected() -> Loopback {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
-        return loop
-    }
-
     @Test func changeInTheCloudArrivesAtOnce() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.cloudChange("Setting", "1", "a")
         loop.deliverDown()
         #expect(loop.replica.value("Setting", "1") == "a")
@@ -22,7 +15,7 @@ struct DownTests {
     }
 
     @Test func changesAndRemovalsWhileAwayArriveInOneCatchUp() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.cloudChange("Setting", "1", "a")
         loop.settle()
         loop.disconnect()
@@ -36,6 +29,23 @@ struct DownTests {
         #expect(loop.device.isCaughtUp)
     }
 
+    @Test func answerToAProcessThatIsGoneDoesNotEndACatchUp() throws {
+        let loop = Loopback()
+        loop.connect()
+        loop.deliverUp()
+        // The broker keeps the answer until the next process comes; meanwhile there is something new.
+        let answers = loop.down
+        try loop.cloudChange("Setting", "1", "a")
+        loop.restartDevice()
+        loop.connect()
+        loop.down = answers
+        loop.deliverDown()
+        #expect(!loop.device.isCaughtUp)
+        loop.settle()
+        #expect(loop.device.isCaughtUp)
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
     @Test func longFeedComesPageByPage() throws {
         let loop = Loopback()
         for index in 0..<950 { _ = try loop.cloud.put("Setting", Text(decimal: index), value: "v") }
@@ -47,7 +57,7 @@ struct DownTests {
     }
 
     @Test func eachChangeIsAppliedOnceHoweverOftenItsPageComes() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.cloudChange("Setting", "1", "a")
         let page = loop.down
         loop.deliverDown()
@@ -57,7 +67,7 @@ struct DownTests {
     }
 
     @Test func lostPageIsNoticedByTheNextAndFetched() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.cloudChange("Setting", "1", "a")
         loop.down.removeAll()
         try loop.cloudChange("Setting", "2", "b")
@@ -68,7 +78,7 @@ struct DownTests {
     }
 
     @Test func pagesOutOfOrderConverge() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.cloudChange("Setting", "1", "a")
         try loop.cloudChange("Setting", "2", "b")
         loop.down.reverse()
@@ -89,7 +99,7 @@ struct DownTests {
     }
 
     @Test func hubThatStartsAnewMakesDevicesAsk() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         _ = try loop.cloud.put("Setting", "1", value: "a")  // Committed, and the hub dies before it publishes.
         loop.restartHub()
         loop.deliverDown()
@@ -102,7 +112,7 @@ struct DownTests {
     }
 
     @Test func ownChangesDoNotComeBack() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.change("Note", "1", "mine")
         try loop.flush()
         loop.settle()
@@ -115,7 +125,7 @@ struct DownTests {
     }
 
     @Test func replacedDatabaseGetsItsFormerChangesBack() throws {
-        let first = connected()
+        let first = Loopback.connected()
         try first.change("Note", "1", "mine")
         try first.flush()
         first.settle()
@@ -129,7 +139,7 @@ struct DownTests {
     }
 
     @Test func feedOfAnotherHistoryIsReadFromItsStart() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         for index in 0..<3 { try loop.cloudChange("Setting", Text(decimal: index), "old") }
         loop.settle()
         loop.disconnect()
@@ -144,14 +154,14 @@ struct DownTests {
     }
 
     @Test func broadcastReachesTheDevice() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.cloudChange("Notice", "1", "all", device: nil)
         loop.settle()
         #expect(loop.replica.value("Notice", "1") == "all")
     }
 
     @Test func fullDiskTakesNothingOfAPageAndAsksAgain() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         loop.replica.failure = IotoError(.full, "disk full")
         try loop.cloudChange("Setting", "1", "a")
         loop.settle()
@@ -162,7 +172,7 @@ struct DownTests {
     }
 
     @Test func caughtUpIsSaidOfTheAnswerAlone() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         let generation = loop.device.catchUp(loop.now)
         try loop.cloudChange("Setting", "1", "a")
         loop.deliverDown()
@@ -174,7 +184,7 @@ struct DownTests {
     }
 
     @Test func deviceThatSaidGoodbyeGetsNothing() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         let farewell = DeviceReplicator<MemoryReplica>.farewell(Topics(device: "d1", account: "a1"))
         loop.run(.message(topic: farewell.topic, payload: farewell.payload))
         try loop.cloudChange("Setting", "1", "a")

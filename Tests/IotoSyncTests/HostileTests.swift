@@ -17,29 +17,22 @@ struct HostileTests {
             """
     }
 
-    private func connected() -> Loopback {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
-        return loop
-    }
-
     @Test(arguments: ["Reading", "Secret", "Report", "Unknown"])
     func pageCannotChangeAModelThatDoesNotComeDown(model: String) {
-        let loop = connected()
+        let loop = Loopback.connected()
         loop.receive("BATCH", page(model))
         #expect(loop.replica.rows.isEmpty)
         #expect(loop.replica.applied.isEmpty)
     }
 
     @Test func samePageForAModelThatComesDownIsApplied() {
-        let loop = connected()
+        let loop = Loopback.connected()
         loop.receive("BATCH", page("Setting"))
         #expect(loop.replica.value("Setting", "1") == "evil")
     }
 
     @Test func forgedResetOutsideAnAnswerIsIgnored() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.cloudChange("Setting", "2", "good")
         loop.settle()
         loop.receive("BATCH", page("Setting", history: "00000000deadbeef").replacing(#""more""#, with: #""reset":true,"more""#))
@@ -48,7 +41,7 @@ struct HostileTests {
     }
 
     @Test func cursorBeyondTheFeedHealsAtTheNextConnection() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.cloudChange("Setting", "2", "good")
         loop.settle()
         loop.receive("BATCH", page("Setting", cursor: .max, previous: 1))
@@ -71,7 +64,7 @@ struct HostileTests {
         #"{"v":1e999,"stream":[[[[[[]]]]]]}"#, "\u{0}\u{1}\u{2}",
     ])
     func malformedMessageChangesNothing(payload: String) throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         for verb: Text in ["SYNC", "BATCH", "SYNCDOWN", "UPSERT", "INSERT", "MODIFY", "REMOVE", "NONSENSE", ""] {
             loop.receive(verb, payload)
@@ -89,7 +82,7 @@ struct HostileTests {
         Log.set(nil, level: .error)
         defer { Log.set(nil, level: .warning) }
         var random = JitterGenerator(seed: 42)
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.change("Note", "1", "a")
         try loop.flush()
         let request = try #require(loop.up.last)
@@ -113,7 +106,7 @@ struct HostileTests {
     }
 
     @Test func deviceCannotWriteForAnother() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         try loop.replica.put("Reading", "1", device: "d2", value: "theirs")
         loop.connect()
         loop.settle()
@@ -122,7 +115,7 @@ struct HostileTests {
     }
 
     @Test func deviceCannotReadTheFeedOfAnother() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         _ = try loop.cloud.put("Setting", "1", device: "d2", value: "theirs")
         let request = #"{"v":2,"seq":1,"replica":"00000000000000d1","account":"a1","cursors":{"device/d2":{"history":"0000000000000000","cursor":0},"account/a2":{"history":"0000000000000000","cursor":0}}}"#
         loop.run(.message(topic: "ioto/service/d1/db/syncDown", payload: Array(request.utf8)))
@@ -130,7 +123,7 @@ struct HostileTests {
     }
 
     @Test func deviceIsBoundToItsFirstAccount() throws {
-        let loop = connected()
+        let loop = Loopback.connected()
         let request = #"{"v":2,"seq":1,"replica":"00000000000000d1","account":"a2","cursors":{"account/a2":{"history":"0000000000000000","cursor":0}}}"#
         loop.run(.message(topic: "ioto/service/d1/db/syncDown", payload: Array(request.utf8)))
         #expect(loop.down.isEmpty)

@@ -7,9 +7,7 @@ import Testing
 /// The way up: from the outbox to the cloud's store.
 struct UpTests {
     @Test func changesWaitForSyncDelayAndThenArrive() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         #expect(loop.up.isEmpty)
         loop.wait(4_999)
@@ -21,18 +19,14 @@ struct UpTests {
     }
 
     @Test func syncLimitSendsAtOnce() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.replica.put("Reading", "1", value: "a")
         loop.device.changed(bytes: 10 * 1024, loop.now)
         #expect(loop.device.takePublications().count == 1)
     }
 
     @Test func secondUpdateBeforeTheFlushIsTheOneThatArrives() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         try loop.change("Reading", "1", "b")
         try loop.flush()
@@ -42,9 +36,7 @@ struct UpTests {
     }
 
     @Test func itemRemovedBeforeTheFlushNeverStaysInTheCloud() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         try loop.remove("Reading", "1")
         try loop.flush()
@@ -54,9 +46,7 @@ struct UpTests {
     }
 
     @Test func lateAckDoesNotDiscardTheNewerChange() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         try loop.flush()
         loop.deliverUp()
@@ -70,9 +60,7 @@ struct UpTests {
     }
 
     @Test func flushIsNotDoneByTheAckOfAnOlderState() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         try loop.flush()
         loop.deliverUp()
@@ -86,9 +74,7 @@ struct UpTests {
     }
 
     @Test func unansweredBatchIsSentAgainInItsLatestState() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         try loop.flush()
         loop.up.removeAll()
@@ -100,9 +86,7 @@ struct UpTests {
     }
 
     @Test func lostAckMakesTheChangeArriveTwiceAndBeStoredOnce() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         try loop.flush()
         loop.deliverUp()
@@ -113,10 +97,24 @@ struct UpTests {
         #expect(loop.cloud.stored.count == 1)
     }
 
-    @Test func ackOfAnEarlierTryCounts() throws {
-        let loop = Loopback()
-        loop.connect()
+    @Test func hubThatStartsAnewGetsTheUnansweredBatchAtOnce() throws {
+        let loop = Loopback.connected()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        loop.up.removeAll()
+        for _ in 0..<6 {  // The waits have grown.
+            loop.wait(300_000)
+            loop.up.removeAll()
+        }
+        loop.restartHub()
+        loop.deliverDown()
+        loop.wait(1_000)
         loop.settle()
+        #expect(loop.replica.pendingCount() == 0)
+    }
+
+    @Test func ackOfAnEarlierTryCounts() throws {
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         try loop.flush()
         loop.deliverUp()
@@ -126,6 +124,20 @@ struct UpTests {
         loop.up.removeAll()
         loop.down = ack
         loop.deliverDown()
+        #expect(loop.replica.pendingCount() == 0)
+    }
+
+    @Test func itemThatChangedBetweenTwoTriesIsClearedByTheSecondAnswer() throws {
+        let loop = Loopback()
+        loop.connect()
+        loop.settle()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        try loop.change("Reading", "1", "b")
+        // The second try goes out before the first one's answer comes.
+        loop.wait(10_000)
+        loop.settle()
+        #expect(loop.cloud.value("Reading", "1") == "b")
         #expect(loop.replica.pendingCount() == 0)
     }
 
@@ -199,9 +211,7 @@ struct UpTests {
     }
 
     @Test func storageFailureWhileSettlingIsRetried() throws {
-        let loop = Loopback()
-        loop.connect()
-        loop.settle()
+        let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
         try loop.flush()
         loop.replica.failure = IotoError(.full, "disk full")
