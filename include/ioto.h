@@ -343,8 +343,8 @@ extern "C" {
  * @param props   Properties: DB_PROPS(...), DB_JSON(...) or DB_CJSON(object).
  * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden.
  * @return The stored item, owned by the caller (dbFreeItem), or NULL: DB_ERR_EXISTS if the key is taken and upsert is not
- *         set, or an item has the value of a unique field; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit; DB_ERR_KEY; DB_ERR_DENIED if the schema does not
- *         enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
+ *         set, or another item has the value of a unique field; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit;
+ *         DB_ERR_KEY; DB_ERR_DENIED if the schema does not enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
  * Threads: any.
  * @since 0.1
  */
@@ -390,7 +390,8 @@ IOTO_API DbItem *dbGet(Db *db, const char *model, const DbProps *props, const Db
  * that an update moves to another place of the index may be met again there, or not at all.
  *
  * @param props   Properties to match, or NULL for every item.
- * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, index, filter, substitutions, where, fields, count, hidden.
+ * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, index, filter, substitutions, where, fields, count,
+ *                hidden.
  * @return The list, in the order of the index, owned by the caller (dbFreeList), perhaps empty; or NULL on failure:
  *         DB_ERR_MODEL; DB_ERR_MISUSE if the schema has no such index, the token is of another one, or the filter is not
  *         valid, with the position; DB_ERR_KEY if the model has no attributes of the index; DB_ERR_FIELD if a value does

@@ -53,7 +53,7 @@ extension Database {
         guard let stored = try store.get(try exactKey(model, properties), model: model) else {
             throw IotoError(.notFound, "no such item of model \"\(modelName)\"")
         }
-        return Item(stored.reduced(options))
+        return Item(stored, fields: options.fields)
     }
 
     /// Changes the given properties of the item that they name.

@@ -34,6 +34,7 @@ struct FilterParser {
         self.source = source
     }
 
+    @inline(never)
     private func failure(_ message: Text, at place: Int? = nil, _ code: ErrorCode = .misuse) -> IotoError {
         IotoError(code, "filter: position \((place ?? index) + 1): \(message)")
     }
@@ -78,93 +79,85 @@ struct FilterParser {
 
     private mutating func function(_ name: Word, at place: Int) throws(IotoError) -> Predicate {
         try require("(")
-        let subject = try side()
-        guard case .property(let path) = subject else { throw failure("a property ${...} comes first", at: place) }
-        let operand = try builder.operand(path)
+        let subject = try operand()
+        if case .literal = subject { throw failure("a property ${...} comes first", at: place) }
         if name.isWord("attribute_exists") || name.isWord("attribute_not_exists") {
             try require(")")
-            return name.isWord("attribute_exists") ? .exists(operand) : .not(.exists(operand))
+            return name.isWord("attribute_exists") ? .exists(subject) : .not(.exists(subject))
         }
         try require(",")
-        let argument = try self.value()
+        let argument = try operand()
+        guard case .literal(let literal) = argument else { throw failure("a value {...} comes second", at: place) }
         try require(")")
-        if name.isWord("begins_with") || name.isWord("contains") || name.isWord("not_contains") {
-            let literal = Operand.literal(Literal(argument))
-            if name.isWord("begins_with") {
-                guard argument.plainText != nil else { throw failure("begins_with takes a text", at: place) }
-                return .begins(operand, literal)
-            }
-            return name.isWord("contains") ? .contains(operand, literal) : .not(.contains(operand, literal))
+        let isText = literal.value.plainText != nil
+        if name.isWord("begins_with") && isText { return .begins(subject, argument) }
+        if name.isWord("contains") { return .contains(subject, argument) }
+        if name.isWord("not_contains") { return .not(.contains(subject, argument)) }
+        if name.isWord("attribute_type"), let type = literal.value.plainText, FilterParser.isType(type) {
+            return .hasType(subject, type)
         }
-        if name.isWord("attribute_type") {
-            guard let type = argument.plainText, FilterParser.types.contains(type) else {
-                throw failure("attribute_type takes S, N, B, BOOL, NULL, L, M, SS or NS", at: place)
-            }
-            return .hasType(operand, type)
-        }
-        throw failure("there is no such function", at: place)
+        throw failure("there is no such function, or not of such a value", at: place)
     }
 
-    private static let types: [Text] = ["S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS"]
+    private static func isType(_ name: Text) -> Bool {
+        for type: StaticString in ["S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS"]
+        where name == Text(stringLiteral: type) {
+            return true
+        }
+        return false
+    }
 
     private mutating func comparison() throws(IotoError) -> Predicate {
-        let left = try side()
+        let left = try operand()
         if takeWord("between") {
-            let low = try side()
+            let low = try operand()
             guard takeWord("and") else { throw failure("'and' is expected") }
-            let high = try side()
-            return .between(try operand(left, beside: low), try operand(low, beside: left), try operand(high, beside: left))
+            let high = try operand()
+            return .between(try fit(left, to: low), try fit(low, to: left), try fit(high, to: left))
         }
-        if takeWord("in") {
-            try require("(")
-            var list: [Operand] = []
-            repeat {
-                for value in try values() { list.append(try operand(value, beside: left)) }
-                guard list.count <= Limits.filterTermsMax else {
-                    throw failure("more than \(Limits.filterTermsMax) values", .limit)
-                }
-            } while take(",")
-            try require(")")
-            return .isOneOf(try operand(left, beside: left), list)
-        }
+        if takeWord("in") { return .isOneOf(left, try list(for: left)) }
         guard let comparison = takeComparison() else {
             throw failure("a comparison is expected: = <> < <= > >=, 'between' or 'in'")
         }
-        let right = try side()
-        return .compare(try operand(left, beside: right), comparison, try operand(right, beside: left))
+        let right = try operand()
+        return .compare(try fit(left, to: right), comparison, try fit(right, to: left))
+    }
+
+    private mutating func list(for subject: Operand) throws(IotoError) -> [Operand] {
+        try require("(")
+        var list: [Operand] = []
+        repeat {
+            for value in try values() { list.append(try fit(value, to: subject)) }
+            guard list.count <= Limits.filterTermsMax else {
+                throw failure("more than \(Limits.filterTermsMax) values", .limit)
+            }
+        } while take(",")
+        try require(")")
+        return list
     }
 
     // MARK: Operands
 
-    private enum Side {
-        case property(Text)
-        case value(JSON)
-        case size(Text)
-    }
-
-    private mutating func side() throws(IotoError) -> Side {
+    /// A property, a value or a size.
+    private mutating func operand() throws(IotoError) -> Operand {
         skipSpace()
-        let place = index
         if let name = peekWord(), name.isWord("size") {
+            let place = index
             index = name.end
             try require("(")
-            guard case .property(let path) = try side() else { throw failure("size takes a property ${...}", at: place) }
+            let inner = try operand()
+            if case .literal = inner { throw failure("size takes a property ${...}", at: place) }
             try require(")")
-            return .size(path)
+            return .size(inner)
         }
-        if take("${") { return .property(try path()) }
-        return .value(try value())
+        if take("${") { return try builder.operand(try path()) }
+        return .literal(Literal(try value()))
     }
 
-    /// A side as an operand; a value is converted to the type of the property on the other side.
-    private func operand(_ side: Side, beside other: Side) throws(IotoError) -> Operand {
-        switch side {
-        case .property(let path): return try builder.operand(path)
-        case .size(let path): return .size(try builder.operand(path))
-        case .value(let value):
-            guard case .property(let path) = other else { return .literal(Literal(value)) }
-            return try builder.literal(value, for: path)
-        }
+    /// A value is converted to the type of the property on the other side.
+    private func fit(_ operand: Operand, to other: Operand) throws(IotoError) -> Operand {
+        guard case .literal(let literal) = operand, case .property(let path) = other else { return operand }
+        return try builder.literal(literal.value, for: path)
     }
 
     private mutating func path() throws(IotoError) -> Text {
@@ -179,13 +172,13 @@ struct FilterParser {
     }
 
     /// The values of a place in a list: one, or those of a substitution `@{...name}`.
-    private mutating func values() throws(IotoError) -> [Side] {
+    private mutating func values() throws(IotoError) -> [Operand] {
         skipSpace()
-        guard starts(with: "@{...") else { return [try side()] }
+        guard starts(with: "@{...") else { return [try operand()] }
         index += 5
         let place = index
         guard let list = try substitution(at: place).arrayValue else { throw failure("it is not an array", at: place) }
-        return list.map { .value($0) }
+        return list.map { .literal(Literal($0)) }
     }
 
     private mutating func value() throws(IotoError) -> JSON {
@@ -240,6 +233,7 @@ struct FilterParser {
         let text: [UInt8]
         let end: Int
 
+        @inline(never)
         func isWord(_ other: StaticString) -> Bool {
             other.withUTF8Buffer { other in
                 guard other.count == text.count else { return false }
@@ -249,6 +243,7 @@ struct FilterParser {
         }
     }
 
+    @inline(never)
     private mutating func skipSpace() {
         while index < source.count, source[index] <= 0x20 { index += 1 }
     }
@@ -262,6 +257,7 @@ struct FilterParser {
         return end > index ? Word(text: [UInt8](source[index..<end]), end: end) : nil
     }
 
+    @inline(never)
     private mutating func takeWord(_ word: StaticString) -> Bool {
         guard let found = peekWord(), found.isWord(word) else { return false }
         index = found.end
@@ -276,6 +272,7 @@ struct FilterParser {
         }
     }
 
+    @inline(never)
     private mutating func take(_ text: StaticString) -> Bool {
         skipSpace()
         guard starts(with: text) else { return false }
@@ -283,6 +280,7 @@ struct FilterParser {
         return true
     }
 
+    @inline(never)
     private mutating func require(_ text: StaticString) throws(IotoError) {
         guard take(text) else { throw failure("'" + Text(stringLiteral: text) + "' is expected") }
     }

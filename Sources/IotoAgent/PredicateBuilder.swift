@@ -12,7 +12,8 @@ struct PredicateBuilder {
 
     /// What a name stands for.
     ///
-    /// - Throws: `.misuse` for an attribute of an index that is not scanned: it is not stored.
+    /// - Throws: `.misuse` for an attribute of an index that is not scanned, since it is not stored, and for a field that
+    ///   the schema says may not be asked for.
     func operand(_ path: Text) throws(IotoError) -> Operand {
         try model.checkFilter(path)
         if path == schema.typeField, model.field(at: path) == nil {

@@ -259,7 +259,7 @@ extension Database {
                 next = last.map { PageToken.make($0, index: query.scan.index) }
                 return false
             }
-            found.append(Item(try match.item().reduced(options)))
+            found.append(Item(try match.item(), fields: options.fields))
             if options.limit > 0, found.count == options.limit { last = try match.position() }
             return true
         }
@@ -275,7 +275,7 @@ extension Database {
         let query = try query(modelName, properties, options)
         var found: Item?
         try query.run(on: store) { (match) throws(IotoError) -> Bool in
-            found = Item(try match.item().reduced(options))
+            found = Item(try match.item(), fields: options.fields)
             return false
         }
         guard let found else { throw IotoError(.notFound, "no such item of model \"\(modelName)\"") }
@@ -293,12 +293,5 @@ extension Database {
             return options.limit == 0 || count < options.limit
         }
         return count
-    }
-}
-
-extension StoredItem {
-    /// With the fields alone that the caller wants.
-    func reduced(_ options: QueryOptions) -> StoredItem {
-        options.fields.map { projected($0) } ?? self
     }
 }

@@ -90,12 +90,12 @@ struct StoreIndexes {
     }
 
     /// The unique fields of a model, with the numbers of their indexes.
-    func forEachUnique(
-        _ model: Model, _ body: (Int64, Field) throws(IotoError) -> Void
-    ) throws(IotoError) {
+    func unique(_ model: Model) -> [(id: Int64, field: Field)] {
+        var fields: [(id: Int64, field: Field)] = []
         for (id, rule) in rules[model.ordinal] {
-            if case .unique(let field) = rule { try body(id, field) }
+            if case .unique(let field) = rule { fields.append((id, field)) }
         }
+        return fields
     }
 
     static func isKept(_ key: ItemKey) -> Bool {
@@ -289,36 +289,34 @@ extension StoreTransaction {
     ///
     /// - Throws: `.exists` naming the field; `.limit` when a value is longer than a key can be.
     func checkUnique(_ model: Model, _ key: ItemKey, _ body: [UInt8], over before: StoredItem?) throws(IotoError) {
-        try store.indexes.forEachUnique(model) { (id, field) throws(IotoError) in
-            guard let value = model.uniqueKey(of: field, inBody: body) else { return }
-            if let before, model.uniqueKey(of: field, inBody: before.body) == value { return }
+        for (id, field) in store.indexes.unique(model) {
+            guard let value = model.uniqueKey(of: field, inBody: body) else { continue }
+            if let before, model.uniqueKey(of: field, inBody: before.body) == value { continue }
             guard StoreIndexes.isKept(value) else {
-                throw IotoError(
-                    .limit,
-                    "model \"\(model.name)\": field \"\(field.name)\": a unique value has at most "
-                        + "\(Limits.keyBytesMax) bytes")
+                throw twin(.limit, model, field, "a unique value has at most \(Limits.keyBytesMax) bytes")
             }
             guard store.isIndexed else { throw store.notIndexed() }
             for holder in try holders(id, value) where holder != key {
-                guard let row = try store.row(.readItem, holder, connection), row.model == store.models.number(model),
-                    !store.isExpired(model, row.body)
-                else { continue }
-                throw IotoError(
-                    .exists,
-                    "model \"\(model.name)\": field \"\(field.name)\": another item has the value \"\(value.sort)\"")
+                guard let row = try store.row(.readItem, holder, connection), store.live(row, holder, model) != nil else {
+                    continue
+                }
+                throw twin(.exists, model, field, "another item has the value \"\(value.sort)\"")
             }
         }
+    }
+
+    private func twin(_ code: ErrorCode, _ model: Model, _ field: Field, _ message: Text) -> IotoError {
+        IotoError(code, "model \"\(model.name)\": field \"\(field.name)\": \(message)")
     }
 
     /// An item of the cloud is stored with whatever values it has; that another item has one of them is told to the log.
     func warnOfTwins(_ item: StoredItem) throws(IotoError) {
         guard store.isIndexed else { return }
-        try store.indexes.forEachUnique(item.model) { (id, field) throws(IotoError) in
-            guard let value = item.model.uniqueKey(of: field, inBody: item.body), try holders(id, value).count > 1
-            else { return }
-            Log.warning(
-                "model \"\(item.model.name)\": field \"\(field.name)\": an item of the cloud has a value that another "
-                    + "item has, too")
+        for (id, field) in store.indexes.unique(item.model) {
+            guard let value = item.model.uniqueKey(of: field, inBody: item.body), try holders(id, value).count > 1 else {
+                continue
+            }
+            Log.warning(twin(.exists, item.model, field, "the cloud has given two items one value").message)
         }
     }
 
