@@ -260,6 +260,31 @@ int platform_poll(int event_fd, int fd, bool want_write, int64_t timeout_ms)
 
 int platform_compare(const void *a, const void *b, size_t bytes) { return memcmp(a, b, bytes); }
 
+size_t platform_length(const char *text) { return strlen(text); }
+
+bool platform_equal(const char *a, const char *b) { return strcmp(a, b) == 0; }
+
+static uint64_t hash_bytes(uint64_t state, const uint8_t *at, size_t bytes)
+{
+    state ^= bytes;
+    while (bytes > 0) {
+        uint64_t word = 0;
+        size_t step = bytes < sizeof word ? bytes : sizeof word;
+        memcpy(&word, at, step);
+        state = (state ^ word) * 0x9E3779B97F4A7C15u;
+        state ^= state >> 29;
+        at += step;
+        bytes -= step;
+    }
+    return state;
+}
+
+uint32_t platform_hash(uint64_t seed, const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    uint64_t state = hash_bytes(hash_bytes(seed, a, a_bytes), b, b_bytes);
+    return (uint32_t) (state ^ (state >> 32));
+}
+
 void platform_free(void *memory) { free(memory); }
 
 int platform_read_file(const char *path, size_t bytes_max, uint8_t **out_data, size_t *out_bytes)

@@ -20,7 +20,8 @@ public func dbGet(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
-    entry(nil) { () throws(IotoError) in
+    if params == nil, let item = cachedItem(db, model, props) { return give(item) }
+    return entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
         return give(try call.database.get(call.model, call.properties))
     }
@@ -82,6 +83,17 @@ public func dbRemove(
             call.model, call.properties, isMany: call.parameters.many, options: try call.options())
         return Int32(clamping: count)
     }
+}
+
+/// The item that pairs of texts name, when it was read before and nothing has to be found out about the call; nil says
+/// nothing.
+func cachedItem(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?
+) -> Item? {
+    guard let db, let model, let props, props.pointee.size >= UInt32(MemoryLayout<DbProps>.size),
+        props.pointee.json == nil, props.pointee.object == nil, let pairs = props.pointee.pairs
+    else { return nil }
+    return object(db, DatabaseHandle.self).database.cachedItem(model, pairs, count: Int(props.pointee.count))
 }
 
 /// The arguments that the calls on items have in common.

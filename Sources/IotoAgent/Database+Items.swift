@@ -54,6 +54,25 @@ extension Database {
         return Item(stored)
     }
 
+    /// The item that pairs of C texts name, as `get` finds it, if it is one of those that were read last; nil says nothing.
+    public func cachedItem(
+        _ modelName: UnsafePointer<CChar>, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int
+    ) -> Item? {
+        guard count > 0, count % 2 == 0, let model = schema.model(modelName) else { return nil }
+        let context = context
+        return withUnsafeTemporaryAllocation(byteCount: Database.cachedKeyBytesMax, alignment: 1) { buffer in
+            guard let key = model.writeKey(pairs, count: count, context: context, to: buffer) else { return nil }
+            let bytes = UnsafeRawBufferPointer(buffer)
+            return store.cached(
+                UnsafeRawBufferPointer(rebasing: bytes[..<key.hashEnd]),
+                UnsafeRawBufferPointer(rebasing: bytes[key.hashEnd..<key.sortEnd]), model: model
+            ).map { Item($0) }
+        }
+    }
+
+    /// Longest key that is looked for without being made a text.
+    private static let cachedKeyBytesMax = 256
+
     /// Changes the given properties of the item that they name.
     ///
     /// - Parameter isUpsert: Create the item when there is none.

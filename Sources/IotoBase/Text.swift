@@ -28,9 +28,7 @@ public struct Text: Hashable, Sendable {
 
     /// Copies a NUL-terminated C text.
     public init(cString: UnsafePointer<CChar>) {
-        var count = 0
-        while cString[count] != 0 { count += 1 }
-        self.bytes = [UInt8](UnsafeRawBufferPointer(start: cString, count: count))
+        self.bytes = [UInt8](UnsafeRawBufferPointer(start: cString, count: platform_length(cString)))
     }
 
     public init<Number: FixedWidthInteger>(decimal number: Number) {

@@ -35,6 +35,8 @@ public final class Model: Sendable {
     public let timestamps: Timestamps
     let fieldSet: FieldSet
     let keys: ModelKeys
+    /// How the primary key is written from texts; nil when it takes more than that.
+    let keyPlan: KeyPlan?
     let settings: ModelSettings
     /// Places of the fields that carry the timestamps.
     let createdPlace: Int?
@@ -53,6 +55,7 @@ public final class Model: Sendable {
         timestamps = settings.timestamps
         fieldSet = parts.fields
         keys = parts.keys
+        keyPlan = KeyPlan(parts.keys.primary)
         self.settings = settings
         ttlField = parts.fields.fields.first { $0.attributes.isTTL }
         uniqueFields = parts.fields.fields.filter { $0.attributes.isUnique }

@@ -4,10 +4,38 @@ import IotoSchema
 extension Store {
     /// The item of that key; nil when there is none, or one of another model.
     public func get(_ key: ItemKey, model: Model) throws(IotoError) -> StoredItem? {
-        try read { (connection) throws(IotoError) in
-            guard let row = try row(.readItem, key, connection) else { return nil }
-            return item(row, key, model)
+        if isInTransaction {
+            // It sees what it has changed.
+            return try read { (connection) throws(IotoError) in try item(key, model, connection) }
         }
+        var ticket: UInt64 = 0
+        let cached = key.hash.bytes.withUnsafeBytes { hash in
+            key.sort.bytes.withUnsafeBytes { sort in cache.find(hash, sort, &ticket) }
+        }
+        if let cached { return cached.model === model ? cached : nil }
+        return try readers.read { (connection) throws(IotoError) in
+            guard let item = try item(key, model, connection) else { return nil }
+            // A read within a scan sees the scan's snapshot.
+            if connection.loans == 1 { cache.insert(item, ticket) }
+            return item
+        }
+    }
+
+    /// The item of a key that is put together elsewhere, if it is one of those that were read last.
+    public func cached(
+        _ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer, model: Model
+    ) -> StoredItem? {
+        guard !isInTransaction else { return nil }
+        var ticket: UInt64 = 0
+        guard let item = cache.find(hash, sort, &ticket), item.model === model else { return nil }
+        return item
+    }
+
+    private func item(
+        _ key: ItemKey, _ model: Model, _ connection: Connection
+    ) throws(IotoError) -> StoredItem? {
+        guard let row = try row(.readItem, key, connection) else { return nil }
+        return item(row, key, model)
     }
 
     /// Visits items of a model in the order of their keys, of one snapshot of the database.
@@ -58,7 +86,7 @@ extension Store {
 
     func item(_ row: StoredRow, _ key: ItemKey, _ model: Model) -> StoredItem? {
         guard row.model == models.number(model) else { return nil }
-        return StoredItem(model: model, key: key, body: row.body, version: row.version)
+        return StoredItem(model: model, key: key, body: row.body, version: row.version, position: row.position)
     }
 }
 

@@ -53,6 +53,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let options: StoreOptions
     let models: ModelTable
     let readers: ReaderPool
+    let cache = ItemCache(bytesMax: Limits.itemCacheBytesMax)
+    /// Keeps the log's header, that cache and readers look at, in memory for as long as the store is open.
+    private let anchor: Connection
     /// Guards what stands up to `isClosed`; held for moments only.
     private let lock = Lock()
     private let released = Condition()
@@ -93,6 +96,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
             clock = try StoreClock(connection, wall: options.wallClock)
             writer = nil
+            anchor = connection
+            try followLog()
             return
         }
         let connection = try Connection(path: path, mode: .writer(options.durability))
@@ -102,7 +107,16 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
         writer = connection
+        anchor = connection
+        try followLog()
         _ = try purgeTombstones()
+    }
+
+    /// Begins to keep items and snapshots, where commits can be noticed in memory.
+    private func followLog() throws(IotoError) {
+        guard let header = try anchor.sharedLogHeader() else { return }
+        cache.open(header)
+        readers.keepSnapshots(header)
     }
 
     deinit {
@@ -133,8 +147,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             end(session)
             self.session = nil
         }
+        cache.close()
         readers.close()
-        guard let writer else { return }
+        guard let writer else { return anchor.close() }
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
                 try clock.begin(writer)
@@ -281,11 +296,14 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             guard let writer else {
                 throw IotoError(.readOnly, "\(path): the database is open for reading only")
             }
+            readers.endSnapshots()
             try writer.run(.begin)
+            cache.beginWrite()
             do throws(IotoError) {
                 try clock.begin(writer)
             } catch {
                 StoreFormat.rollBack(writer)
+                cache.abandonWrite()
                 throw error
             }
             return StoreTransaction(self, writer)
@@ -299,6 +317,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private func finish(_ transaction: StoreTransaction) throws(IotoError) {
         if let failure = transaction.failure { throw failure }
         try transaction.connection.run(.commit)
+        cache.endWrite(transaction.written)
         clock.didCommit()
         transaction.isEnded = true
         guard !transaction.events.isEmpty else { return }
@@ -309,6 +328,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Rolls back.
     private func end(_ transaction: StoreTransaction) {
         StoreFormat.rollBack(transaction.connection)
+        cache.abandonWrite()
         clock.didRollBack()
         transaction.isEnded = true
     }
@@ -324,13 +344,16 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         let result: Result<Void, IotoError>
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
+                cache.beginWrite()
                 try clock.begin(writer)
                 try clock.touch(writer)
             }
+            cache.endWrite([])
             clock.didCommit()
             durableTime = time
             result = .success(())
         } catch {
+            cache.abandonWrite()
             clock.didRollBack()
             result = .failure(error)
         }
