@@ -113,6 +113,13 @@ final class Connection {
 
     var hasSnapshot: Bool { snapshot != nil }
 
+    /// Moves what is in the log into the database, as far as no reader needs it where it is.
+    func checkpoint() {
+        guard let handle else { return }
+        // What fails now is tried again by a later commit.
+        _ = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+    }
+
     /// Takes a snapshot that the reads to come share, or goes on with the one there is if nobody has committed since: to
     /// begin and to end one for each read takes more time than the read.
     ///

@@ -1,3 +1,4 @@
+import CPlatform
 import IotoBase
 import Synchronization
 
@@ -23,6 +24,8 @@ final class ReaderPool: @unchecked Sendable {
     /// Connections that are being opened.
     private var opening = 0
     private var isClosed = false
+    /// Loans wait until `withoutReaders` is done.
+    private var isDraining = false
 
     /// The header of the log; nil: no snapshot is kept.
     private var shared: UnsafeRawPointer?
@@ -57,6 +60,27 @@ final class ReaderPool: @unchecked Sendable {
     func endSnapshots() {
         guard hasSnapshots.load(ordering: .acquiring) else { return }
         lock.withLock { endIdleSnapshots() }
+    }
+
+    /// Runs `body` while no thread of this process reads; new readers wait for it. When a reader takes too long, as a
+    /// long scan does, nothing is done.
+    func withoutReaders(_ body: () -> Void) {
+        let isDrained = lock.withLock {
+            isDraining = true
+            endIdleSnapshots()
+            let deadline = platform_monotonic_ms() + StoreLimits.drainTime
+            while !loans.isEmpty || opening > 0 {
+                let left = deadline - platform_monotonic_ms()
+                guard left > 0 else { return false }
+                _ = returned.wait(lock, timeout: left)
+            }
+            return true
+        }
+        if isDrained { body() }
+        lock.withLock {
+            isDraining = false
+            returned.broadcast()
+        }
     }
 
     /// Closes the connections: idle ones now, others when they come back.
@@ -121,6 +145,10 @@ final class ReaderPool: @unchecked Sendable {
         }
         while true {
             guard !isClosed else { throw IotoError(.misuse, "\(path): the database is closed") }
+            if isDraining {
+                returned.wait(lock)
+                continue
+            }
             if let connection = idle.popLast() {
                 connection.loans = 1
                 loans.append(Loan(connection: connection, thread: thread))
@@ -147,7 +175,7 @@ final class ReaderPool: @unchecked Sendable {
         idle.append(connection)
         reads &+= 1
         if connection.hasSnapshot { noteSnapshot(connection) }
-        if loans.count + opening + 1 >= Limits.readersMax { returned.broadcast() }
+        if isDraining || loans.count + opening + 1 >= Limits.readersMax { returned.broadcast() }
     }
 
     // MARK: Snapshots

@@ -1,4 +1,5 @@
 import CPlatform
+import CSQLite
 import IotoBase
 import IotoSchema
 import IotoSync
@@ -56,6 +57,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let cache = ItemCache(bytesMax: Limits.itemCacheBytesMax)
     /// Keeps the log's header, that cache and readers look at, in memory for as long as the store is open.
     private let anchor: Connection
+    private var sharedHeader: UnsafeRawPointer?
     /// Guards what stands up to `isClosed`; held for moments only.
     private let lock = Lock()
     private let released = Condition()
@@ -72,6 +74,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private var session: StoreTransaction?
     /// Whether such a write is under way.
     private var isJoined = false
+    /// Size of the log, in pages, at which it is relieved next.
+    private var reliefPages = StoreLimits.longLogPages
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
     private var durableTime: UInt64 = 0
 
@@ -112,9 +116,28 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         _ = try purgeTombstones()
     }
 
+    /// Empties a log that has become long in a moment without readers: where there are always some, there is none by
+    /// chance. Called by the thread that writes, between transactions.
+    private func relieveLog(_ writer: Connection) {
+        guard let sharedHeader else { return }
+        var header = ioto_log_header()
+        ioto_log_header_read(sharedHeader, &header)
+        let pages = Int64(ioto_log_header_frames(&header))
+        guard pages >= reliefPages else {
+            if pages < StoreLimits.longLogPages { reliefPages = StoreLimits.longLogPages }
+            return
+        }
+        // When a reader of another process is in the way, it is not tried again at once.
+        reliefPages = pages + StoreLimits.checkpointPages
+        // Most of it is done beside them.
+        writer.checkpoint()
+        readers.withoutReaders { writer.checkpoint() }
+    }
+
     /// Begins to keep items and snapshots, where commits can be noticed in memory.
     private func followLog() throws(IotoError) {
         guard let header = try anchor.sharedLogHeader() else { return }
+        sharedHeader = header
         cache.open(header)
         readers.keepSnapshots(header)
     }
@@ -297,6 +320,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
                 throw IotoError(.readOnly, "\(path): the database is open for reading only")
             }
             readers.endSnapshots()
+            relieveLog(writer)
             try writer.run(.begin)
             cache.beginWrite()
             do throws(IotoError) {

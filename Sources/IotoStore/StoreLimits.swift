@@ -8,6 +8,10 @@ enum StoreLimits {
     static let checkpointPages: Int64 = 1000
     /// How long a snapshot stays open that nobody reads from, in milliseconds: it keeps the log from being emptied.
     static let snapshotRest: Int64 = 25
+    /// Size of the log, in pages, at which readers that never rest are kept waiting until it is emptied.
+    static let longLogPages: Int64 = 4 * checkpointPages
+    /// How long a writer waits for the readers then, in milliseconds.
+    static let drainTime: Int64 = 20
     /// Changes of one transaction that the cache of items follows; after more it begins anew.
     static let followedChangesMax = 1000
     /// Size in bytes that the log's file is cut back to after that.
