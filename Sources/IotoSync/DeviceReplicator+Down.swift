@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 
 /// Where the way down stands.
 struct DownState {
@@ -63,15 +64,15 @@ extension DeviceReplicator {
             }
         }
         guard !request.cursors.isEmpty else { return }
-        publish(.syncDown, codec.encode(request, timestamp: statistics.lastDown))
+        publish(.syncDown, codec.encode(request, timestamp: version1Time))
     }
 
     private func storedCursor(_ stream: Text) throws(IotoError) -> StreamCursor {
         try storage.cursor(of: stream) ?? StreamCursor(stream: stream, history: 0, position: 0)
     }
 
-    func receivedPage(_ payload: [UInt8], _ now: Instant) throws(IotoError) {
-        guard let page = try codec.decodePage(payload, context: context) else {
+    func receivedPage(_ json: JSON, _ now: Instant) throws(IotoError) {
+        guard let page = try codec.decodePage(json, context: context) else {
             // The hub has started anew. What waits for an answer of the one before need not wait for its own time.
             let soon = now.monotonic + Int64(random.next() % DeviceReplicator.askSpread)
             for index in down.streams.indices { down.streams[index].askAt = soon }
@@ -82,6 +83,7 @@ extension DeviceReplicator {
         guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }
         let stored = try storedCursor(page.stream)
         let isAnswer = page.answers != nil && page.answers == down.streams[index].asked
+        if isAnswer { peer = .version2 }
         let startsAnew = isAnswer && page.isReset && page.previous == 0
         let isKnown = stored.history == page.history || stored.position == 0
         // A page may begin before the cursor: what is applied already has the same version and is passed over.

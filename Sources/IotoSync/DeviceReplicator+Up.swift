@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 
 /// Where the way up stands.
 struct UpState {
@@ -19,6 +20,8 @@ struct UpState {
     var gatheredBytes = 0
     /// Send the next batch at once: after connecting, and while a backlog is worked off.
     var isUrgent = false
+    /// For a service of version 1, whose answers name no versions: what the last messages held.
+    var messages: [(sequence: Int64, changes: [PendingChange])] = []
     /// What all calls of `flush` together want; nil: nothing.
     var flush: FlushProgress?
 
@@ -26,6 +29,11 @@ struct UpState {
         // As existing agents do: sequence numbers start anywhere, so that those of two runs don't meet.
         sequence = Int64(seed % (1 << 31))
         backoff = Backoff(first: timeout.first, last: timeout.last)
+    }
+
+    mutating func remember(_ sequence: Int64, _ changes: [PendingChange]) {
+        if messages.count == 4 { messages.removeFirst() }
+        messages.append((sequence, changes))
     }
 
     mutating func gather(bytes: Int, now: Instant, delay: Int64) {
@@ -72,7 +80,7 @@ extension DeviceReplicator {
             guard let last = pending.last else { break }
             position = last.position
             for entry in pending {
-                let bytes = entry.change.body.count + codec.overhead(of: entry.change)
+                let bytes = entry.change.body.count + codec.overhead(of: entry.change) + (peer == .version1 ? 192 : 0)
                 if bytes > Limits.publishBytesMax {
                     tooLarge.append(entry)
                 } else if batch.isEmpty || size + bytes <= limit {
@@ -103,7 +111,8 @@ extension DeviceReplicator {
         let message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
             changes: batch.map { $0.change })
-        publish(.syncToDynamo, codec.encode(message))
+        publish(.syncToDynamo, peer == .version1 ? codec.version1Up(message, context) : codec.encode(message))
+        if peer != .version2 { up.remember(up.sequence, batch) }
     }
 
     /// What no message can carry must not block the queue.
@@ -117,8 +126,8 @@ extension DeviceReplicator {
                 }, hubTime: 0))
     }
 
-    func receivedAck(_ payload: [UInt8], _ now: Instant) throws(IotoError) {
-        let ack = try codec.decodeAck(payload)
+    func receivedAck(_ json: JSON, _ now: Instant) throws(IotoError) {
+        let ack = try codec.decodeAck(json)
         var entries: [Settlement.Entry] = []
         for rejection in ack.rejections {
             guard let pending = up.sent[rejection.version] else { continue }
@@ -142,8 +151,13 @@ extension DeviceReplicator {
                 ) : nil
         }
         guard !entries.isEmpty || advance != nil else { return }
-        try storage.settle(Settlement(entries: entries, hubTime: ack.time, advance: advance))
+        if !entries.isEmpty { peer = .version2 }
+        try settle(Settlement(entries: entries, hubTime: ack.time, advance: advance), refused, now)
+    }
 
+    func settle(_ settlement: Settlement, _ refused: Int, _ now: Instant) throws(IotoError) {
+        try storage.settle(settlement)
+        let entries = settlement.entries
         statistics.lastUp = now.wall
         statistics.sentItems += Int64(entries.count - refused)
         statistics.refusedItems += Int64(refused)

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoSchema
 
 /// What the device's replicator asks of the database. Every call that changes something is one durable transaction: it is
 /// done whole when it returns, and not at all when it throws.
@@ -29,6 +30,32 @@ public protocol DeviceStorage: AnyObject {
     ///
     /// - Returns: The number of changes that were newer.
     func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int
+
+    /// Applies what a service of version 1 says of an item, under a version of the storage's own making: if nothing of the
+    /// item waits in the outbox, or what waits was changed before `updated`; and if it says something new.
+    ///
+    /// - Returns: Whether the item changed.
+    func apply(_ change: UnversionedChange) throws(IotoError) -> Bool
+}
+
+/// What a service of version 1 says of an item: it has no version, and a removal need not name the whole key.
+public struct UnversionedChange: Sendable {
+    public var model: Model
+    /// nil: not said; the item is the one of its model with that sort key, if there is just one.
+    public var hash: Text?
+    public var sort: Text
+    /// The item; nil when it is removed.
+    public var body: [UInt8]?
+    /// When the service has it changed, Unix milliseconds; nil: now.
+    public var updated: Int64?
+
+    public init(model: Model, hash: Text?, sort: Text, body: [UInt8]?, updated: Int64?) {
+        self.model = model
+        self.hash = hash
+        self.sort = sort
+        self.body = body
+        self.updated = updated
+    }
 }
 
 /// The hub's answer to a batch, for the outbox.

@@ -12,10 +12,12 @@ extension HubReplicator {
         if stream.hasPrefix(prefix) {
             let device = Text(stream.bytes.dropFirst(prefix.count))
             // A device that is away or still catching up reads them when it asks.
+            if let session = sessions[device], session.agent != nil { moved(stream, session) }
             guard let session = sessions[device], var feed = session.feed else { return }
             read(stream, device, &feed)
             session.feed = feed
         } else {
+            for device in agents.sorted() { if let session = sessions[device] { moved(stream, session) } }
             var feed = broadcasts[stream] ?? LiveFeed(sent: 0)
             read(stream, nil, &feed)
             broadcasts[stream] = feed
@@ -45,7 +47,7 @@ extension HubReplicator {
         case .page(let page):
             if page.cursor > feed.sent {
                 feed.sent = page.cursor
-                publish(topic(of: stream, device), codec.encode(message(page, for: session?.record)))
+                publish(page, session)
                 goesOn = goesOn || page.hasMore
             }
         case .failed(let error):
@@ -58,6 +60,21 @@ extension HubReplicator {
         }
         if goesOn { read(stream, device, &feed) }
         if let session { session.feed = feed } else { broadcasts[stream] = feed }
+    }
+
+    private func publish(_ page: FeedPage, _ session: DeviceSession?) {
+        let payload = codec.encode(message(page, for: session?.record))
+        guard session == nil, !agents.isEmpty else {
+            publish(topic(of: page.stream, session?.id), payload)
+            return
+        }
+        // Agents of version 1 hear what is said to all, and need not understand it: each of the others gets its own.
+        for id in sessions.keys.sorted() {
+            guard let record = sessions[id]?.record, !record.isVersion1,
+                page.stream == Stream.all || page.stream == Stream.account(record.account)
+            else { continue }
+            publish(Topics.down(device: id, "BATCH"), payload)
+        }
     }
 
     private func topic(of stream: Text, _ device: Text?) -> Text {

@@ -7,10 +7,13 @@ extension HubReplicator {
     func work(on session: DeviceSession) {
         while !session.isBusy, let (verb, payload) = session.queue.first {
             do throws(IotoError) {
-                switch verb {
-                case .syncToDynamo: try receivedChanges(payload, session)
-                case .syncDown: try receivedCatchUp(payload, session)
-                case .offline: session.queue.removeFirst()
+                let (json, isVersion1) = try codec.parse(payload)
+                switch (verb, isVersion1) {
+                case (.syncToDynamo, false): try receivedChanges(json, session)
+                case (.syncDown, false): try receivedCatchUp(json, session)
+                case (.syncToDynamo, true): try receivedVersion1Changes(json, session)
+                case (.syncDown, true): try receivedVersion1CatchUp(json, session)
+                case (.offline, _): session.queue.removeFirst()
                 }
             } catch {
                 // It will not get better by being sent again, but only the device can know that it should stop.
@@ -35,17 +38,21 @@ extension HubReplicator {
         guard account.isEmpty || Topics.isValidID(account) else {
             throw IotoError(.protocolViolation, "an invalid account id")
         }
+        open(session, DeviceRecord(id: session.id, account: account, replica: replica))
+        return nil
+    }
+
+    func open(_ session: DeviceSession, _ record: DeviceRecord) {
         session.isBusy = true
         session.feed = nil
-        request(
-            .openDevice(DeviceRecord(id: session.id, account: account, replica: replica)), .open(device: session.id))
-        return nil
+        if record.replica != session.record?.replica { session.agent = nil }
+        request(.openDevice(record), .open(device: session.id))
     }
 
     // MARK: Up
 
-    private func receivedChanges(_ payload: [UInt8], _ session: DeviceSession) throws(IotoError) {
-        let (message, entries) = try codec.decodeUp(payload)
+    private func receivedChanges(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
+        let (message, entries) = try codec.decodeUp(json)
         guard let record = try record(session, replica: message.replica, account: message.account) else { return }
         session.queue.removeFirst()
 
@@ -98,7 +105,7 @@ extension HubReplicator {
         log(.warning, "\(device): a change is refused: \(error.message)")
     }
 
-    private func context(of record: DeviceRecord) -> Context {
+    func context(of record: DeviceRecord) -> Context {
         var context = Context()
         context.set("deviceId", record.id)
         if !record.account.isEmpty { context.set("accountId", record.account) }
@@ -113,8 +120,8 @@ extension HubReplicator {
 
     // MARK: Down
 
-    private func receivedCatchUp(_ payload: [UInt8], _ session: DeviceSession) throws(IotoError) {
-        let catchUp = try codec.decodeCatchUp(payload)
+    private func receivedCatchUp(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
+        let catchUp = try codec.decodeCatchUp(json)
         guard let record = try record(session, replica: catchUp.replica, account: catchUp.account) else { return }
         session.queue.removeFirst()
         answerNext(catchUp, session, record)
@@ -158,7 +165,11 @@ extension HubReplicator {
             if case .open = ticket, !session.queue.isEmpty { session.queue.removeFirst() }
         case (.open, .device(let record)):
             session.record = record
-        case (.apply(_, let ack), .applied(_, let refused, let advances)):
+            if record.isVersion1 { agents.insert(record.id) } else { agents.remove(record.id) }
+            session.agent?.follow(account: record.account)
+        case (.arrive(_, let ack), .applied(_, let refused, let advances, let overruled)):
+            arrived(ack, refused, overruled, advances, session)
+        case (.apply(_, let ack), .applied(_, let refused, let advances, _)):
             applied(ack, refused, advances, session)
         case (.answer(_, let catchUp, let isReset), .page(let page)):
             answerCatchUp(catchUp, with: page, isReset: isReset, session)

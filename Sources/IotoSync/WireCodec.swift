@@ -13,12 +13,21 @@ struct WireCodec: Sendable {
     // MARK: Changes
 
     /// Appends `{"cmd":"upsert","key":"...","ver":"...","item":{...}}`.
-    func append(_ change: Change, to output: inout [UInt8]) {
+    ///
+    /// - Parameters:
+    ///   - isVersion1: Without `ver`, and with what version 1 wants in an item.
+    ///   - context: What items of version 1 have to say.
+    func append(
+        _ change: Change, isVersion1: Bool = false, _ context: Context = Context(), to output: inout [UInt8]
+    ) {
         output.append(literal: change.isRemoval ? #"{"cmd":"remove","key":"# : #"{"cmd":"upsert","key":"#)
         JSON.write(string: wireKey(of: change), to: &output)
-        output.append(literal: #","ver":""#)
-        output.append(contentsOf: change.version.text.bytes)
-        output.append(literal: #"","item":{"#)
+        if !isVersion1 {
+            output.append(literal: #","ver":""#)
+            output.append(contentsOf: change.version.text.bytes)
+            output.append(literal: "\"")
+        }
+        output.append(literal: #","item":{"#)
         JSON.write(string: schema.typeField, to: &output)
         output.append(literal: ":")
         JSON.write(string: change.model, to: &output)
@@ -32,6 +41,7 @@ struct WireCodec: Sendable {
             output.append(literal: ",")
             output.append(contentsOf: change.body[1..<change.body.count - 1])
         }
+        if isVersion1 { appendVersion1Members(change, context, to: &output) }
         output.append(literal: "}}")
     }
 
@@ -48,10 +58,19 @@ struct WireCodec: Sendable {
     func change(
         _ json: JSON, context: Context
     ) throws(IotoError) -> (change: Change, model: Model, body: JSONObject) {
-        guard let item = json["item"]?.objectValue, let command = json["cmd"]?.stringValue,
-            let version = json["ver"]?.stringValue.flatMap({ Version($0) }),
-            version.time < HybridClock.timeMax
-        else { throw IotoError(.protocolViolation, "a change without a valid cmd, ver or item") }
+        guard let version = json["ver"]?.stringValue.flatMap({ Version($0) }), version.time < HybridClock.timeMax else {
+            throw IotoError(.protocolViolation, "a change without a valid ver")
+        }
+        return try change(json, version, context: context)
+    }
+
+    /// The same for a change whose version does not stand in it.
+    func change(
+        _ json: JSON, _ version: Version, context: Context
+    ) throws(IotoError) -> (change: Change, model: Model, body: JSONObject) {
+        guard let item = json["item"]?.objectValue, let command = json["cmd"]?.stringValue else {
+            throw IotoError(.protocolViolation, "a change without a valid cmd or item")
+        }
         guard let name = item[schema.typeField]?.stringValue, let model = schema.model(name) else {
             throw IotoError(.model, "an item of an unknown model")
         }
@@ -75,7 +94,7 @@ struct WireCodec: Sendable {
         schema.primary.sort == nil ? change.key.hash : change.key.sort
     }
 
-    private var keyAttribute: Text? { schema.primary.sort ?? schema.primary.hash }
+    var keyAttribute: Text? { schema.primary.sort ?? schema.primary.hash }
 
     // MARK: Up
 
@@ -107,8 +126,7 @@ struct WireCodec: Sendable {
     }
 
     /// - Returns: The message without its changes, and those as they stand, to be read one by one.
-    func decodeUp(_ payload: [UInt8]) throws(IotoError) -> (message: UpMessage, changes: [JSON]) {
-        let json = try parse(payload)
+    func decodeUp(_ json: JSON) throws(IotoError) -> (message: UpMessage, changes: [JSON]) {
         guard let sequence = json["seq"]?.integerValue, let replica = json.hexadecimal("replica"),
             let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax
         else { throw IotoError(.protocolViolation, "a syncToDynamo without valid seq, replica or changes") }
@@ -117,8 +135,7 @@ struct WireCodec: Sendable {
         return (message, changes)
     }
 
-    func decodeCatchUp(_ payload: [UInt8]) throws(IotoError) -> CatchUpRequest {
-        let json = try parse(payload)
+    func decodeCatchUp(_ json: JSON) throws(IotoError) -> CatchUpRequest {
         guard let number = json["seq"]?.integerValue, let replica = json.hexadecimal("replica"),
             let cursors = json["cursors"]?.objectValue, cursors.count <= 8
         else { throw IotoError(.protocolViolation, "a syncDown without valid seq, replica or cursors") }
@@ -164,8 +181,7 @@ struct WireCodec: Sendable {
         return JSON.object(object).text
     }
 
-    func decodeAck(_ payload: [UInt8]) throws(IotoError) -> AckMessage {
-        let json = try parse(payload)
+    func decodeAck(_ json: JSON) throws(IotoError) -> AckMessage {
         guard let sequence = json["seq"]?.integerValue, let time = json.hexadecimal("time"),
             let versions = json["vers"]?.arrayValue
         else { throw IotoError(.protocolViolation, "a SYNC without valid seq, time or vers") }
@@ -222,8 +238,7 @@ struct WireCodec: Sendable {
     ///
     /// - Parameter context: What items of the device's own stream must state; items of other streams state what they do.
     /// - Returns: nil for the hub's plea that the device ask again, which carries no page.
-    func decodePage(_ payload: [UInt8], context: Context) throws(IotoError) -> PageMessage? {
-        let json = try parse(payload)
+    func decodePage(_ json: JSON, context: Context) throws(IotoError) -> PageMessage? {
         if json["ask"]?.boolValue == true { return nil }
         guard let stream = json["stream"]?.stringValue, let history = json.hexadecimal("history"),
             let previous = json["prev"]?.integerValue, let cursor = json["cursor"]?.integerValue,
@@ -260,12 +275,16 @@ struct WireCodec: Sendable {
         output.append(literal: "]")
     }
 
-    private func parse(_ payload: [UInt8]) throws(IotoError) -> JSON {
+    /// Reads a message of either version.
+    func parse(_ payload: [UInt8]) throws(IotoError) -> (json: JSON, isVersion1: Bool) {
         let json = try JSON.parse(payload)
-        guard json["v"]?.integerValue == 2 else {
-            throw IotoError(.protocolViolation, "a message of another protocol version than 2")
+        guard json.objectValue != nil else { throw IotoError(.protocolViolation, "a message that is no object") }
+        guard let version = json["v"] else { return (json, true) }
+        switch version.integerValue {
+        case 1: return (json, true)
+        case 2: return (json, false)
+        default: throw IotoError(.protocolViolation, "a message of another protocol version than 1 and 2")
         }
-        return json
     }
 
     private func version(_ json: JSON?) throws(IotoError) -> Version {
@@ -292,11 +311,11 @@ extension Text {
 }
 
 extension [UInt8] {
-    fileprivate mutating func append(literal: StaticString) {
+    mutating func append(literal: StaticString) {
         literal.withUTF8Buffer { append(contentsOf: $0) }
     }
 
-    fileprivate mutating func append(decimal number: Int64) {
+    mutating func append(decimal number: Int64) {
         append(contentsOf: Text(decimal: number).bytes)
     }
 

@@ -13,15 +13,21 @@ final class Loopback {
     /// On their way up and down.
     var up: [Publication] = []
     var down: [Publication] = []
+    /// Tickets of the hub's publications that the broker has not acknowledged.
+    var unacknowledged: [Int64] = []
+    var holdsAcknowledgements = false
     /// Every payload that the device ever published.
     var published: [[UInt8]] = []
     private let id: Text
 
-    init(replica: UInt64 = 0xD1, id: Text = "d1") {
+    private let schema: Schema
+
+    init(replica: UInt64 = 0xD1, id: Text = "d1", schema: Schema = TestSchema.schema) {
+        self.schema = schema
         self.replica = MemoryReplica(replica: replica)
         self.id = id
         device = Loopback.makeDevice(self.replica, id)
-        hub = HubReplicator(schema: TestSchema.schema, clock: HybridClock())
+        hub = HubReplicator(schema: schema, clock: HybridClock())
         run(.connected(devices: [], feeds: []))
     }
 
@@ -61,7 +67,7 @@ final class Loopback {
 
     /// A new hub process on the same store.
     func restartHub() {
-        hub = HubReplicator(schema: TestSchema.schema, clock: HybridClock())
+        hub = HubReplicator(schema: schema, clock: HybridClock())
         let feeds = cloud.heads.filter { !$0.key.hasPrefix("device/") }
             .map { StreamCursor(stream: $0.key, history: cloud.history, position: $0.value) }
         run(.connected(devices: Array(cloud.devices.values), feeds: feeds))
@@ -81,6 +87,12 @@ final class Loopback {
 
     func cloudChange(_ model: Text, _ id: Text, _ value: Text, device: Text? = "d1", isRemoval: Bool = false) throws {
         run(.feedsMoved(try cloud.put(model, id, device: device, value: value, isRemoval: isRemoval)))
+    }
+
+    func setWall(_ wall: Int64) {
+        now = Instant(monotonic: now.monotonic, wall: wall)
+        replica.wall = wall
+        cloud.wall = wall
     }
 
     func wait(_ milliseconds: Int64) {
@@ -130,12 +142,20 @@ final class Loopback {
         up += publications
     }
 
+    func takeAcknowledgements(isSent: Bool = true) -> [HubInput] {
+        defer { unacknowledged = [] }
+        return unacknowledged.map { .published(ticket: $0, isSent: isSent) }
+    }
+
     func run(_ input: HubInput) {
         var inputs = [input]
         while !inputs.isEmpty {
             for effect in hub.handle(inputs.removeFirst(), now: now) {
                 switch effect {
-                case .publish(let publication): down.append(publication)
+                case .publish(let publication):
+                    down.append(publication)
+                    if let ticket = publication.ticket { unacknowledged.append(ticket) }
+                    if !holdsAcknowledgements { inputs += takeAcknowledgements() }
                 case .request(let ticket, let request): inputs.append(.answer(ticket: ticket, cloud.answer(request)))
                 case .log: break
                 }

@@ -122,6 +122,28 @@ final class MemoryReplica: DeviceStorage {
         return count
     }
 
+    func apply(_ change: UnversionedChange) throws(IotoError) -> Bool {
+        try failIfTold()
+        let found = rows.keys.filter { key in
+            key.sort == change.sort && rows[key]?.change.model == change.model.name
+                && (change.hash == nil ? rows[key]?.change.isRemoval == false : key.hash == change.hash)
+        }
+        guard found.count <= 1 else { return false }
+        let key = found.first ?? ItemKey(hash: change.hash ?? "", sort: change.sort)
+        let row = rows[key]
+        guard change.body != nil || row?.change.isRemoval == false else { return false }
+        if let row, row.position != nil {
+            guard let updated = change.updated, updated >= row.change.version.milliseconds else { return false }
+        }
+        guard row == nil || row?.change.isRemoval == true || row?.change.body != change.body else { return false }
+        let stored = Change(
+            model: change.model.name, key: key, version: Version(time: clock.next(wall: wall), writer: Version1.service),
+            isRemoval: change.body == nil, body: change.body ?? row?.change.body ?? [])
+        rows[key] = Row(change: stored, position: nil)
+        applied.append(stored)
+        return true
+    }
+
     private func failIfTold() throws(IotoError) {
         if let failure {
             self.failure = nil

@@ -75,6 +75,7 @@ public final class CloudService: Sendable {
         case .message(let topic, let payload): return .message(topic: topic, payload: payload)
         case .answer(let ticket, let answer): return .answer(ticket: ticket, answer)
         case .moved(let streams): return .feedsMoved(streams)
+        case .published(let ticket, let isSent): return .published(ticket: ticket, isSent: isSent)
         case .subscribed: return await connected()
         }
     }

@@ -161,7 +161,7 @@ import Testing
                     for index in 0..<25 {
                         let id = Text(decimal: number * 100 + index)
                         let answer = await store.answer(.apply([change(id, time: 1)], device: "d1"))
-                        guard case .applied(stored: 1, _, _) = answer else {
+                        guard case .applied(stored: 1, _, _, _) = answer else {
                             throw UnexpectedAnswer(answer: answer)
                         }
                     }
