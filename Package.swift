@@ -6,12 +6,24 @@ import PackageDescription
 
 let isEmbedded = Context.environment["IOTO_EMBEDDED"] == "1"
 
+// `validate` of schemas needs PCRE2; IOTO_PCRE2=0 builds without it.
+let hasPCRE2 = Context.environment["IOTO_PCRE2"] != "0"
+
+/// Faults planted in the product for the simulation to find, never in a library that ships: scripts/simulate asks for them.
+let hasMutants = !isEmbedded && Context.environment["IOTO_MUTANTS"] == "1"
+
 let settings: [SwiftSetting] = isEmbedded
     ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Xfrontend", "-function-sections"])]
     : [.treatAllWarnings(as: .error), .treatWarning("EmbeddedRestrictions", as: .error)]
+        + (hasMutants ? [.define("IOTO_MUTANTS")] : [])
 
-func module(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
-    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
+/// Of code that never goes into the library.
+let hostedSettings: [SwiftSetting] = [.treatAllWarnings(as: .error)] + (hasMutants ? [.define("IOTO_MUTANTS")] : [])
+
+func module(
+    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], defines: [SwiftSetting] = []
+) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings + defines)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
@@ -32,10 +44,13 @@ let package = Package(
         .systemLibrary(
             name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
         .systemLibrary(name: "CCJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
+        .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
         .target(name: "CPlatform"),
         module("IotoBase", ["CIoto", "CPlatform"]),
         module("IotoJSON", ["IotoBase", "CCJSON"]),
-        module("IotoSchema", ["IotoJSON"]),
+        hasPCRE2
+            ? module("IotoSchema", ["IotoJSON", "CPCRE2"], defines: [.define("IOTO_PCRE2")])
+            : module("IotoSchema", ["IotoJSON"]),
         module("IotoSync", ["IotoSchema"]),
         module("IotoStore", ["IotoSync", "CSQLite"]),
         module("IotoMQTT", ["IotoBase", "CMosquitto"]),
@@ -45,6 +60,14 @@ let package = Package(
         + (isEmbedded
             ? []
             : [
+                .target(name: "CSimulatedDisk", dependencies: ["CSQLite"], path: "Tests/Simulation/CSimulatedDisk"),
+                .target(
+                    name: "IotoSimulation", dependencies: ["IotoStore", "IotoSync", "CSimulatedDisk"],
+                    path: "Tests/Simulation/IotoSimulation", swiftSettings: hostedSettings),
+                .executableTarget(
+                    name: "iotosim", dependencies: ["IotoSimulation"], path: "Tests/Simulation/iotosim",
+                    swiftSettings: hostedSettings),
+                tests("IotoSimulationTests", ["IotoSimulation", "iotosim"]),
                 tests("IotoBaseTests", ["IotoBase"]),
                 tests("IotoJSONTests", ["IotoJSON"]),
                 tests("IotoSchemaTests", ["IotoSchema"]),

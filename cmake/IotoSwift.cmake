@@ -80,12 +80,13 @@ function(ioto_swift_c_module NAME DIRECTORY)
     set_property(GLOBAL PROPERTY IOTO_SWIFT_${NAME}_FILES ${headers})
 endfunction()
 
-# ioto_swift_module(NAME [DEPENDS module...])
+# ioto_swift_module(NAME [DEPENDS module...] [DEFINES name...])
 #
 # Compile Sources/NAME/**/*.swift to <build>/swift/NAME.swiftmodule and NAME.o, after the modules it depends on: Swift
 # modules, and C modules of ioto_swift_c_module(). NAME.o is appended to the list IOTO_SWIFT_OBJECTS of the caller.
 function(ioto_swift_module NAME)
-    cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "DEPENDS")
+    cmake_parse_arguments(PARSE_ARGV 1 ARG "" "" "DEPENDS;DEFINES")
+    list(TRANSFORM ARG_DEFINES PREPEND -D)
     set(directory ${CMAKE_BINARY_DIR}/swift)
     file(MAKE_DIRECTORY ${directory})
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/Sources/${NAME}/*.swift)
@@ -114,7 +115,7 @@ function(ioto_swift_module NAME)
 
     add_custom_command(
         OUTPUT ${directory}/${NAME}.o ${directory}/${NAME}.swiftmodule
-        COMMAND ${IOTO_SWIFTC} ${_ioto_swift_flags} ${flags} -I ${directory}
+        COMMAND ${IOTO_SWIFTC} ${_ioto_swift_flags} ${flags} ${ARG_DEFINES} -I ${directory}
                 -module-name ${NAME} -emit-module -emit-module-path ${directory}/${NAME}.swiftmodule
                 -c -o ${directory}/${NAME}.o ${sources}
         DEPENDS ${sources} ${files}

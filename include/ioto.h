@@ -23,8 +23,11 @@
  * # Threads
  *
  * Each function carries one word. `any`: from any thread, at any time while the handle is open. `owner`: one thread at a
- * time uses the object. A `Db` and an `Io` are `any`; items and lists are `owner`. Closing is the exception: no other
- * call may be under way or follow on a handle that is being closed.
+ * time uses the object. A `Db` and an `Io` are `any`; items and lists are `owner`.
+ *
+ * Closing waits for the calls that other threads have under way on the handle. Calls that come later are DB_ERR_MISUSE, as
+ * are calls on a pointer that is no handle: neither is followed. (An address is given to another handle after 256 more
+ * have been opened; until then a closed one is told.) At most 256 databases and agents are open in a process.
  *
  * # Text
  *
@@ -178,11 +181,15 @@ enum {
 IOTO_API Db *dbOpen(const char *path, const char *schema, int flags);
 
 /**
- * Close a database: waits for the triggers of what is committed, then frees it. Nothing is lost: changes that have not
- * been sent stay in the file. A database that belongs to an agent is closed by ioClose(), never by this call.
+ * Close a database: refuses further calls, waits for those under way and for the triggers of what is committed, then
+ * frees it. Nothing is lost: changes that have not been sent stay in the file. A transaction that was not committed is
+ * rolled back. A database that belongs to an agent is closed by ioClose(), never by this call.
+ *
+ * From a trigger or a `where` function of the same database, on a database of an agent, and on one that is closed already,
+ * it does nothing but set dbGetErrorCode() to DB_ERR_MISUSE.
  *
  * @param db  Database or NULL.
- * Threads: any, but as the last call on `db`, and not from a trigger.
+ * Threads: any.
  * @since 0.1
  */
 IOTO_API void dbClose(Db *db);
@@ -251,6 +258,11 @@ typedef struct DbParams {
     DbWhere where;
     /** Passed to `where`. */
     void *whereContext;
+    /**
+     * dbCreate, dbGet, dbFind, dbFindOne, dbUpdate: dbItemJson() and dbItemToCJSON() give the whole item: also the
+     * properties that the schema hides, the type field and the key attributes. Fields that are asked for by name are never hidden.
+     */
+    bool hidden;
 } DbParams;
 
 #ifdef __cplusplus
@@ -318,7 +330,7 @@ extern "C" {
  * @param db      Open database.
  * @param model   Model name from the schema.
  * @param props   Properties: DB_PROPS(...), DB_JSON(...) or DB_CJSON(object).
- * @param params  DB_PARAMS(...) or NULL. Honours: upsert.
+ * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden.
  * @return The stored item, owned by the caller (dbFreeItem), or NULL: DB_ERR_EXISTS if the key is taken and upsert is not
  *         set; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit; DB_ERR_KEY; DB_ERR_DENIED if the schema does not
  *         enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
@@ -330,7 +342,7 @@ IOTO_API DbItem *dbCreate(Db *db, const char *model, const DbProps *props, const
 /**
  * Get the item that the properties name: those its key is made of.
  *
- * @param params  NULL; reserved.
+ * @param params  DB_PARAMS(...) or NULL. Honours: hidden.
  * @return The item, owned by the caller (dbFreeItem), or NULL: DB_ERR_NOT_FOUND; DB_ERR_KEY if the properties do not give
  *         the whole key; DB_ERR_MODEL.
  * Threads: any.
@@ -344,7 +356,7 @@ IOTO_API DbItem *dbGet(Db *db, const char *model, const DbProps *props, const Db
  * `<=`, `>`, `>=`, `<>`, `begins`, or `between` with an array of two.
  *
  * @param props   Properties to match, or NULL for every item.
- * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, where.
+ * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, where, hidden.
  * @return The list, in key order, owned by the caller (dbFreeList), perhaps empty; or NULL on failure.
  * Threads: any.
  * @since 0.1
@@ -356,9 +368,10 @@ IOTO_API DbItem *dbFindOne(Db *db, const char *model, const DbProps *props, cons
 
 /**
  * Change the properties given of the item that they name; other properties stay. A NULL value (DB_PROPS, or null in JSON)
- * takes a property away. A name may be a path: "network.dns.0".
+ * takes a property away. A name may be a path: "network.dns.0". An object for a property with a nested schema is laid over
+ * the stored one, member by member, unless the schema says `partial: false`; any other value takes the stored one's place.
  *
- * @param params  DB_PARAMS(...) or NULL. Honours: upsert.
+ * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden.
  * @return The item as stored, owned by the caller (dbFreeItem), or NULL: DB_ERR_NOT_FOUND if there is none and upsert is
  *         not set, and as dbCreate().
  * Threads: any.
@@ -525,8 +538,9 @@ typedef enum DbOrigin {
 } DbOrigin;
 
 /**
- * Called after a change is committed, on the library's dispatcher thread, in commit order, with no lock held: it may call
- * any function but dbClose(), ioStop() and ioClose(). While it runs, later triggers wait.
+ * Called after a change is committed, on the library's dispatcher thread, or in dbDispatch() once dbGetFd() has been
+ * called; in commit order, with no lock held: it may call any function but dbClose(), ioStop() and ioClose(). While it
+ * runs, later triggers wait.
  *
  * @param arg     As given to dbAddTrigger().
  * @param db      The database.
@@ -569,6 +583,35 @@ IOTO_API const DbItem *dbTriggerBefore(const DbItem *item);
 IOTO_API DbOrigin dbTriggerOrigin(const DbItem *item);
 /** Inside a DB_ON_REJECTED trigger: the cloud's reason, valid during the call; else "". Threads: owner. @since 0.1 */
 IOTO_API const char *dbTriggerReason(const DbItem *item);
+
+/**
+ * Have triggers run on the firmware's own event loop instead of the library's thread. From this call on they wait until
+ * dbDispatch() is called; a trigger that is running ends first.
+ *
+ *     int fd = dbGetFd(db);
+ *     struct pollfd set = {.fd = fd, .events = POLLIN};
+ *     while (poll(&set, 1, -1) >= 0) dbDispatch(db, 10);
+ *
+ * When 4096 triggers wait, calls that change the database wait for the loop, as they do for the dispatcher thread; on the
+ * loop's own thread (that of the last dbGetFd() or dbDispatch()) they run waiting triggers themselves before they return.
+ *
+ * @return A descriptor that is readable (POLLIN, level-triggered) while a trigger waits. It belongs to the library, which
+ *         closes it with the database: watch it, and neither read nor close it. Or DB_ERR_MISUSE from a trigger on the
+ *         library's thread; DB_ERR_MEMORY if no descriptor is left.
+ * Threads: any; best the loop's.
+ * @since 0.2
+ */
+IOTO_API int dbGetFd(Db *db);
+/**
+ * Run waiting triggers on the calling thread, in commit order.
+ *
+ * @param max_ms  Stop after the first change whose triggers end later than this; 0: after one change; negative: when no
+ *                trigger waits.
+ * @return The number of triggers called, 0 when none waits or triggers are running already; DB_ERR_MISUSE before dbGetFd().
+ * Threads: any; one at a time runs triggers.
+ * @since 0.2
+ */
+IOTO_API int dbDispatch(Db *db, int max_ms);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */
@@ -625,7 +668,8 @@ IOTO_API int ioStart(Io *io);
  * @since 0.1
  */
 IOTO_API void ioStop(Io *io);
-/** Stop, close the database, and free the agent; NULL allowed. Threads: any, as the last call on `io`, not from a trigger.
+/** Stop, close the database as dbClose() does, and free the agent; NULL allowed. Calls that wait for the cloud end with
+ *  DB_ERR_OFFLINE. From a trigger of its database it does nothing but set dbGetErrorCode() to DB_ERR_MISUSE. Threads: any.
  *  @since 0.1 */
 IOTO_API void ioClose(Io *io);
 
@@ -647,6 +691,11 @@ IOTO_API int ioSyncUp(Io *io, int timeout_ms);
 IOTO_API int ioSyncDown(Io *io, int timeout_ms);
 /** The documented name of ioSyncUp() without a wait. Threads: any. @since 0.1 */
 IOTO_API int ioFlushSync(Io *io);
+
+/** dbGetFd() of the agent's database. Threads: any; best the loop's. @since 0.2 */
+IOTO_API int ioGetFd(Io *io);
+/** dbDispatch() of the agent's database. Threads: any. @since 0.2 */
+IOTO_API int ioDispatch(Io *io, int max_ms);
 
 /** State of the link to the broker. */
 typedef enum IoLink { IO_LINK_STOPPED = 0, IO_LINK_CONNECTING = 1, IO_LINK_CONNECTED = 2, IO_LINK_WAITING = 3 } IoLink;

@@ -1,4 +1,5 @@
 import CIoto
+import CPlatform
 import IotoAgent
 import IotoBase
 import IotoSync
@@ -31,33 +32,72 @@ private final class LogSink: @unchecked Sendable {
 @_cdecl("ioOpen") @implementation
 public func ioOpen(_ config: UnsafePointer<CChar>?) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
-        give(AgentHandle(try Agent(try AgentConfiguration(try text(config, "config")))))
+        let agent = try Agent(try AgentConfiguration(try text(config, "config")))
+        do throws(IotoError) {
+            return try AgentHandle.open(agent)
+        } catch {
+            agent.close()
+            throw error
+        }
     }
 }
 
 @_cdecl("ioGetDb") @implementation
 public func ioGetDb(_ io: OpaquePointer?) -> OpaquePointer? {
-    io.map { borrow(object($0, AgentHandle.self).database) }
+    guard let io else { return nil }
+    return entry(nil) { () throws(IotoError) in
+        let call = try AgentCall(io)
+        return call.handle.database
+    }
 }
 
 @_cdecl("ioStart") @implementation
 public func ioStart(_ io: OpaquePointer?) -> Int32 {
     entryCode { () throws(IotoError) in
-        try agent(io).start()
+        let call = try AgentCall(io)
+        try call.agent.start()
         return 0
     }
 }
 
 @_cdecl("ioStop") @implementation
 public func ioStop(_ io: OpaquePointer?) {
-    entry(()) { () throws(IotoError) in try agent(io).stop() }
+    entry(()) { () throws(IotoError) in
+        let call = try AgentCall(io)
+        call.agent.stop()
+    }
 }
 
 @_cdecl("ioClose") @implementation
 public func ioClose(_ io: OpaquePointer?) {
     guard let io else { return }
-    object(io, AgentHandle.self).agent.close()
-    release(io, AgentHandle.self)
+    entry(()) { () throws(IotoError) in
+        let db = try database(io)
+        guard !platform_is_inside(io), !platform_is_inside(db) else {
+            throw misuse("an agent can't be closed from within a call on it, or a trigger of its database")
+        }
+        guard let handle = shutHandle(io, PLATFORM_HANDLE_AGENT, AgentHandle.self) else {
+            throw misuse("io is not an open agent")
+        }
+        let owned = shutHandle(db, PLATFORM_HANDLE_DATABASE, DatabaseHandle.self)
+        // Triggers that still run find the two by their handles.
+        withExtendedLifetime((handle, owned)) {
+            // Calls that wait for the cloud end by this.
+            handle.agent.stop()
+            handle.agent.database.prepareToClose()
+            platform_handle_drain(io)
+            platform_handle_drain(db)
+            handle.agent.close()
+            platform_handle_free(db)
+            platform_handle_free(io)
+        }
+    }
+}
+
+/// The handle of an agent's database.
+private func database(_ io: OpaquePointer) throws(IotoError) -> OpaquePointer {
+    let call = try AgentCall(io)
+    return call.handle.database
 }
 
 @_cdecl("ioSync") @implementation
@@ -83,7 +123,8 @@ public func ioFlushSync(_ io: OpaquePointer?) -> Int32 {
 private func sync(_ io: OpaquePointer?, _ directions: [SyncDirection], _ timeout_ms: Int32) -> Int32 {
     entryCode { () throws(IotoError) in
         guard timeout_ms >= 0 else { throw misuse("timeout_ms is negative") }
-        try agent(io).sync(directions, timeout: Int64(timeout_ms))
+        let call = try AgentCall(io)
+        try call.agent.sync(directions, timeout: Int64(timeout_ms))
         return 0
     }
 }
@@ -91,11 +132,11 @@ private func sync(_ io: OpaquePointer?, _ directions: [SyncDirection], _ timeout
 @_cdecl("ioGetStatus") @implementation
 public func ioGetStatus(_ io: OpaquePointer?, _ out: UnsafeMutablePointer<IoStatus>?) -> Int32 {
     entryCode { () throws(IotoError) in
-        let agent = try agent(io)
+        let call = try AgentCall(io)
         guard let out, out.pointee.size >= MemoryLayout<UInt32>.size else {
             throw misuse("out is NULL or has no size")
         }
-        var status = cStatus(try agent.currentStatus())
+        var status = cStatus(try call.agent.currentStatus())
         status.size = out.pointee.size
         let bytes = min(Int(out.pointee.size), MemoryLayout<IoStatus>.size)
         withUnsafeBytes(of: &status) { source in

@@ -4,30 +4,7 @@ import IotoAgent
 import IotoBase
 import IotoJSON
 
-/// What a `Db *` points to.
-final class DatabaseHandle {
-    let database: Database
-    /// It belongs to an agent, which closes it.
-    let isAgents: Bool
-
-    init(_ database: Database, isAgents: Bool) {
-        self.database = database
-        self.isAgents = isAgents
-    }
-}
-
-/// What an `Io *` points to.
-final class AgentHandle {
-    let agent: Agent
-    let database: DatabaseHandle
-
-    init(_ agent: Agent) {
-        self.agent = agent
-        database = DatabaseHandle(agent.database, isAgents: true)
-    }
-}
-
-// Handles go out retained once, and come back by their freeing call.
+// Items and lists go out retained once, and come back by their freeing call.
 
 func give<Object: AnyObject>(_ object: Object) -> OpaquePointer {
     OpaquePointer(Unmanaged.passRetained(object).toOpaque())
@@ -43,16 +20,6 @@ func object<Object: AnyObject>(_ pointer: OpaquePointer, _ type: Object.Type) ->
 
 func release<Object: AnyObject>(_ pointer: OpaquePointer, _ type: Object.Type) {
     Unmanaged<Object>.fromOpaque(UnsafeRawPointer(pointer)).release()
-}
-
-func database(_ db: OpaquePointer?) throws(IotoError) -> Database {
-    guard let db else { throw misuse("db is NULL") }
-    return object(db, DatabaseHandle.self).database
-}
-
-func agent(_ io: OpaquePointer?) throws(IotoError) -> Agent {
-    guard let io else { throw misuse("io is NULL") }
-    return object(io, AgentHandle.self).agent
 }
 
 func item(_ pointer: OpaquePointer?) -> Item? {

@@ -1,4 +1,5 @@
 import CIoto
+import CPlatform
 import IotoAgent
 import IotoBase
 import IotoSchema
@@ -17,7 +18,12 @@ public func dbOpen(
         options.durability = flags & Int32(DB_DURABILITY_NORMAL) != 0 ? .normal : .full
         let database = try Database(
             path: try text(path, "path"), schemaPath: try text(schema, "schema"), options: options)
-        return give(DatabaseHandle(database, isAgents: false))
+        do throws(IotoError) {
+            return try DatabaseHandle.open(database, isAgents: false)
+        } catch {
+            database.close()
+            throw error
+        }
     }
 }
 
@@ -25,11 +31,24 @@ public func dbOpen(
 public func dbClose(_ db: OpaquePointer?) {
     guard let db else { return }
     entry(()) { () throws(IotoError) in
-        let handle = object(db, DatabaseHandle.self)
-        guard !handle.isAgents else { throw misuse("the database of an agent is closed by ioClose") }
-        handle.database.close()
-        release(db, DatabaseHandle.self)
+        guard !platform_is_inside(db) else { throw misuse("a database can't be closed from within a call on it") }
+        guard try !isAgents(db) else { throw misuse("the database of an agent is closed by ioClose") }
+        guard let handle = shutHandle(db, PLATFORM_HANDLE_DATABASE, DatabaseHandle.self) else {
+            throw misuse("db is not an open database")
+        }
+        // Triggers that still run find it by its handle.
+        withExtendedLifetime(handle) {
+            handle.database.prepareToClose()
+            platform_handle_drain(db)
+            handle.database.close()
+            platform_handle_free(db)
+        }
     }
+}
+
+private func isAgents(_ db: OpaquePointer) throws(IotoError) -> Bool {
+    let call = try DatabaseCall(db)
+    return call.handle.isAgents
 }
 
 @_cdecl("dbAddContext") @implementation
@@ -37,10 +56,10 @@ public func dbAddContext(
     _ db: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ value: UnsafePointer<CChar>?
 ) -> Int32 {
     entryCode { () throws(IotoError) in
-        let database = try database(db)
+        let call = try DatabaseCall(db)
         let name = try text(name, "name")
         guard !name.isEmpty else { throw misuse("name is empty") }
-        database.setContext(name, try optionalText(value, "value"))
+        call.database.setContext(name, try optionalText(value, "value"))
         return 0
     }
 }
@@ -48,8 +67,8 @@ public func dbAddContext(
 @_cdecl("dbGetModel") @implementation
 public func dbGetModel(_ db: OpaquePointer?, _ name: UnsafePointer<CChar>?) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
-        let database = try database(db)
-        return borrow(try database.model(try text(name, "name")))
+        let call = try DatabaseCall(db)
+        return borrow(try call.database.model(try text(name, "name")))
     }
 }
 

@@ -33,7 +33,8 @@ public func dbFieldDouble(
 
 @_cdecl("dbFieldDate") @implementation
 public func dbFieldDate(_ item: OpaquePointer?, _ field: UnsafePointer<CChar>?, _ defaultValue: Int64) -> Int64 {
-    value(item, field)?.dateReading ?? defaultValue
+    guard let item = Ioto.item(item), let field else { return defaultValue }
+    return item.date(Text(cString: field)) ?? defaultValue
 }
 
 private func value(_ item: OpaquePointer?, _ field: UnsafePointer<CChar>?) -> JSON? {
@@ -68,14 +69,6 @@ extension JSON {
         default: nil
         }
     }
-
-    fileprivate var dateReading: Int64? {
-        switch self {
-        case .number: truncatedInteger
-        case .string(let text): ISODate.parse(text)
-        default: nil
-        }
-    }
 }
 
 @_cdecl("dbItemJson") @implementation
@@ -87,7 +80,7 @@ public func dbItemJson(_ item: OpaquePointer?) -> UnsafePointer<CChar>? {
 public func dbItemToCJSON(_ item: OpaquePointer?) -> UnsafeMutablePointer<cJSON>? {
     guard let item = Ioto.item(item) else { return nil }
     return entry(nil) { () throws(IotoError) in
-        guard let object = try JSON.parse(item.stored.body).makeCJSON() else {
+        guard let object = try JSON.parse(item.visibleBody).makeCJSON() else {
             throw IotoError(.memory, "out of memory")
         }
         return object
@@ -166,7 +159,7 @@ public func dbSetDate(
 private func setField(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ field: UnsafePointer<CChar>?,
     _ props: UnsafePointer<DbProps>?, _ params: UnsafePointer<DbParams>?,
-    _ value: (Call, Text) throws(IotoError) -> JSON
+    _ value: (borrowing Call, Text) throws(IotoError) -> JSON
 ) -> Int32 {
     entryCode { () throws(IotoError) in
         var call = try Call(db, model, props, params)
@@ -230,7 +223,10 @@ public func dbGetDate(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ field: UnsafePointer<CChar>?,
     _ props: UnsafePointer<DbProps>?, _ defaultValue: Int64
 ) -> Int64 {
-    entry(nil) { () throws(IotoError) in try getField(db, model, field, props)?.dateReading } ?? defaultValue
+    entry(nil) { () throws(IotoError) in
+        let call = try Call(db, model, props, nil)
+        return try call.database.get(call.model, call.properties).date(try text(field, "field"))
+    } ?? defaultValue
 }
 
 private func getField(

@@ -11,7 +11,7 @@ public func dbCreate(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.create(call.model, call.properties, isUpsert: call.parameters.upsert))
+        return call.give(try call.database.create(call.model, call.properties, isUpsert: call.parameters.upsert))
     }
 }
 
@@ -22,7 +22,7 @@ public func dbGet(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.get(call.model, call.properties))
+        return call.give(try call.database.get(call.model, call.properties))
     }
 }
 
@@ -33,7 +33,9 @@ public func dbFind(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.find(call.model, call.properties, options: try call.options()))
+        let list = try call.database.find(call.model, call.properties, options: try call.options())
+        if call.parameters.hidden { for item in list.items { item.showsHidden = true } }
+        return give(list)
     }
 }
 
@@ -44,7 +46,7 @@ public func dbFindOne(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.findOne(call.model, call.properties, options: try call.options()))
+        return call.give(try call.database.findOne(call.model, call.properties, options: try call.options()))
     }
 }
 
@@ -55,7 +57,7 @@ public func dbUpdate(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return give(try call.database.update(call.model, call.properties, isUpsert: call.parameters.upsert))
+        return call.give(try call.database.update(call.model, call.properties, isUpsert: call.parameters.upsert))
     }
 }
 
@@ -85,8 +87,8 @@ public func dbRemove(
 }
 
 /// The arguments that the calls on items have in common.
-struct Call {
-    let database: Database
+struct Call: ~Copyable {
+    private let call: DatabaseCall
     let model: Text
     var properties: JSONObject
     let parameters: DbParams
@@ -95,10 +97,22 @@ struct Call {
         _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
         _ params: UnsafePointer<DbParams>?
     ) throws(IotoError) {
-        database = try Ioto.database(db)
-        self.model = try text(model, "model")
-        properties = try Ioto.properties(props, database, self.model)
-        parameters = try Ioto.parameters(params)
+        let call = try DatabaseCall(db)
+        let name = try text(model, "model")
+        let properties = try Ioto.properties(props, call.database, name)
+        let parameters = try Ioto.parameters(params)
+        self.call = call
+        self.model = name
+        self.properties = properties
+        self.parameters = parameters
+    }
+
+    var database: Database { call.database }
+
+    /// An item that goes to the caller, who may want what the schema hides as well.
+    func give(_ item: Item) -> OpaquePointer {
+        item.showsHidden = parameters.hidden
+        return Ioto.give(item)
     }
 
     func options() throws(IotoError) -> QueryOptions {

@@ -5,7 +5,8 @@ import IotoBase
 @_cdecl("dbBegin") @implementation
 public func dbBegin(_ db: OpaquePointer?) -> Int32 {
     entryCode { () throws(IotoError) in
-        try database(db).begin()
+        let call = try DatabaseCall(db)
+        try call.database.begin()
         return 0
     }
 }
@@ -13,7 +14,8 @@ public func dbBegin(_ db: OpaquePointer?) -> Int32 {
 @_cdecl("dbCommit") @implementation
 public func dbCommit(_ db: OpaquePointer?) -> Int32 {
     entryCode { () throws(IotoError) in
-        try database(db).commit()
+        let call = try DatabaseCall(db)
+        try call.database.commit()
         return 0
     }
 }
@@ -21,7 +23,8 @@ public func dbCommit(_ db: OpaquePointer?) -> Int32 {
 @_cdecl("dbRollback") @implementation
 public func dbRollback(_ db: OpaquePointer?) -> Int32 {
     entryCode { () throws(IotoError) in
-        try database(db).rollBack()
+        let call = try DatabaseCall(db)
+        try call.database.rollBack()
         return 0
     }
 }

@@ -1,4 +1,5 @@
 import CIoto
+import CPlatform
 import IotoAgent
 import IotoBase
 import IotoSchema
@@ -9,15 +10,17 @@ public func dbAddTrigger(
     _ arg: UnsafeMutableRawPointer?, _ events: Int32
 ) -> Int32 {
     entryCode { () throws(IotoError) in
-        let database = try database(db)
+        let call = try DatabaseCall(db)
         guard let proc else { throw misuse("proc is NULL") }
         let events = TriggerEvents(rawValue: events)
         guard !events.isEmpty, TriggerEvents.all.isSuperset(of: events) else {
             throw misuse("events must be a sum of DB_ON_*")
         }
-        try database.addTrigger(try identity(proc, arg, model), events: events) { call in
+        try call.database.addTrigger(try identity(proc, arg, model), events: events) { call in
+            let isMarked = platform_inside_begin(db)
             proc(
                 arg, db, borrow(call.model), borrow(call.item), nil, command(call), call.events.rawValue)
+            if isMarked { platform_inside_end() }
         }
         return 0
     }
@@ -36,9 +39,9 @@ public func dbRemoveTrigger(
     _ db: OpaquePointer?, _ proc: DbTriggerProc?, _ model: UnsafePointer<CChar>?, _ arg: UnsafeMutableRawPointer?
 ) -> Int32 {
     entryCode { () throws(IotoError) in
-        let database = try database(db)
+        let call = try DatabaseCall(db)
         guard let proc else { throw misuse("proc is NULL") }
-        return Int32(clamping: database.removeTrigger(try identity(proc, arg, model)))
+        return Int32(clamping: call.database.removeTrigger(try identity(proc, arg, model)))
     }
 }
 
@@ -73,4 +76,39 @@ public func dbTriggerOrigin(_ item: OpaquePointer?) -> DbOrigin {
 @_cdecl("dbTriggerReason") @implementation
 public func dbTriggerReason(_ item: OpaquePointer?) -> UnsafePointer<CChar>? {
     Ioto.item(item)?.trigger?.reason ?? staticCString("")
+}
+
+// MARK: Delivery by the firmware's loop
+
+@_cdecl("dbGetFd") @implementation
+public func dbGetFd(_ db: OpaquePointer?) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try DatabaseCall(db)
+        return try call.database.triggerDescriptor()
+    }
+}
+
+@_cdecl("dbDispatch") @implementation
+public func dbDispatch(_ db: OpaquePointer?, _ max_ms: Int32) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try DatabaseCall(db)
+        return Int32(clamping: try call.database.dispatch(timeMax: Int64(max_ms)))
+    }
+}
+
+@_cdecl("ioGetFd") @implementation
+public func ioGetFd(_ io: OpaquePointer?) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try AgentCall(io)
+        return try call.agent.database.triggerDescriptor()
+    }
+}
+
+@_cdecl("ioDispatch") @implementation
+public func ioDispatch(_ io: OpaquePointer?, _ max_ms: Int32) -> Int32 {
+    entryCode { () throws(IotoError) in
+        // The triggers are the database's, and so is the call.
+        let call = try AgentCall(io)
+        return dbDispatch(call.handle.database, max_ms)
+    }
 }

@@ -32,7 +32,13 @@ public final class Database: StoreObserver, @unchecked Sendable {
         store.setObserver(self)
     }
 
-    /// Delivers the triggers of what is committed, then closes the file.
+    /// Lets calls end that wait for what won't come: triggers that nobody may run any more, or the end of a transaction.
+    public func prepareToClose() {
+        store.prepareToClose()
+        triggers.stopWaiting()
+    }
+
+    /// Delivers the triggers of what is committed, then closes the file. No call is under way.
     public func close() {
         triggers.stop()
         store.setObserver(nil)
@@ -95,5 +101,19 @@ public final class Database: StoreObserver, @unchecked Sendable {
     /// - Returns: How many there were.
     public func removeTrigger(_ identity: TriggerIdentity) -> Int {
         triggers.remove(identity)
+    }
+
+    /// Gives triggers to the firmware's loop: a descriptor that is readable while `dispatch` has something to do.
+    public func triggerDescriptor() throws(IotoError) -> Int32 {
+        try triggers.descriptor()
+    }
+
+    /// Calls triggers that wait, on the calling thread, until `timeMax` milliseconds have passed (negative: until none
+    /// waits).
+    ///
+    /// - Returns: The number of calls.
+    /// - Throws: `.misuse` when they have a thread of their own.
+    public func dispatch(timeMax: Int64) throws(IotoError) -> Int {
+        try triggers.dispatch(timeMax: timeMax)
     }
 }

@@ -30,6 +30,7 @@ struct Filter {
     /// - Parameter value: The value that the property has to equal; null: that there is none; or an object of one
     ///   operator and its operand. Operands are converted to the type of the field.
     init(_ path: Text, _ value: JSON, of model: Model, primary: Index) throws(IotoError) {
+        try model.checkFilter(path)
         let isComputed = model.field(at: path).map { !$0.isStored } ?? false
         subject = isComputed && path == primary.hash ? .hash : isComputed && path == primary.sort ? .sort : .property(path)
         test = try Filter.test(path, value, model)

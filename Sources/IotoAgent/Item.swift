@@ -10,6 +10,8 @@ public final class Item {
     public let stored: StoredItem
     /// What a trigger can ask of the item that it is called with; nil outside a trigger.
     public let trigger: TriggerContext?
+    /// Whether the item as a whole is given with what the schema hides, and with its key attributes.
+    public var showsHidden = false
     private var texts: [(path: Text, text: CText)] = []
     private var json: CText?
 
@@ -34,9 +36,37 @@ public final class Item {
 
     /// The whole item as JSON.
     public var jsonText: UnsafePointer<CChar> {
-        let text = json ?? CText(Text(stored.body))
+        let text = json ?? CText(Text(visibleBody))
         json = text
         return text.pointer
+    }
+}
+
+extension Item {
+    /// The item as JSON, as a caller gets it.
+    public var visibleBody: [UInt8] {
+        let model = stored.model
+        guard showsHidden || model.hidesProperties, let body = (try? JSON.parse(stored.body))?.objectValue else {
+            return stored.body
+        }
+        return (showsHidden ? model.wholeItem(body: body, key: stored.key) : model.visible(body)).text
+    }
+
+    /// The date at a path in Unix milliseconds; nil when there is none.
+    public func date(_ path: Text) -> Int64? {
+        guard let value = value(path) else { return nil }
+        if let field = stored.model.ttlField, field.name == path { return field.time(of: value) }
+        return value.dateReading
+    }
+}
+
+extension JSON {
+    fileprivate var dateReading: Int64? {
+        switch self {
+        case .number: truncatedInteger
+        case .string(let text): ISODate.parse(text)
+        default: nil
+        }
     }
 }
 

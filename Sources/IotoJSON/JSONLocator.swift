@@ -13,6 +13,11 @@ public enum JSONLocator {
     ///   - source: JSON or JSON5.
     /// - Complexity: O(bytes).
     public static func line(of path: [Text], in source: [UInt8]) -> Int? {
+        deepest(of: path, in: source)?.line
+    }
+
+    /// The same, and how many components of the path exist.
+    public static func deepest(of path: [Text], in source: [UInt8]) -> (line: Int, depth: Int)? {
         source.withUnsafeBytes { bytes in
             var search = JSONSearch(path, bytes)
             do throws(JSONFault) {
@@ -21,7 +26,7 @@ public enum JSONLocator {
                 // What was found before the error still names the place.
             }
             guard let found = search.found else { return nil }
-            return JSONPlace(found, in: bytes).line
+            return (JSONPlace(found, in: bytes).line, search.depth)
         }
     }
 }
@@ -31,6 +36,8 @@ private struct JSONSearch {
     private var parser: JSONParser
     /// Offset of the deepest match.
     private(set) var found: Int?
+    /// How many components lead to it.
+    private(set) var depth = 0
 
     init(_ path: [Text], _ bytes: UnsafeRawBufferPointer) {
         self.path = path
@@ -86,6 +93,7 @@ private struct JSONSearch {
     private mutating func pass(_ level: Int, _ isMatch: Bool, _ start: Int) throws(JSONFault) {
         if isMatch {
             found = start
+            depth = level + 1
             try search(level + 1)
         } else {
             _ = try parser.parseValue()

@@ -31,8 +31,11 @@ enum Purpose {
 
 extension Field {
     /// The value to store for what was given: converted, or filled in when nothing was; nil for none.
-    func complete(_ given: JSON?, _ purpose: Purpose) throws(FieldFault) -> JSON? {
-        if let given, !given.isNull { return try convert(given, purpose) }
+    ///
+    /// - Parameter previous: What a change takes the place of. What stays as it is need not fit: it may be older than
+    ///   the schema, or from a side with another one.
+    func complete(_ given: JSON?, _ purpose: Purpose, _ previous: JSON? = nil) throws(FieldFault) -> JSON? {
+        if let given, !given.isNull { return given == previous ? given : try convert(given, purpose, previous) }
         if case .creation(let now, let generator) = purpose, given == nil {
             if let value = attributes.defaultValue { return value }
             if let generation = attributes.generation { return .string(generator.make(generation, now: now)) }
@@ -42,12 +45,24 @@ extension Field {
     }
 
     /// A value other than null as one of the field's type.
-    func convert(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
-        let converted = try convertType(value, purpose)
-        guard attributes.allowed.isEmpty || purpose.isReading || isAllowed(converted) else {
+    func convert(_ value: JSON, _ purpose: Purpose, _ previous: JSON?) throws(FieldFault) -> JSON {
+        let converted = try convertType(value, purpose, previous)
+        if purpose.isReading { return converted }
+        guard attributes.allowed.isEmpty || isAllowed(converted) else {
             throw fault("\(quoted(value)) is none of the values of its enum")
         }
+        if let pattern = attributes.pattern { try check(converted, pattern) }
         return converted
+    }
+
+    /// Looks whether a value is what `validate` wants.
+    func check(_ value: JSON, _ pattern: Pattern) throws(FieldFault) {
+        guard let text = value.templateText else { return }
+        switch pattern.matches(text) {
+        case .some(true): return
+        case .some(false): throw fault("\(quoted(value)) does not match \(pattern.source)")
+        case nil: throw fault("\(quoted(value)) takes too long to match with \(pattern.source)")
+        }
     }
 
     private func isAllowed(_ value: JSON) -> Bool {
@@ -55,15 +70,17 @@ extension Field {
         return false
     }
 
-    private func convertType(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
+    private func convertType(
+        _ value: JSON, _ purpose: Purpose, _ previous: JSON?
+    ) throws(FieldFault) -> JSON {
         switch type {
         case .string: return try convertString(value)
         case .number: return try convertNumber(value)
         case .boolean: return try convertBoolean(value)
         case .date: return try convertDate(value)
-        case .object: return try convertObject(value, purpose)
-        case .array: return try convertArray(value, purpose)
-        case .set: return try convertSet(value, purpose)
+        case .object: return try convertObject(value, purpose, previous)
+        case .array: return try convertArray(value, purpose, previous)
+        case .set: return try convertSet(value, purpose, previous)
         case .binary: return try convertBinary(value)
         }
     }
@@ -135,7 +152,9 @@ extension Field {
         return .integer(time)
     }
 
-    private func convertObject(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
+    private func convertObject(
+        _ value: JSON, _ purpose: Purpose, _ previous: JSON?
+    ) throws(FieldFault) -> JSON {
         guard case .object(let object) = parsedText(value) else { throw fault("\(quoted(value)) is not an object") }
         guard let nested = attributes.nested else { return .object(object) }
         var given = [JSON?](repeating: nil, count: nested.fields.count)
@@ -147,11 +166,17 @@ extension Field {
                 unknown.append(member)
             }
         }
+        let isKept = previous?.objectValue != nil
         var result = JSONObject()
         result.reserveCapacity(object.count)
         for (place, field) in nested.fields.enumerated() {
+            let previous = previous?[field.name]
+            // Missing before as well: it need not be there now, either.
+            if given[place] == nil, previous == nil, isKept { continue }
             do throws(FieldFault) {
-                if let value = try field.complete(given[place], purpose) { result.append(field.name, value) }
+                if let value = try field.complete(given[place], purpose, previous) {
+                    result.append(field.name, value)
+                }
             } catch {
                 throw error.inside(name)
             }
@@ -160,18 +185,23 @@ extension Field {
         return .object(result)
     }
 
-    private func convertArray(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
+    private func convertArray(_ value: JSON, _ purpose: Purpose, _ previous: JSON?) throws(FieldFault) -> JSON {
         guard case .array(let elements) = parsedText(value) else { throw fault("\(quoted(value)) is not an array") }
-        return .array(try convertElements(elements, purpose))
+        return .array(try convertElements(elements, purpose, previous))
     }
 
-    private func convertElements(_ elements: [JSON], _ purpose: Purpose) throws(FieldFault) -> [JSON] {
+    private func convertElements(
+        _ elements: [JSON], _ purpose: Purpose, _ previous: JSON?
+    ) throws(FieldFault) -> [JSON] {
         guard let items = attributes.items else { return elements }
+        let kept = previous?.arrayValue ?? []
         var result: [JSON] = []
         result.reserveCapacity(elements.count)
         for (index, element) in elements.enumerated() {
+            let previous = index < kept.count ? kept[index] : nil
             do throws(FieldFault) {
-                result.append(element.isNull ? element : try items.convert(element, purpose))
+                result.append(
+                    element.isNull || element == previous ? element : try items.convert(element, purpose, previous))
             } catch {
                 // The field of the elements has no name: its place in the path is the element's index.
                 throw error.at(index).inside(name)
@@ -180,13 +210,13 @@ extension Field {
         return result
     }
 
-    private func convertSet(_ value: JSON, _ purpose: Purpose) throws(FieldFault) -> JSON {
+    private func convertSet(_ value: JSON, _ purpose: Purpose, _ previous: JSON?) throws(FieldFault) -> JSON {
         guard case .array(let given) = parsedText(value) else { throw fault("\(quoted(value)) is not a set") }
         var seen: Set<Text> = []
         var result: [JSON] = []
         var hasTexts = false
         var hasNumbers = false
-        for element in try convertElements(given, purpose) {
+        for element in try convertElements(given, purpose, previous) {
             switch element {
             case .string: hasTexts = true
             case .number: hasNumbers = true
@@ -206,7 +236,7 @@ extension Field {
     }
 
     /// A container that came as text (DB_PROPS) is read as JSON5; everything else stays what it is.
-    private func parsedText(_ value: JSON) -> JSON {
+    func parsedText(_ value: JSON) -> JSON {
         guard case .string(let text) = value else { return value }
         do throws(IotoError) {
             return try JSON.parse(text.bytes, syntax: .json5)

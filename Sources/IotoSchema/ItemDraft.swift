@@ -33,8 +33,9 @@ struct ItemDraft {
     /// Sets a property by its name or path; `.null` removes it, but is kept in the draft to be judged by the field.
     mutating func assign(_ name: Text, _ value: JSON) throws(IotoError) {
         if let place = model.fieldSet.index(of: name) {
-            if model.fields[place].template == nil {
-                values[place] = value
+            let field = model.fields[place]
+            if field.template == nil {
+                values[place] = field.merged(value, over: values[place])
                 isTouched[place] = true
             } else if !value.isNull {
                 claims.append((place, value))
@@ -46,7 +47,16 @@ struct ItemDraft {
         } else if model.keys.primaryIndex.uses(name) {
             throw model.failure(.field, field: name, "is a key attribute that the model does not define")
         } else {
+            try checkIsNoAttribute(name)
             unknown[name] = value.isNull ? nil : value
+        }
+    }
+
+    /// An attribute that the cloud has properties in is no property beside them.
+    private func checkIsNoAttribute(_ name: Text) throws(IotoError) {
+        guard model.isMapped else { return }
+        for field in model.fields where field.attributes.map?.attribute == name {
+            throw model.failure(.field, field: name, "is the attribute that property '\(field.name)' is mapped to")
         }
     }
 
@@ -63,7 +73,8 @@ struct ItemDraft {
         guard rest.bytes.count(where: { $0 == UInt8(ascii: ".") }) + 2 <= Model.bodyNestingMax else {
             throw model.failure(.limit, "a path has more than \(Model.bodyNestingMax) segments")
         }
-        let change = value.isNull ? nil : value
+        let field = model.fieldSet.field(at: path)
+        var change = value.isNull && field?.attributes.nulls != true ? nil : value
         let isSet: Bool
         if let place = model.fieldSet.index(of: first) {
             guard model.fields[place].template == nil else {
@@ -73,10 +84,14 @@ struct ItemDraft {
             var root = values[place] ?? .null
             values[place] = nil
             if root.isNull { root = .object(JSONObject()) }
+            if let field, let value = change, field.attributes.isPartial {
+                change = field.merged(value, over: root.value(at: rest))
+            }
             isSet = root.set(change, at: rest)
             values[place] = root
             isTouched[place] = true
         } else {
+            try checkIsNoAttribute(first)
             var root = unknown[first] ?? .object(JSONObject())
             isSet = root.set(change, at: rest)
             unknown[first] = root
@@ -96,15 +111,17 @@ struct ItemDraft {
         }
     }
 
-    /// Converts and checks every field (`isNew`), or those that were touched. Timestamps are not the caller's, and
-    /// stand as they were set.
-    mutating func complete(_ purpose: Purpose, isNew: Bool) throws(IotoError) {
-        for place in values.indices where isNew || isTouched[place] {
+    /// Converts and checks every field, or those that were touched. Timestamps are not the caller's, and stand as they
+    /// were set.
+    ///
+    /// - Parameter stored: The values that are changed; nil: the item is new.
+    mutating func complete(_ purpose: Purpose, over stored: [JSON?]? = nil) throws(IotoError) {
+        for place in values.indices where stored == nil || isTouched[place] {
             let field = model.fields[place]
             if field.template != nil { continue }
             if place == model.createdPlace || place == model.updatedPlace, !purpose.isReading { continue }
             do throws(FieldFault) {
-                values[place] = try field.complete(values[place], purpose)
+                values[place] = try field.complete(values[place], purpose, stored?[place])
             } catch {
                 throw model.failure(error)
             }
@@ -115,14 +132,14 @@ struct ItemDraft {
     ///
     /// - Parameter current: The stored values, which a caller may give back unchanged.
     mutating func computeTemplates(current: JSONObject? = nil) throws(IotoError) {
+        for nested in model.nestedTemplates { try compute(nested, current) }
         for place in values.indices {
             let field = model.fields[place]
-            guard let template = field.template, field.isStored else { continue }
-            values[place] = try resolve(template).map { JSON.string($0) }
-            if values[place] == nil, field.attributes.isRequired {
-                throw model.failure(
-                    .field, field: field.name, "is required, but a property of its template is missing")
-            }
+            guard let template = field.template, field.isStored || field.attributes.pattern != nil else { continue }
+            let text = try resolve(template)
+            if field.isStored { values[place] = text.map { JSON.string($0) } }
+            if text == nil, field.isStored, field.attributes.isRequired { throw missing(field.name) }
+            try check(text, field.attributes.pattern, field.name, current?[field.name])
         }
         for claim in claims {
             let field = model.fields[claim.place]
@@ -132,6 +149,35 @@ struct ItemDraft {
             guard isKept || (computed != nil && claim.value.stringValue == computed) else {
                 throw model.failure(.field, field: field.name, "is computed from a template and can't be set")
             }
+        }
+    }
+
+    /// Computes a field inside an object, where there is the object.
+    private mutating func compute(_ nested: NestedTemplate, _ current: JSONObject?) throws(IotoError) {
+        guard var root = values[nested.root], root.has(objectOf: nested.rest) else { return }
+        let given = root.value(at: nested.rest)
+        let stored = current?.value(at: nested.path)
+        let text = try resolve(nested.template)
+        if let given, !given.isNull, given != stored, given.stringValue != text {
+            throw model.failure(.field, field: nested.path, "is computed from a template and can't be set")
+        }
+        if text == nil, nested.isRequired { throw missing(nested.path) }
+        try check(text, nested.pattern, nested.path, stored)
+        _ = root.set(text.map { JSON.string($0) }, at: nested.rest)
+        values[nested.root] = root
+    }
+
+    private func missing(_ field: Text) -> IotoError {
+        model.failure(.field, field: field, "is required, but a property of its template is missing")
+    }
+
+    /// Looks whether a computed text is what `validate` wants, unless it is the stored one.
+    private func check(_ text: Text?, _ pattern: Pattern?, _ name: Text, _ stored: JSON?) throws(IotoError) {
+        guard let text, let pattern, stored?.stringValue != text else { return }
+        do throws(FieldFault) {
+            try Field(name, FieldAttributes()).check(.string(text), pattern)
+        } catch {
+            throw model.failure(error)
         }
     }
 
@@ -159,6 +205,32 @@ struct ItemDraft {
         if isOwn { try model.checkScopes(of: body) }
         return PreparedItem(
             key: key, secondaryKeys: secondaryKeys, body: body, text: try model.checkedText(of: body))
+    }
+}
+
+extension Field {
+    /// What a change makes of a value: an object with `partial` is laid over the stored one, member by member; any
+    /// other value takes its place. Members that are taken away are null, for their fields to judge.
+    fileprivate func merged(_ given: JSON, over current: JSON?) -> JSON {
+        guard attributes.isPartial, case .object(var base)? = current, let nested = attributes.nested,
+            case .object(let changes) = parsedText(given)
+        else { return given }
+        for (key, value) in changes {
+            if let field = nested[key] {
+                base[key] = field.merged(value, over: base[key])
+            } else {
+                base[key] = value.isNull ? nil : value
+            }
+        }
+        return .object(base)
+    }
+}
+
+extension JSON {
+    /// Whether the object is there that a path's last segment is, or would be, a member of.
+    fileprivate func has(objectOf path: Text) -> Bool {
+        guard let dot = path.bytes.lastIndex(of: UInt8(ascii: ".")) else { return objectValue != nil }
+        return value(at: Text(path.bytes[..<dot]))?.objectValue != nil
     }
 }
 

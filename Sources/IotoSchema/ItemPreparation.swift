@@ -21,7 +21,7 @@ extension Model {
         draft.override(with: context)
         if let place = createdPlace { draft.values[place] = fields[place].date(now) }
         if let place = updatedPlace { draft.values[place] = fields[place].date(now) }
-        try draft.complete(.creation(now: now, settings.generator), isNew: true)
+        try draft.complete(.creation(now: now, settings.generator))
         try draft.computeTemplates()
         return try draft.finish()
     }
@@ -44,7 +44,7 @@ extension Model {
         draft.override(with: context)
         if let place = createdPlace { draft.values[place] = stored.values[place] }
         if let place = updatedPlace { draft.values[place] = fields[place].date(now) }
-        try draft.complete(.change, isNew: false)
+        try draft.complete(.change, over: stored.values)
         try checkKeyStays(from: stored, to: draft)
         try draft.computeTemplates(current: current)
         return try draft.finish()

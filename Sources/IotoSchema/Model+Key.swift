@@ -146,28 +146,6 @@ extension Model {
             throw error
         }
     }
-
-    /// The item as the wire and the cloud see it: the body, the type field, the sort key, on request the partition
-    /// key and the computed attributes of secondary indexes.
-    public func wireItem(
-        body: JSONObject, key: ItemKey, includeHash: Bool, includeIndexes: Bool = false
-    ) -> JSONObject {
-        var item = body
-        item[settings.typeField] = .string(name)
-        if let sort = keys.primary.sort, !sort.isProperty { item[sort.attribute] = .string(key.sort) }
-        if includeHash, let hash = keys.primary.hash, !hash.isProperty { item[hash.attribute] = .string(key.hash) }
-        guard includeIndexes else { return item }
-        let source = GivenProperties(properties: body, context: nil, model: self)
-        for field in fields where !field.isStored && !keys.primaryIndex.uses(field.name) {
-            // An attribute that can't be computed is left out, and the item is not in that index.
-            guard let template = field.template,
-                let resolution = try? template.resolve(source, refusesEmpty: false),
-                case .whole(let text) = resolution, !text.isEmpty
-            else { continue }
-            item[field.name] = .string(text)
-        }
-        return item
-    }
 }
 
 /// Properties as a caller gives them, or a body: found by name, converted to the types of their fields.
@@ -190,7 +168,7 @@ struct GivenProperties: VariableSource {
         guard let rest = variable.rest else { return nil }
         let field = model.fields[variable.root]
         guard let root = properties[field.name], !root.isNull else { return nil }
-        if case .string = root { return try field.convert(root, .reading).value(at: rest) }
+        if case .string = root { return try field.convert(root, .reading, nil).value(at: rest) }
         return root.value(at: rest)
     }
 }
@@ -200,7 +178,7 @@ extension Field {
     fileprivate func convertedForKey(_ value: JSON) throws(FieldFault) -> JSON? {
         switch value {
         case .object, .array: return nil
-        default: return try convert(value, .reading)
+        default: return try convert(value, .reading, nil)
         }
     }
 }

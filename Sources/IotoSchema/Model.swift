@@ -1,16 +1,6 @@
 import IotoBase
 import IotoJSON
 
-/// Where items of a model exist.
-public enum Enable: Sendable {
-    case cloud, device, both
-}
-
-/// Which way changes of a model's items travel.
-public enum Direction: Sendable {
-    case none, up, down, both
-}
-
 /// Which timestamps items carry.
 public enum Timestamps: Sendable {
     case none, created, updated, both
@@ -30,8 +20,8 @@ public final class Model: Sendable {
     public let cName: CText
     /// Place among the schema's models.
     public let ordinal: Int
-    public let enable: Enable
-    public let sync: Direction
+    /// What the schema's `process` says of it.
+    public let process: ProcessOptions
     public let timestamps: Timestamps
     let fieldSet: FieldSet
     let keys: ModelKeys
@@ -43,13 +33,21 @@ public final class Model: Sendable {
     public let ttlField: Field?
     /// The fields whose values are unique, in the schema's order.
     public let uniqueFields: [Field]
+    /// Fields inside objects that are computed, in the order to do so.
+    let nestedTemplates: [NestedTemplate]
+    /// Whether the cloud has other names for some properties: a body then does not stand on the wire as it is.
+    public let isMapped: Bool
+    /// Whether a body has properties that a caller gets only by asking for them.
+    public let hidesProperties: Bool
 
     init(_ parts: ModelParts, ordinal: Int, settings: ModelSettings) {
         name = parts.name
         cName = CText(parts.name)
         self.ordinal = ordinal
-        enable = parts.enable
-        sync = parts.sync
+        process = parts.process
+        nestedTemplates = parts.nestedTemplates
+        isMapped = parts.fields.fields.contains { $0.attributes.map != nil }
+        hidesProperties = parts.fields.hidesFields
         timestamps = settings.timestamps
         fieldSet = parts.fields
         keys = parts.keys
@@ -64,6 +62,8 @@ public final class Model: Sendable {
     /// template uses and the model does not name.
     public var fields: [Field] { fieldSet.fields }
 
+    public var enable: Enable { process.enable }
+    public var sync: Direction { process.sync }
     public var existsOnDevice: Bool { enable != .cloud }
     public var existsInCloud: Bool { enable != .device }
     /// Whether the device's changes go to the cloud.
@@ -80,7 +80,10 @@ public final class Model: Sendable {
     ///
     /// - Throws: `.field` when it does not fit.
     public func convert(_ text: Text, field path: Text) throws(IotoError) -> JSON {
-        try convert(.string(text), field: path)
+        guard let field = field(at: path), !field.type.isScalar else { return try convert(.string(text), field: path) }
+        // Its members are converted where it is known what the value is for: in a change, null takes one away.
+        _ = try convert(.string(text), field: path)
+        return field.parsedText(.string(text))
     }
 
     /// A value as one of its field's type, for comparison with stored ones: null and operators' operands come as
@@ -90,7 +93,7 @@ public final class Model: Sendable {
     public func convert(_ value: JSON, field path: Text) throws(IotoError) -> JSON {
         guard let field = field(at: path), !value.isNull else { return value }
         do throws(FieldFault) {
-            return try field.convert(value, .reading)
+            return try field.convert(value, .reading, nil)
         } catch {
             throw failure(error.code, field: path, error.message)
         }
@@ -114,8 +117,8 @@ struct ModelParts {
     var name: Text
     var fields: FieldSet
     var keys: ModelKeys
-    var enable = Enable.both
-    var sync = Direction.none
+    var nestedTemplates: [NestedTemplate]
+    var process = ProcessOptions()
 }
 
 /// The schema's settings that items depend on.
@@ -127,7 +130,21 @@ struct ModelSettings {
     var timestamps = Timestamps.none
     var isoDates = false
     var nulls = false
+    /// Whether computed properties are hidden, where the field does not say it.
+    var hidesTemplates = true
+    /// Whether objects that are given in a change are laid over the stored ones, where the field does not say it.
+    var isPartial = true
+    var warns = true
     var generator = IDGenerator.shared
+
+    /// What holds for fields that don't say otherwise.
+    var fieldFlags: FieldFlags {
+        var flags = FieldFlags.filter
+        flags.set(.isoDates, isoDates)
+        flags.set(.nulls, nulls)
+        flags.set(.partial, isPartial)
+        return flags
+    }
 }
 
 /// How a model makes the attributes of one index. A plain field that is a key is a template of itself alone.

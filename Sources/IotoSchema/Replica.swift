@@ -11,6 +11,7 @@ extension Model {
     /// - Throws: `.field` when a property does not fit; `.denied` when the item is another device's or account's by the
     ///   context; `.key` when the key can't be computed, or is not the one given; `.limit`.
     public func makeReplica(_ item: JSONObject, context: Context) throws(IotoError) -> PreparedItem {
+        let item = isMapped ? try unmapped(item) : item
         var draft = ItemDraft(self)
         var given: [JSONObject.Element] = []
         for member in item {
@@ -29,7 +30,8 @@ extension Model {
                 draft.unknown.append(member.key, member.value)
             }
         }
-        try draft.complete(.reading, isNew: true)
+        decode(item, into: &draft)
+        try draft.complete(.reading)
         try enforce(context, on: &draft)
         let prepared = try draft.finish(isOwn: false)
         for (name, value) in given {
@@ -55,7 +57,7 @@ extension Model {
             let field = fields[place]
             let expected: JSON
             do throws(FieldFault) {
-                expected = try field.convert(.string(entry.value), .reading)
+                expected = try field.convert(.string(entry.value), .reading, nil)
             } catch {
                 throw failure(error)
             }

@@ -26,6 +26,8 @@ public final class Schema: Sendable {
     /// What was read over, each with file and line: unknown keys, attributes that this version does not enforce.
     public let warnings: [Text]
     private let places: [Text: Int]
+    /// Whether a model has other names for properties in the cloud.
+    public let hasMappedModels: Bool
 
     /// Reads a schema file, JSON5.
     ///
@@ -40,8 +42,8 @@ public final class Schema: Sendable {
     ///   - generator: Where generated ids come from.
     /// - Throws: `.schema` with file and line when it is not valid.
     public init(source: [UInt8], name: Text, generator: IDGenerator = .shared) throws(IotoError) {
-        var reader = SchemaReader(source: source, name: name, generator: generator)
-        try reader.read()
+        let reader = SchemaReader(generator: generator)
+        try reader.read(source, name: name)
         self.name = name
         version = reader.version
         typeField = reader.settings.typeField
@@ -61,8 +63,21 @@ public final class Schema: Sendable {
             models.append(Model(parts, ordinal: models.count, settings: settings))
         }
         self.models = models
+        hasMappedModels = models.contains { $0.isMapped }
         self.places = places
         warnings = reader.warnings
+    }
+
+    /// A schema's text as one, with the files that it includes put in: what is kept of it where those will not be.
+    ///
+    /// - Parameters: As for `init(source:name:generator:)`.
+    public static func joined(source: [UInt8], name: Text) throws(IotoError) -> [UInt8] {
+        let reader = SchemaReader(generator: .shared)
+        try reader.read(source, name: name)
+        guard reader.isBlended else { return source }
+        var root = reader.root
+        root["blend"] = nil
+        return JSON.object(root).text
     }
 
     /// The model of that name.

@@ -2,251 +2,268 @@ import IotoBase
 import IotoJSON
 
 extension SchemaReader {
-    mutating func readModels(_ value: JSON?) throws(IotoError) {
-        guard let value else { throw failure([], "the schema has no models") }
-        let entries = try object(value, ["models"], "models")
-        guard entries.count <= Limits.modelsMax else {
-            throw failure(["models"], "more than \(Limits.modelsMax) models")
-        }
+    func readModels() throws(IotoError) {
+        guard let value = root["models"] else { throw failure("the schema has no models") }
+        path = ["models"]
+        let entries = try object(value)
+        guard entries.count <= Limits.modelsMax else { throw ownerFailure("more than \(Limits.modelsMax) models") }
         for (name, fields) in entries {
-            let path: [Text] = ["models", name]
+            path = ["models", name]
             guard name.isModelName, name.count <= SchemaReader.nameBytesMax else {
-                throw failure(
-                    path, "\(quoted(name)) is no name of a model: letters, digits and '_', no digit first")
+                throw failure("\(quoted(name)) is no name of a model: letters, digits and '_', no digit first", naming: 0)
             }
-            models.append(try model(name, try object(fields, path, "model \(quoted(name))")))
+            models.append(try model(name, try object(fields)))
         }
+        path = []
     }
 
-    private mutating func model(_ name: Text, _ entries: JSONObject) throws(IotoError) -> ModelParts {
-        var drafts = ModelDraft(name: name, settings: settings, indexes: indexes)
+    private func model(_ name: Text, _ entries: JSONObject) throws(IotoError) -> ModelParts {
+        let draft = ModelDraft(name: name, settings: settings, indexes: indexes)
         var count = 0
         for (key, value) in entries where key != settings.typeField {
-            let place = FieldPlace(model: name, path: ["models", name, key], field: key)
-            try checkFieldName(key, place.path, "model \(quoted(name))")
-            drafts.add(try field(key, value, place, &count))
+            path.append(key)
+            guard key.isFieldName else { throw ownerFailure(SchemaReader.noFieldName(key)) }
+            draft.add(try field(key, value, isTopLevel: true, &count))
+            path.removeLast()
         }
         do throws(ModelFault) {
-            try drafts.addTimestamps()
-            try drafts.compileTemplates()
-            let keys = try drafts.makeKeys(primary: primary, indexes: indexes)
-            try drafts.checkConstraints()
-            for warning in drafts.warnings {
-                warn(["models", name] + warning.path, "model \(quoted(name)): \(warning.message)")
+            let parts = try draft.finish(primary: primary)
+            for warning in draft.warnings {
+                path = ["models", name] + warning.path
+                warn(warning.message, naming: 2)
             }
-            return ModelParts(name: name, fields: FieldSet(drafts.fields), keys: keys)
+            return parts
         } catch {
-            throw failure(["models", name] + error.path, "model \(quoted(name)): \(error.message)")
+            path = ["models", name] + error.path
+            throw failure(error.message, naming: 2)
         }
     }
 
     // MARK: - Fields
 
-    private mutating func field(
-        _ name: Text, _ value: JSON, _ place: FieldPlace, _ count: inout Int
+    /// Reads the field that `path` leads to.
+    private func field(
+        _ name: Text, _ value: JSON, isTopLevel: Bool, _ count: inout Int
     ) throws(IotoError) -> FieldDraft {
         count += 1
-        guard count <= Limits.fieldsMax else {
-            throw failure(place.path, "\(place.text): more than \(Limits.fieldsMax) fields in a model")
-        }
-        let entries = try object(value, place.path, place.text)
+        guard count <= Limits.fieldsMax else { throw failure("more than \(Limits.fieldsMax) fields in a model") }
+        let entries = try object(value)
         var draft = FieldDraft(name: name)
-        draft.attributes.isoDates = settings.isoDates
-        draft.attributes.nulls = settings.nulls
-        if let value = entries["type"] { draft.type = try type(value, place) }
-        for (key, value) in entries where key != "type" {
-            try readAttribute(key, value, &draft, place.attribute(key), &count)
+        draft.flags = settings.fieldFlags
+        if let value = entries["type"] {
+            path.append("type")
+            let name = try text(value)
+            guard let type = FieldType(schemaName: name) else { throw ownerFailure("unknown type \(quoted(name))") }
+            draft.attributes.type = type
+            path.removeLast()
         }
-        // By now the type and the fields inside are known, which these values have to fit.
-        try readValues(entries, &draft, place)
+        for (key, value) in entries {
+            path.append(key)
+            if let place = place(of: key, in: FieldFlags.names) {
+                // Null stands for what holds without the attribute.
+                if !value.isNull { draft.flags.set(FieldFlags(rawValue: 1 << UInt16(place)), try boolean(value)) }
+                if !value.isNull, place == 1 { draft.flags.insert(.hiddenGiven) }
+            } else {
+                try readAttribute(key, value, &draft, isTopLevel, &count)
+            }
+            path.removeLast()
+        }
+        // By now the type and the fields inside are known, which the others have to fit.
+        try checkFlags(&draft, isTopLevel)
+        try readValues(entries, &draft)
         return draft
     }
 
-    private func type(_ value: JSON, _ place: FieldPlace) throws(IotoError) -> FieldType {
-        let path = place.attribute("type").path
-        let name = try text(value, path, "\(place.text): type")
-        guard let type = FieldType(schemaName: name) else {
-            throw failure(path, "\(place.text): unknown type \(quoted(name))")
-        }
-        return type
-    }
-
-    private mutating func readAttribute(
-        _ key: Text, _ value: JSON, _ draft: inout FieldDraft, _ place: FieldPlace, _ count: inout Int
+    private func readAttribute(
+        _ key: Text, _ value: JSON, _ draft: inout FieldDraft, _ isTopLevel: Bool, _ count: inout Int
     ) throws(IotoError) {
-        let label: Text = "\(place.text): \(key)"
-        switch key {
-        case "required": draft.attributes.isRequired = try boolean(value, place.path, label)
-        case "hidden": draft.attributes.isHidden = try boolean(value, place.path, label)
-        case "isoDates": draft.attributes.isoDates = try boolean(value, place.path, label)
-        case "nulls": draft.attributes.nulls = try boolean(value, place.path, label)
-        case "value": try readTemplate(value, &draft, place)
-        case "generate", "uuid": draft.attributes.generation = try generation(key, value, draft, place)
-        case "schema": try readNested(value, &draft, place, &count)
-        case "items": try readItems(value, &draft, place, &count)
-        case "default", "enum": break
-        case "description", "reference", "comment": break
-        case "unique", "scope", "ttl": try readConstraint(key, value, &draft, place)
-        case "validate", "encode", "map", "crypt", "filter", "fixed", "partial", "pack":
-            // Switched off, an attribute has nothing to enforce; `filter` is switched off by true.
-            let isOff = value.isNull || value == .bool(key == "filter")
-            if !isOff {
-                warn(place.path, "\(place.text): attribute '\(key)' is not enforced by this version")
+        switch place(
+            of: key,
+            in: "value generate uuid schema items validate scope map encode crypt fixed pack type default enum description reference comment timestamp"
+        ) {
+        case 0:
+            if value.isNull || value == .bool(false) { return }
+            guard draft.attributes.type == .string else { throw ownerFailure("a template makes a string") }
+            draft.tokens = try template(value)
+        case 1: draft.attributes.generation = try generation(value, draft, isUUID: false)
+        case 2: draft.attributes.generation = try generation(value, draft, isUUID: true)
+        case 3: try readNested(value, &draft, &count)
+        case 4: try readItems(value, &draft, &count)
+        case 5: try readPattern(value, &draft)
+        case 6:
+            if value.isNull { return }
+            guard isTopLevel else { throw notNested() }
+            draft.scope = try template(value)
+        case 7: try readMap(value, &draft, isTopLevel)
+        case 8: try readEncoding(value, &draft, isTopLevel)
+        case 9:
+            guard value.isNull || value == .bool(false) else {
+                warnOfOwner("'crypt' is not supported: the value is stored as it is")
+                return
             }
-        default: warn(place.path, "\(place.text): unknown attribute \(quoted(key))")
+        case 10, 11: warnOfOwner("attribute \(quoted(key)) is read over")
+        case nil: warnOfOwner("unknown attribute \(quoted(key))")
+        default: break
         }
     }
 
-    private mutating func readTemplate(
-        _ value: JSON, _ draft: inout FieldDraft, _ place: FieldPlace
-    ) throws(IotoError) {
-        guard place.isTopLevel else {
-            warn(place.path, "\(place.text): attribute 'value' is not enforced by this version in a nested field")
-            return
+    private func notNested() -> IotoError {
+        ownerFailure("'\(path.last ?? Text())' is for fields of a model, not nested ones")
+    }
+
+    /// Looks whether the attributes that are switched on suit the field.
+    private func checkFlags(_ draft: inout FieldDraft, _ isTopLevel: Bool) throws(IotoError) {
+        let type = draft.attributes.type
+        if draft.flags.contains(.unique) || draft.flags.contains(.ttl) {
+            let isTTL = draft.flags.contains(.ttl)
+            path.append(isTTL ? "ttl" : "unique")
+            guard isTopLevel else { throw notNested() }
+            guard isTTL ? type == .date : type.isScalar else {
+                throw ownerFailure(isTTL ? "'ttl' is for a field of type date" : "'unique' is for scalar fields")
+            }
+            path.removeLast()
         }
-        let source = try text(value, place.path, "\(place.text): value")
-        guard draft.type == .string else { throw failure(place.path, "\(place.text): a template makes a string") }
-        guard !source.isEmpty else { throw failure(place.path, "\(place.text): the template is empty") }
+        if draft.tokens != nil, !draft.flags.contains(.hiddenGiven) {
+            draft.flags.set(.hidden, settings.hidesTemplates)
+        }
+        draft.attributes.flags = draft.flags
+    }
+
+    private func template(_ value: JSON) throws(IotoError) -> [TemplateToken] {
+        let source = try text(value)
+        guard !source.isEmpty else { throw ownerFailure("the template is empty") }
         do throws(IotoError) {
-            draft.tokens = try TemplateToken.scan(source)
+            return try TemplateToken.scan(source)
         } catch {
-            throw failure(place.path, "\(place.text): \(error.message)")
-        }
-    }
-
-    /// Reads `unique`, `scope` and `ttl`, which say something of a whole item. Switched off, they say nothing.
-    private func readConstraint(
-        _ key: Text, _ value: JSON, _ draft: inout FieldDraft, _ place: FieldPlace
-    ) throws(IotoError) {
-        let label: Text = "\(place.text): \(key)"
-        if value.isNull || value == .bool(false) { return }
-        guard place.isTopLevel else { throw failure(place.path, "\(label) is for fields of a model, not nested ones") }
-        switch key {
-        case "unique":
-            draft.attributes.isUnique = try boolean(value, place.path, label)
-            guard draft.type.isScalar else { throw failure(place.path, "\(label) is for scalar fields") }
-        case "ttl":
-            draft.attributes.isTTL = try boolean(value, place.path, label)
-            guard draft.type == .date else { throw failure(place.path, "\(label) is for a field of type date") }
-        default:
-            do throws(IotoError) {
-                draft.scope = try TemplateToken.scan(try text(value, place.path, label))
-            } catch {
-                throw error.message.hasPrefix(name) ? error : failure(place.path, "\(label): \(error.message)")
-            }
+            throw ownerFailure(error.message)
         }
     }
 
     private func generation(
-        _ key: Text, _ value: JSON, _ draft: FieldDraft, _ place: FieldPlace
+        _ value: JSON, _ draft: FieldDraft, isUUID: Bool
     ) throws(IotoError) -> Generation? {
-        if value == .bool(false) { return nil }
-        guard draft.type == .string else {
-            throw failure(place.path, "\(place.text): a generated value is a string")
-        }
+        if value == .bool(false) || value.isNull { return nil }
+        guard draft.attributes.type == .string else { throw ownerFailure("a generated value is a string") }
         switch value {
-        case .bool(true): return key == "uuid" ? .uuid : .ulid
-        case .string("ulid"): return .ulid
-        case .string("uuid"): return .uuid
-        case .string("uid"): return .uid(length: Generation.uidLengthDefault)
+        case .bool(true): return isUUID ? .uuid : .ulid
         case .string(let name):
-            if let length = name.uidLength { return .uid(length: length) }
+            switch place(of: name, in: "ulid uuid uid") {
+            case 0: return .ulid
+            case 1: return .uuid
+            case 2: return .uid(length: Generation.uidLengthDefault)
+            default: if let length = name.uidLength { return .uid(length: length) }
+            }
         default: break
         }
-        throw failure(
-            place.path,
-            "\(place.text): \(key) \(quoted(value)) is none of true, 'ulid', 'uuid', 'uid', "
-                + "'uid(n)' with n from 1 to \(Generation.uidLengthMax)")
+        throw ownerFailure(
+            "\(path.last ?? Text()) \(quoted(value)) is none of true, 'ulid', 'uuid', 'uid', 'uid(n)' with n from 1 to \(Generation.uidLengthMax)"
+        )
     }
 
-    private mutating func readNested(
-        _ value: JSON, _ draft: inout FieldDraft, _ place: FieldPlace, _ count: inout Int
-    ) throws(IotoError) {
-        guard draft.type == .object else {
-            warn(place.path, "\(place.text): 'schema' has an effect on fields of type object alone")
-            return
+    private func readNested(_ value: JSON, _ draft: inout FieldDraft, _ count: inout Int) throws(IotoError) {
+        guard draft.attributes.type == .object else {
+            return warnOfOwner("'schema' has an effect on fields of type object alone")
         }
-        var fields: [Field] = []
-        for (key, value) in try object(value, place.path, "\(place.text): schema") {
-            let inner = place.inner(key)
-            try checkFieldName(key, inner.path, place.text)
-            fields.append(try field(key, value, inner, &count).plainField)
+        for (key, value) in try object(value) {
+            path.append(key)
+            guard key.isFieldName else { throw failure(SchemaReader.noFieldName(key), naming: path.count - 2) }
+            draft.nested.append(try field(key, value, isTopLevel: false, &count))
+            path.removeLast()
         }
-        draft.attributes.nested = FieldSet(fields)
+        draft.attributes.nested = FieldSet(draft.nested.map { $0.plainField })
     }
 
-    private mutating func readItems(
-        _ value: JSON, _ draft: inout FieldDraft, _ place: FieldPlace, _ count: inout Int
-    ) throws(IotoError) {
-        guard draft.type == .array || draft.type == .set else {
-            warn(place.path, "\(place.text): 'items' has an effect on fields of type array and set alone")
-            return
+    private func readItems(_ value: JSON, _ draft: inout FieldDraft, _ count: inout Int) throws(IotoError) {
+        guard draft.attributes.type.isList else {
+            return warnOfOwner("'items' has an effect on fields of type array and set alone")
         }
-        draft.attributes.items = try field(Text(), value, place.items, &count).plainField
+        let items = try field(Text(), value, isTopLevel: false, &count)
+        if items.hasTemplates { warn("a template has no effect in the elements of an array") }
+        draft.attributes.items = items.plainField
     }
 
     /// Reads `default` and `enum`, whose values have the field's type.
-    private mutating func readValues(
-        _ entries: JSONObject, _ draft: inout FieldDraft, _ place: FieldPlace
-    ) throws(IotoError) {
-        if let value = entries["enum"] {
-            let place = place.attribute("enum")
-            guard case .array(let values) = value, !values.isEmpty else {
-                throw failure(place.path, "\(place.text): enum \(quoted(value)) is not a list of values")
-            }
-            if draft.type.isScalar {
-                var allowed: [JSON] = []
-                for value in values { allowed.append(try constant(value, draft, "enum", place)) }
-                draft.attributes.allowed = allowed
-            } else {
-                warn(place.path, "\(place.text): 'enum' has an effect on scalar fields alone")
-            }
+    private func readValues(_ entries: JSONObject, _ draft: inout FieldDraft) throws(IotoError) {
+        if let value = entries["enum"], !value.isNull {
+            path.append("enum")
+            try readEnum(value, &draft)
+            path.removeLast()
         }
         if let value = entries["default"], !value.isNull {
-            let place = place.attribute("default")
+            path.append("default")
             if draft.tokens != nil {
-                warn(place.path, "\(place.text): 'default' has no effect beside a template")
+                warnOfOwner("'default' has no effect beside a template")
             } else {
-                draft.attributes.defaultValue = try constant(value, draft, "default", place)
+                draft.attributes.defaultValue = try constant(value, draft.plainField)
             }
+            path.removeLast()
         }
     }
 
-    private func constant(
-        _ value: JSON, _ draft: FieldDraft, _ key: Text, _ place: FieldPlace
-    ) throws(IotoError) -> JSON {
+    /// The values of an array's `enum` are those that its elements may have.
+    private func readEnum(_ value: JSON, _ draft: inout FieldDraft) throws(IotoError) {
+        guard case .array(let values) = value, !values.isEmpty else {
+            throw ownerFailure("enum \(quoted(value)) is not a list of values")
+        }
+        let type = draft.attributes.type
+        let element = type.isList ? draft.attributes.items ?? Field(Text(), FieldAttributes()) : draft.plainField
+        guard element.type.isScalar else { return warnOfOwner("'enum' has an effect on scalar values alone") }
+        var attributes = element.attributes
+        for value in values { attributes.allowed.append(try constant(value, element)) }
+        if type.isList {
+            draft.attributes.items = Field(Text(), attributes)
+        } else {
+            draft.attributes.allowed = attributes.allowed
+        }
+    }
+
+    private func constant(_ value: JSON, _ field: Field) throws(IotoError) -> JSON {
         do throws(FieldFault) {
-            return try draft.plainField.convert(value, .change)
+            return try field.convert(value, .change, nil)
         } catch {
-            throw failure(place.path, "\(place.text): \(key): \(error.message)")
+            throw failure(error.message)
         }
     }
-}
 
-/// Where a field stands: as a path in the source, and for messages.
-struct FieldPlace {
-    let model: Text
-    var path: [Text]
-    /// Path in the item, as `network.dns`.
-    var field: Text
-    var isTopLevel = true
+    // MARK: - How values are stored elsewhere
 
-    var text: Text { "model \(quoted(model)): field \(quoted(field))" }
-
-    /// An attribute of the field.
-    func attribute(_ key: Text) -> FieldPlace {
-        var place = self
-        place.path.append(key)
-        return place
+    private func readPattern(_ value: JSON, _ draft: inout FieldDraft) throws(IotoError) {
+        if value.isNull || value == .bool(false) { return }
+        guard draft.attributes.type.isScalar else {
+            return warnOfOwner("'validate' has an effect on scalar fields alone; 'items' can have it")
+        }
+        do throws(IotoError) {
+            draft.attributes.pattern = try Pattern(try text(value))
+        } catch {
+            // What the reader says itself has its place already.
+            throw error.code == .schema ? error : failure(error.message)
+        }
     }
 
-    /// A field of the nested schema that this place is the attribute of.
-    func inner(_ key: Text) -> FieldPlace {
-        FieldPlace(model: model, path: path + [key], field: field + "." + key, isTopLevel: false)
+    private func readMap(_ value: JSON, _ draft: inout FieldDraft, _ isTopLevel: Bool) throws(IotoError) {
+        if value.isNull { return }
+        let name = try text(value)
+        guard isTopLevel else { throw notNested() }
+        let split = name.splitAtDot
+        guard (split?.first ?? name).isFieldName, split?.rest.isFieldName ?? true else {
+            throw failure("\(quoted(name)) is neither 'attribute' nor 'attribute.part'")
+        }
+        draft.attributes.map = AttributeName(attribute: split?.first ?? name, part: split?.rest)
     }
 
-    var items: FieldPlace {
-        FieldPlace(model: model, path: path, field: field + ".items", isTopLevel: false)
+    private func readEncoding(_ value: JSON, _ draft: inout FieldDraft, _ isTopLevel: Bool) throws(IotoError) {
+        if value.isNull || value == .bool(false) { return }
+        guard isTopLevel else { throw notNested() }
+        if case .array(let parts) = value, parts.count == 2 || parts.count == 3,
+            let attribute = parts.first?.stringValue, let index = parts.last?.integerValue,
+            (0...Int64(Template.partsMax)).contains(index),
+            let separator = parts.count == 3 ? parts[1].stringValue : settings.separator, !separator.isEmpty
+        {
+            draft.attributes.encoding = Encoding(attribute: attribute, separator: separator, index: Int(index))
+        } else {
+            // Kept as a property of its own, the value is never missed.
+            warn("\(quoted(value)) is not [attribute, separator, index]; the property is stored by itself")
+        }
     }
 }
 

@@ -3,60 +3,93 @@ import IotoJSON
 
 extension SchemaReader {
     /// Reads `process`, or `control` as it was called before.
-    mutating func readProcess(_ root: JSONObject) throws(IotoError) {
+    func readProcess(_ root: JSONObject) throws(IotoError) {
         let process = root["process"]
         let control = root["control"]
         if let process, let control, process != control {
-            throw failure(["control"], "'process' and 'control' are the same map by two names, but differ here")
+            path = ["control"]
+            throw ownerFailure("'process' and 'control' are the same map by two names, but differ here")
         }
         guard let value = process ?? control else { return }
-        let key: Text = process != nil ? "process" : "control"
+        path = [process != nil ? "process" : "control"]
         var places: [Text: Int] = [:]
         for (place, model) in models.enumerated() { places[model.name] = place }
-        for (name, rules) in try object(value, [key], key) {
-            guard let place = places[name] else {
-                throw failure([key, name], "\(key): unknown model \(quoted(name))")
+        for (name, rules) in try object(value) {
+            path.append(name)
+            guard let place = places[name] else { throw ownerFailure("unknown model \(quoted(name))") }
+            models[place].process = try options(rules)
+            path.removeLast()
+        }
+        path = []
+    }
+
+    private func options(_ value: JSON) throws(IotoError) -> ProcessOptions {
+        var options = ProcessOptions()
+        for (key, value) in try object(value) {
+            path.append(key)
+            try readOption(key, value, &options)
+            path.removeLast()
+        }
+        if options.enable != .both && options.sync != .none {
+            warn("'sync' has no effect on a model that exists on one side alone")
+        }
+        if options.mergesFields && options.sync != .both {
+            warn("'merge' has an effect beside sync: 'both' alone")
+        }
+        return options
+    }
+
+    private func readOption(_ key: Text, _ value: JSON, _ options: inout ProcessOptions) throws(IotoError) {
+        switch place(
+            of: key,
+            in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description"
+        ) {
+        case 0: options.enable = Enable(rawValue: try choice(value, "cloud device both")) ?? .both
+        case 1: options.sync = Direction(rawValue: try choice(value, "up down both none")) ?? .none
+        case 2: options.isMemory = try boolean(value)
+        case 3: options.isReserved = try boolean(value)
+        case 4: options.delay = try duration(value)
+        case 5: options.resolve = Resolve(rawValue: try choice(value, "latest cloud device callback")) ?? .latest
+        case 6:
+            if value.isNull || value == .bool(false) { return }
+            options.mergesFields = try choice(value, "fields") == 0
+        case 7: options.priority = Int32(truncatingIfNeeded: try integer(value, -1000...1000))
+        case 8:
+            for (key, value) in try object(value) {
+                path.append(key)
+                guard place(of: key, in: "outboxLimit outboxBytes onFull dailyBytes") != nil else {
+                    warnOfOwner("unknown key \(quoted(key))")
+                    path.removeLast()
+                    continue
+                }
+                try readOption(key, value, &options)
+                path.removeLast()
             }
-            try readRules(rules, [key, name], "\(key): model \(quoted(name))", place)
+        case 9: options.outboxLimit = try integer(value, 1...Int64(Int32.max))
+        case 10: options.outboxBytes = try integer(value, 1...(1 << 40))
+        case 11: options.onFull = OnFull(rawValue: try choice(value, "refuse dropOldest")) ?? .refuse
+        case 12: options.dailyBytes = try integer(value, 1...(1 << 40))
+        case 13: break
+        default: warnOfOwner("unknown key \(quoted(key))")
         }
     }
 
-    private mutating func readRules(
-        _ value: JSON, _ path: [Text], _ place: Text, _ model: Int
-    ) throws(IotoError) {
-        for (key, value) in try object(value, path, place) {
-            let path = path + [key]
-            switch key {
-            case "enable": models[model].enable = try enable(value, path, place)
-            case "sync": models[model].sync = try direction(value, path, place)
-            case "description": break
-            case "mem", "delay", "resolve", "merge", "priority", "reserve", "trigger", "overflow", "expire":
-                warn(path, "\(place): '\(key)' is not enforced by this version")
-            default:
-                warn(path, "\(place): unknown key \(quoted(key))")
-            }
-        }
-        if models[model].enable != .both && models[model].sync != .none {
-            warn(path, "\(place): 'sync' has no effect on a model that exists on one side alone")
-        }
-    }
-
-    private func enable(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> Enable {
+    /// A duration in milliseconds: a number of seconds, or a text with a unit, as `5s`, `500ms`, `10 mins`.
+    private func duration(_ value: JSON) throws(IotoError) -> Int64 {
+        var literal = Text()
         switch value {
-        case .string("cloud"): return .cloud
-        case .string("device"): return .device
-        case .string("both"): return .both
-        default: throw failure(path, "\(place): enable \(quoted(value)) is none of 'cloud', 'device', 'both'")
+        case .number(let number): literal = number
+        case .string(let text): literal = text
+        default: break
         }
-    }
-
-    private func direction(_ value: JSON, _ path: [Text], _ place: Text) throws(IotoError) -> Direction {
-        switch value {
-        case .string("up"): return .up
-        case .string("down"): return .down
-        case .string("both"): return .both
-        case .string("none"): return .none
-        default: throw failure(path, "\(place): sync \(quoted(value)) is none of 'up', 'down', 'both', 'none'")
+        let digits = literal.bytes.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
+        var unit = Text([UInt8](literal.bytes.dropFirst(digits.count).drop { $0 == UInt8(ascii: " ") }))
+        if unit.isEmpty { unit = "s" }
+        let units: StaticString = "ms msec msecs s sec secs second seconds m min mins minute minutes h hr hrs hour hours"
+        if let number = Text(digits).decimal, number <= ProcessOptions.delayMax, let place = place(of: unit, in: units) {
+            let time = number * (place < 3 ? 1 : place < 8 ? 1000 : place < 13 ? 60_000 : 3_600_000)
+            if time <= ProcessOptions.delayMax { return time }
         }
+        throw failure("\(quoted(value)) is not a duration up to a day, as '5s'")
     }
 }

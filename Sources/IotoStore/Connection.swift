@@ -18,7 +18,7 @@ final class Connection {
     private var statements: [Statement?]
 
     /// - Throws: `.io` when the file can't be opened, `.corrupt` when it is no database, and SQLite's other errors.
-    init(path: Text, mode: Mode) throws(IotoError) {
+    init(path: Text, vfs: Text? = nil, mode: Mode) throws(IotoError) {
         self.path = path
         statements = [Statement?](repeating: nil, count: SQL.allCases.count)
         guard sqlite3_threadsafe() != 0 else {
@@ -30,8 +30,12 @@ final class Connection {
         case .reader: flags = SQLITE_OPEN_READWRITE
         case .readOnly: flags = SQLITE_OPEN_READONLY
         }
-        let code = Connection.fileName(path).withCString { name in
-            sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, nil)
+        let vfsName = vfs.map { CText($0) }
+        let code = withExtendedLifetime(vfsName) {
+            Connection.fileName(path).withCString { name in
+                sqlite3_open_v2(
+                    name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, vfsName?.pointer)
+            }
         }
         do throws(IotoError) {
             guard code == SQLITE_OK, handle != nil else { throw error(code, "open") }

@@ -11,6 +11,7 @@ final class ReaderPool {
     }
 
     private let path: Text
+    private let vfs: Text?
     private let mode: Connection.Mode
     private let lock = Lock()
     private let returned = Condition()
@@ -20,8 +21,9 @@ final class ReaderPool {
     private var opening = 0
     private var isClosed = false
 
-    init(path: Text, mode: Connection.Mode) {
+    init(path: Text, vfs: Text?, mode: Connection.Mode) {
         self.path = path
+        self.vfs = vfs
         self.mode = mode
     }
 
@@ -46,7 +48,7 @@ final class ReaderPool {
         let thread = Thread.currentIdentity
         if let connection = try lock.withLock({ () throws(IotoError) in try take(for: thread) }) { return connection }
         do throws(IotoError) {
-            let connection = try Connection(path: path, mode: mode)
+            let connection = try Connection(path: path, vfs: vfs, mode: mode)
             lock.withLock {
                 opening -= 1
                 loans.append(Loan(connection: connection, thread: thread, depth: 1))

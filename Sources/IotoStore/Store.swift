@@ -21,6 +21,10 @@ public struct StoreOptions: Sendable {
     public var isReset = false
     /// Unix milliseconds.
     public var wallClock: @Sendable () -> Int64 = { platform_wall_ms() }
+    /// Name of the SQLite VFS that the file is on; nil: the default one, the operating system's files.
+    public var vfs: Text?
+    /// Where the id of a new database comes from.
+    public var random: @Sendable () -> UInt64 = { SystemRandom.uint64() }
 
     public init() {}
 }
@@ -61,6 +65,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Whether it does so by `begin`, for as long as the firmware likes.
     private var isHeld = false
     private var observer: (any StoreObserver)?
+    private var isClosing = false
     private var isClosed = false
     /// Nil in a store that is only read.
     let writer: Connection?
@@ -82,12 +87,12 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         self.path = path
         self.schema = schema
         self.options = options
-        readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader)
+        readers = ReaderPool(path: path, vfs: options.vfs, mode: options.isReadOnly ? .readOnly : .reader)
         if options.isReadOnly {
             guard !options.isReset else {
                 throw IotoError(.readOnly, "\(path): a database that is only read can't be reset")
             }
-            let connection = try Connection(path: path, mode: .readOnly)
+            let connection = try Connection(path: path, vfs: options.vfs, mode: .readOnly)
             try StoreFormat.check(connection)
             models = try ModelTable(connection, schema)
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
@@ -95,9 +100,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             writer = nil
             return
         }
-        let connection = try Connection(path: path, mode: .writer(options.durability))
-        try StoreFormat.prepare(connection)
-        if options.isReset { try StoreFormat.reset(connection) }
+        let connection = try Connection(path: path, vfs: options.vfs, mode: .writer(options.durability))
+        try StoreFormat.prepare(connection, random: options.random)
+        if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
@@ -146,6 +151,14 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         }
         // The last connection to the file empties the log into it.
         writer.close()
+    }
+
+    /// Ends the waits for a transaction of `begin`, which nobody will end any more.
+    public func prepareToClose() {
+        lock.withLock {
+            isClosing = true
+            released.broadcast()
+        }
     }
 
     /// Sets who is told of commits; nil: no one. The store keeps it alive until it is closed or gets another.
@@ -251,6 +264,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
                     released.wait(lock)
                     continue
                 }
+                guard !isClosing else { break }
                 // The firmware holds it, and may have forgotten it.
                 let now = platform_monotonic_ms()
                 let until = deadline ?? now + Limits.busyTimeout
@@ -260,7 +274,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
                 }
                 _ = released.wait(lock, timeout: until - now)
             }
-            guard !isClosed else { throw IotoError(.misuse, "\(path): the database is closed") }
+            guard !isClosed, owner.load(ordering: .relaxed) == 0 else {
+                throw IotoError(.misuse, "\(path): the database is closed")
+            }
             owner.store(thread, ordering: .relaxed)
             isHeld = willHold
         }

@@ -54,7 +54,7 @@ enum StoreFormat {
     /// Makes the tables when the file is new, and checks it when it is not.
     ///
     /// - Throws: `.corrupt` when it is not a database of this library; `.format` when it is of a newer version.
-    static func prepare(_ connection: Connection) throws(IotoError) {
+    static func prepare(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
         // A file that lost its power between its first two writes is empty too: it has a header and nothing else.
         if try isEmpty(connection) {
             try connection.execute("PRAGMA page_size = 4096")
@@ -62,7 +62,7 @@ enum StoreFormat {
             try useLog(connection)
             try transaction(connection) { () throws(IotoError) in
                 // Another process may have been faster.
-                if try isEmpty(connection) { try create(connection) }
+                if try isEmpty(connection) { try create(connection, random) }
             }
         }
         try check(connection)
@@ -87,12 +87,12 @@ enum StoreFormat {
     }
 
     /// Removes every item, pending change and cursor, and gives the database a new id. The clock goes on.
-    static func reset(_ connection: Connection) throws(IotoError) {
+    static func reset(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
         try transaction(connection) { () throws(IotoError) in
             for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected"] {
                 try connection.execute("DELETE FROM " + table)
             }
-            try writeMeta(connection, metaReplica, bits: newReplica())
+            try writeMeta(connection, metaReplica, bits: newReplica(random))
         }
         try connection.execute("PRAGMA incremental_vacuum")
     }
@@ -144,9 +144,9 @@ enum StoreFormat {
         return try connection.integer("SELECT count(*) FROM sqlite_master") == 0
     }
 
-    private static func create(_ connection: Connection) throws(IotoError) {
+    private static func create(_ connection: Connection, _ random: () -> UInt64) throws(IotoError) {
         for table in tables { try connection.execute(table) }
-        try writeMeta(connection, metaReplica, bits: newReplica())
+        try writeMeta(connection, metaReplica, bits: newReplica(random))
         try writeMeta(connection, metaClock, bits: 0)
         try connection.execute("PRAGMA application_id = " + Text(decimal: applicationID))
         try connection.execute("PRAGMA user_version = " + Text(decimal: version))
@@ -159,8 +159,8 @@ enum StoreFormat {
         }
     }
 
-    private static func newReplica() -> UInt64 {
+    private static func newReplica(_ random: () -> UInt64) -> UInt64 {
         // 0 is the writer of no one.
-        max(1, SystemRandom.uint64())
+        max(1, random())
     }
 }

@@ -124,6 +124,14 @@ extension WireCodec {
         append(schema.updatedField, ISODate.text(change.version.milliseconds), unlessIn: change.body, to: &output)
     }
 
+    /// The same for an item that is at hand as an object.
+    func complete(_ item: inout JSONObject, _ change: Change, _ context: Context) {
+        for entry in context.entries where item[entry.name] == nil { item[entry.name] = .string(entry.value) }
+        if item[schema.updatedField] == nil {
+            item[schema.updatedField] = .string(ISODate.text(change.version.milliseconds))
+        }
+    }
+
     private func append(_ name: Text, _ value: Text, unlessIn body: [UInt8], to output: inout [UInt8]) {
         guard body.withUnsafeBytes({ JSONScanner.member(name, in: $0) }) == nil else { return }
         output.append(literal: ",")

@@ -278,7 +278,9 @@ extension WireCodec {
         if let attribute = keyAttribute { item[attribute] = .string(wireKey(of: change)) }
         guard !change.isRemoval else { return JSON.object(item).text }
         guard let body = (try? JSON.parse(change.body))?.objectValue else { return nil }
-        for (name, value) in body.members { item[name] = value }
+        for (name, value) in model.wireItem(body: body, key: change.key, includeHash: schema.primary.sort == nil) {
+            item[name] = value
+        }
         if let updated = item[schema.updatedField] {
             item[schema.updatedField] =
                 updated.stringValue == nil ? .integer(now) : .string(ISODate.text(now))

@@ -27,7 +27,19 @@ struct WireCodec: Sendable {
             output.append(contentsOf: change.version.text.bytes)
             output.append(literal: "\"")
         }
-        output.append(literal: #","item":{"#)
+        output.append(literal: #","item":"#)
+        if schema.hasMappedModels, var item = mappedItem(of: change) {
+            if isVersion1 { complete(&item, change, context) }
+            item.write(to: &output)
+        } else {
+            appendItem(of: change, isVersion1 ? context : nil, to: &output)
+        }
+        output.append(literal: "}")
+    }
+
+    /// - Parameter context: Of version 1.
+    private func appendItem(of change: Change, _ context: Context?, to output: inout [UInt8]) {
+        output.append(literal: "{")
         JSON.write(string: schema.typeField, to: &output)
         output.append(literal: ":")
         JSON.write(string: change.model, to: &output)
@@ -41,14 +53,23 @@ struct WireCodec: Sendable {
             output.append(literal: ",")
             output.append(contentsOf: change.body[1..<change.body.count - 1])
         }
-        if isVersion1 { appendVersion1Members(change, context, to: &output) }
-        output.append(literal: "}}")
+        if let context { appendVersion1Members(change, context, to: &output) }
+        output.append(literal: "}")
+    }
+
+    /// The item of a model whose properties have other names on the wire: it can't be joined in as it is stored.
+    private func mappedItem(of change: Change) -> JSONObject? {
+        guard let model = schema.model(change.model), model.isMapped,
+            let body = (try? JSON.parse(change.body))?.objectValue
+        else { return nil }
+        return model.wireItem(body: body, key: change.key, includeHash: keyAttribute == schema.primary.hash)
     }
 
     /// Bytes that a change takes in a message at most, beside its body.
     func overhead(of change: Change) -> Int {
         // The key stands twice; each of its bytes may need an escape of six.
-        128 + schema.typeField.count + change.model.count + wireKey(of: change).count * 12
+        let names = schema.hasMappedModels ? schema.model(change.model)?.mappedNamesBytes ?? 0 : 0
+        return 128 + schema.typeField.count + change.model.count + wireKey(of: change).count * 12 + names
     }
 
     /// The change that `json` states, with its key computed from the item by the schema, never taken from the message.

@@ -37,16 +37,16 @@ import Testing
     }
 
     @Test(arguments: [
-        ("f: {type: 'object', unique: true}", "f\": unique is for scalar fields"),
+        ("f: {type: 'object', unique: true}", "f\": 'unique' is for scalar fields"),
         ("f: {unique: 'yes'}", "f\": unique: \"yes\" is not a boolean"),
         (
             "f: {type: 'object', schema: {g: {unique: true}}}",
-            "f.g\": unique is for fields of a model, not nested ones"
+            "f.g\": 'unique' is for fields of a model, not nested ones"
         ),
         ("f: {unique: true, scope: 5}", "f\": scope: 5 is not a text"),
-        ("f: {unique: true, scope: '${'}", "f\": scope: template \"${\" has a '${' without a '}'"),
-        ("f: {type: 'number', ttl: true}", "f\": ttl is for a field of type date"),
-        ("f: {type: 'object', schema: {g: {type: 'date', ttl: true}}}", "f.g\": ttl is for fields of a model, not nested ones"),
+        ("f: {unique: true, scope: '${'}", "f\": template \"${\" has a '${' without a '}'"),
+        ("f: {type: 'number', ttl: true}", "f\": 'ttl' is for a field of type date"),
+        ("f: {type: 'object', schema: {g: {type: 'date', ttl: true}}}", "f.g\": 'ttl' is for fields of a model, not nested ones"),
         (
             "f: {type: 'date', ttl: true}, g: {type: 'date', ttl: true}",
             "g\": ttl: \"f\" already says when an item expires"

@@ -120,7 +120,7 @@ import Testing
                 indexes: {primary: {hash: 'id', colour: 1}},
                 params: {speed: 9},
                 models: {A: {id: {sparkle: true}}},
-                blend: {x: 'y'},
+                sparkles: 2,
                 other: 1,
                 queries: {}, items: [], extensions: {}, description: '', name: 'x',
                 process: {A: {colour: 1, mem: true}},
@@ -128,14 +128,13 @@ import Testing
             """)
         #expect(
             schema.warnings == [
-                "schema.json5:5: 'blend' is not supported by this version: the other schema is not read",
+                "schema.json5:3: params: unknown key \"speed\"",
+                "schema.json5:5: unknown key \"sparkles\"",
                 "schema.json5:6: unknown key \"other\"",
                 "schema.json5:1: no format; read as onetable:1.1.0",
-                "schema.json5:3: params: unknown key \"speed\"",
                 "schema.json5:2: index \"primary\": unknown key \"colour\"",
                 "schema.json5:4: model \"A\": field \"id\": unknown attribute \"sparkle\"",
                 "schema.json5:8: process: model \"A\": unknown key \"colour\"",
-                "schema.json5:8: process: model \"A\": 'mem' is not enforced by this version",
             ])
     }
 

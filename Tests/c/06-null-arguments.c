@@ -186,6 +186,10 @@ static void triggersAndAgentsBearNull(Db *db)
     EXPECT_CODE(dbRemoveTrigger(NULL, onNothing, "Note", NULL), DB_ERR_MISUSE);
     EXPECT_CODE(dbRemoveTrigger(db, NULL, "Note", NULL), DB_ERR_MISUSE);
     EXPECT_NUMBER(dbRemoveTrigger(db, onNothing, NULL, NULL), 0);
+    EXPECT_CODE(dbGetFd(NULL), DB_ERR_MISUSE);
+    EXPECT_CODE(dbDispatch(NULL, 0), DB_ERR_MISUSE);
+    EXPECT_CODE(ioGetFd(NULL), DB_ERR_MISUSE);
+    EXPECT_CODE(ioDispatch(NULL, 0), DB_ERR_MISUSE);
     claim("triggers bear NULL");
 
     IoStatus status = {.size = sizeof status};
