@@ -11,7 +11,8 @@ enum SQL: Int, CaseIterable {
     case readExpiredTombstones
     case scanHash, scanHashReversed, scanAll, scanAllReversed
     case enqueue, dequeue, readOutbox, isPending, pending, countPending, pendingRange
-    case readCursor, writeCursor
+    case readCursor, writeCursor, deleteCursor
+    case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked
     case writeRejected, trimRejected, countRejected, readRejected
 
     var text: Text {
@@ -94,6 +95,13 @@ enum SQL: Int, CaseIterable {
 
         case .readCursor: "SELECT history, position FROM cursor WHERE stream = ?1"
         case .writeCursor: "REPLACE INTO cursor(stream, history, position) VALUES(?1, ?2, ?3)"
+
+        case .deleteCursor: "DELETE FROM cursor WHERE stream = ?1"
+
+        case .nameInSnapshot: "INSERT OR IGNORE INTO snapshot(hash, sort, stream) VALUES(?1, ?2, ?3)"
+        case .isNamedInSnapshot: "SELECT 1 FROM snapshot WHERE hash = ?1 AND sort = ?2 AND stream = ?3"
+        case .clearSnapshot: "DELETE FROM snapshot WHERE stream = ?1"
+        case .isParked: "SELECT 1 FROM parked WHERE position = ?1"
 
         case .writeRejected:
             """

@@ -192,6 +192,11 @@ extension StoreTransaction {
     /// Moves the row of an item that has changed since it was sent to the end of the queue.
     private func requeue(_ key: ItemKey, from position: Int64, isRemoval: Bool) throws(IotoError) {
         try dequeue(position)
+        try requeue(key, isRemoval: isRemoval)
+    }
+
+    /// Puts an item that does not wait at the end of the queue.
+    func requeue(_ key: ItemKey, isRemoval: Bool) throws(IotoError) {
         let end = Int64(bitPattern: try store.clock.next(connection))
         try append(key, at: end)
         let statement = try connection.statement(isRemoval ? .setTombstonePosition : .setItemPosition)

@@ -11,7 +11,9 @@ import IotoBase
 /// outbox     position -> hash, sort         changes that the cloud has not acknowledged, one row an item
 /// parked     as outbox                      the same of models that the present schema does not send
 /// model      id -> name, sent               sent: whether the schema that was last used sends the model's changes
-/// cursor     stream -> history, position    how far the hub's streams are applied
+/// cursor     stream -> history, position    how far the hub's streams are applied; `snapshot/<stream>` while a snapshot of one
+///                                           is under way: its floor, and 1 if what the hub has lost is sent again
+/// snapshot   stream, hash, sort             what that snapshot has named                               (since 1.1)
 /// rejected   position -> the change, code, reason, at                  what the cloud refused
 /// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it
 /// ```
@@ -21,7 +23,7 @@ enum StoreFormat {
     /// "ioto".
     static let applicationID: Int64 = 0x696F_746F
     static let major: Int64 = 1
-    static let version: Int64 = 1000
+    static let version: Int64 = 1001
 
     static let metaReplica: Text = "replica"
     static let metaClock: Text = "clock"
@@ -51,6 +53,14 @@ enum StoreFormat {
         "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     ]
 
+    /// What a minor version has added.
+    private static let additions: [Text] = [
+        """
+        CREATE TABLE IF NOT EXISTS snapshot(stream TEXT NOT NULL, hash TEXT NOT NULL, sort TEXT NOT NULL, \
+        PRIMARY KEY(stream, hash, sort)) WITHOUT ROWID
+        """
+    ]
+
     /// Makes the tables when the file is new, and checks it when it is not.
     ///
     /// - Throws: `.corrupt` when it is not a database of this library; `.format` when it is of a newer version.
@@ -67,6 +77,12 @@ enum StoreFormat {
         }
         try check(connection)
         try useLog(connection)
+        if try connection.integer("PRAGMA user_version") < version {
+            try transaction(connection) { () throws(IotoError) in
+                for table in additions { try connection.execute(table) }
+                try connection.execute("PRAGMA user_version = " + Text(decimal: version))
+            }
+        }
     }
 
     /// - Throws: as `prepare`.
@@ -89,7 +105,7 @@ enum StoreFormat {
     /// Removes every item, pending change and cursor, and gives the database a new id. The clock goes on.
     static func reset(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
         try transaction(connection) { () throws(IotoError) in
-            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected"] {
+            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected", "snapshot"] {
                 try connection.execute("DELETE FROM " + table)
             }
             try writeMeta(connection, metaReplica, bits: newReplica(random))
@@ -146,6 +162,7 @@ enum StoreFormat {
 
     private static func create(_ connection: Connection, _ random: () -> UInt64) throws(IotoError) {
         for table in tables { try connection.execute(table) }
+        for table in additions { try connection.execute(table) }
         try writeMeta(connection, metaReplica, bits: newReplica(random))
         try writeMeta(connection, metaClock, bits: 0)
         try connection.execute("PRAGMA application_id = " + Text(decimal: applicationID))

@@ -144,7 +144,8 @@ extension DeviceReplicator {
             entries.append(.init(pending: pending, answer: .acknowledged))
         }
         let advance = ack.advance.flatMap { advance in
-            down.streams.contains { $0.name == advance.stream }
+            // In a snapshot the device's own changes are named as well, and have to be.
+            down.streams.contains { $0.name == advance.stream && $0.isInSnapshot == false }
                 ? (
                     previous: advance.previous,
                     cursor: StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor)

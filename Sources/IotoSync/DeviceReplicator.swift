@@ -90,6 +90,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
                 try receivedAck(json, now)
             } else if verb == "BATCH" {
                 try receivedPage(json, now)
+                sendIfDue(now)
             }
         } catch {
             note(error.prefixed(topic))

@@ -31,11 +31,46 @@ public protocol DeviceStorage: AnyObject {
     /// - Returns: The number of changes that were newer.
     func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int
 
+    /// The floor of the snapshot of the stream that has begun here and not come to its end; nil when there is none.
+    func snapshotFloor(of stream: Text) throws(IotoError) -> Int64?
+
+    /// The same as `apply` for a part of a snapshot: all that the hub has in a stream, after which what it did not name is
+    /// not there. What was named is kept over restarts. A change of this database's own that is newer than what is named, and
+    /// that does not wait in the outbox, enters it again: the hub has lost it.
+    ///
+    /// With the last part, in the same transaction, each item of the stream goes that was not named, unless a change of it
+    /// waits in the outbox or it never was the cloud's; or it is sent again, see `SnapshotPart.resends`.
+    func apply(
+        _ changes: [Change], part: SnapshotPart, cursor: StreamCursor, hubTime: UInt64
+    ) throws(IotoError) -> Int
+
     /// Applies what a service of version 1 says of an item, under a version of the storage's own making: if nothing of the
     /// item waits in the outbox, or what waits was changed before `updated`; and if it says something new.
     ///
     /// - Returns: Whether the item changed.
     func apply(_ change: UnversionedChange) throws(IotoError) -> Bool
+}
+
+/// How a page belongs to the snapshot of its stream.
+public struct SnapshotPart: Sendable {
+    /// What was named before counts no more.
+    public var begins: Bool
+    /// With the first part: the feed's floor as the snapshot began. When it has risen since, the snapshot has to begin anew.
+    public var floor: Int64
+    public var ends: Bool
+    /// With the first part: the hub's store is not the one, or not in the state, that was followed before, so items that this
+    /// database wrote itself and the hub does not name are sent again rather than removed.
+    public var resends: Bool
+    /// Items that were named but can't be taken.
+    public var passedOver: [ItemKey]
+
+    public init(begins: Bool, ends: Bool, floor: Int64, resends: Bool = false, passedOver: [ItemKey] = []) {
+        self.begins = begins
+        self.floor = floor
+        self.ends = ends
+        self.resends = resends
+        self.passedOver = passedOver
+    }
 }
 
 /// What a service of version 1 says of an item: it has no version, and a removal need not name the whole key.

@@ -205,14 +205,20 @@ extension HubReplicator {
         _ catchUp: CatchUpRequest, with page: FeedPage, isReset: Bool, _ session: DeviceSession
     ) {
         guard let record = session.record, let cursor = catchUp.cursors.first else { return }
-        let isForeign = cursor.position > 0 && (cursor.history != page.history || cursor.position > page.cursor)
+        // What was removed below the floor is not in the feed any more.
+        let isForeign =
+            max(cursor.position, catchUp.snapshots[cursor.stream] ?? 0) < page.floor
+            || cursor.position > 0 && (cursor.history != page.history || cursor.position > page.cursor)
         if isForeign && !isReset {
             read(catchUp, after: 0, isReset: true, session)
             return
         }
         publish(
             Topics.down(device: session.id, "BATCH"),
-            codec.encode(message(page, for: record, answers: catchUp.number, isReset: isReset)))
+            codec.encode(
+                message(
+                    page, for: record, answers: catchUp.number, isReset: isReset,
+                    isWhole: isReset || catchUp.snapshots[cursor.stream] != nil)))
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
         }
@@ -223,13 +229,13 @@ extension HubReplicator {
 
     /// The page as a message, without what the device itself wrote.
     func message(
-        _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false
+        _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false, isWhole: Bool = false
     ) -> PageMessage {
         // Cloud applications stamp on clocks of their own: what devices have seen of them, the hub has to have seen, too.
         for entry in page.entries { clock.observe(entry.change.version.time) }
         return PageMessage(
             answers: answers, stream: page.stream, history: page.history, previous: page.previous,
-            cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, time: time,
-            changes: page.entries.map { $0.change }.filter { $0.version.writer != record?.replica })
+            cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, isWhole: isWhole, floor: page.floor, time: time,
+            changes: page.entries.map { $0.change }.filter { isWhole || $0.version.writer != record?.replica })
     }
 }

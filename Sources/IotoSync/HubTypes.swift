@@ -43,6 +43,8 @@ public struct FeedPage: Sendable, Equatable {
     public var cursor: Int64
     public var hasMore: Bool
     public var entries: [FeedEntry]
+    /// Tombstones of entries up to here may be gone: whoever has not come as far has to begin anew.
+    public var floor: Int64 = 0
     /// The store's clock when the page was read: what is committed later has a time as high at least, for
     /// `HubRequest.readFeedSince`.
     public var time: UInt64

@@ -17,6 +17,9 @@ struct CatchUpRequest {
     var replica: UInt64
     var account: Text
     var cursors: [StreamCursor]
+    /// The streams in whose snapshots the device is, with the floors at which these began: it wants all there is, its own
+    /// changes too.
+    var snapshots: [Text: Int64] = [:]
 }
 
 /// The hub's answer to an `UpMessage`.
@@ -55,8 +58,15 @@ struct PageMessage {
     var hasMore: Bool
     /// The device's cursor was of no use, and this page starts the stream anew.
     var isReset: Bool
+    /// Nothing is left out, the device's own changes neither.
+    var isWhole = false
+    /// With a reset: the feed's floor. A device that stood below it has missed removals; one that did not stood in another
+    /// history.
+    var floor: Int64 = 0
     var time: UInt64
     /// The changes as read; nil for one that does not fit the schema and is to be passed over.
     var changes: [Change]
     var refused: [IotoError] = []
+    /// Keys of those that were refused, as far as they can be told.
+    var refusedKeys: [ItemKey] = []
 }

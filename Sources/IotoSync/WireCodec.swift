@@ -135,9 +135,11 @@ struct WireCodec: Sendable {
     func encode(_ request: CatchUpRequest, timestamp: Int64) -> [UInt8] {
         var cursors = JSONObject()
         for cursor in request.cursors {
-            cursors[cursor.stream] = .object([
+            var member: JSONObject = [
                 "history": .string(.hexadecimal(cursor.history)), "cursor": .integer(cursor.position),
-            ])
+            ]
+            if let floor = request.snapshots[cursor.stream] { member["snapshot"] = .integer(floor) }
+            cursors[cursor.stream] = .object(member)
         }
         return JSON.object([
             "v": .integer(2), "seq": .integer(request.number), "timestamp": .string(ISODate.text(timestamp)),
@@ -167,6 +169,7 @@ struct WireCodec: Sendable {
                 position >= 0
             else { throw IotoError(.protocolViolation, "a syncDown with an invalid cursor") }
             request.cursors.append(StreamCursor(stream: stream, history: history, position: position))
+            if let floor = value["snapshot"]?.integerValue { request.snapshots[stream] = floor }
         }
         return request
     }
@@ -246,7 +249,11 @@ struct WireCodec: Sendable {
         output.append(literal: #","cursor":"#)
         output.append(decimal: page.cursor)
         output.append(literal: page.hasMore ? #","more":true"# : #","more":false"#)
-        if page.isReset { output.append(literal: #","reset":true"#) }
+        if page.isReset {
+            output.append(literal: #","reset":true,"floor":"#)
+            output.append(decimal: page.floor)
+        }
+        if page.isWhole { output.append(literal: #","snapshot":true"#) }
         output.append(literal: #","time":""#)
         output.append(hexadecimal: page.time)
         output.append(literal: #"""#)
@@ -268,7 +275,8 @@ struct WireCodec: Sendable {
         else { throw IotoError(.protocolViolation, "a BATCH without a valid stream, history, prev, cursor, time or changes") }
         var page = PageMessage(
             answers: json["seq"]?.integerValue, stream: stream, history: history, previous: previous, cursor: cursor,
-            hasMore: json["more"]?.boolValue ?? false, isReset: json["reset"]?.boolValue ?? false, time: time,
+            hasMore: json["more"]?.boolValue ?? false, isReset: json["reset"]?.boolValue ?? false,
+            isWhole: json["snapshot"]?.boolValue ?? false, floor: json["floor"]?.integerValue ?? 0, time: time,
             changes: [])
         let isOwn = stream.hasPrefix("device/")
         for entry in changes {
@@ -280,9 +288,16 @@ struct WireCodec: Sendable {
                 page.changes.append(change)
             } catch {
                 page.refused.append(error)
+                if page.isWhole, let key = key(of: entry["item"]) { page.refusedKeys.append(key) }
             }
         }
         return page
+    }
+
+    /// The key of an item that is not taken.
+    private func key(of item: JSON?) -> ItemKey? {
+        guard let item = item?.objectValue, let name = item[schema.typeField]?.stringValue else { return nil }
+        return try? schema.model(name)?.itemKey(of: item)
     }
 
     // MARK: Parts

@@ -18,6 +18,7 @@ final class MemoryHubStore {
     var rows: [ItemKey: Row] = [:]
     var feeds: [Text: [FeedEntry]] = [:]
     var heads: [Text: Int64] = [:]
+    var floors: [Text: Int64] = [:]
     /// Changes stored, each time one is.
     var stored: [Change] = []
     var wall: Int64 = 1_700_000_100_000
@@ -95,10 +96,31 @@ final class MemoryHubStore {
         let rest = (feeds[stream] ?? []).filter { $0.position > position }
         let entries = Array(rest.prefix(itemsMax))
         let hasMore = entries.count < rest.count
-        return FeedPage(
+        var page = FeedPage(
             stream: stream, history: history, previous: position,
             cursor: hasMore ? entries.last?.position ?? position : heads[stream] ?? 0, hasMore: hasMore,
             entries: entries, time: clock.last)
+        page.floor = floors[stream] ?? 0
+        return page
+    }
+
+    /// A store that is made anew.
+    func forgetAll(history: UInt64) {
+        self.history = history
+        (rows, feeds, heads, floors) = ([:], [:], [:], [:])
+    }
+
+    /// Forgets every tombstone.
+    func purge() {
+        for (key, row) in rows where row.change.isRemoval {
+            for stream in feeds.keys {
+                for entry in feeds[stream] ?? [] where entry.change.key == key {
+                    floors[stream] = max(floors[stream] ?? 0, entry.position)
+                }
+                feeds[stream]?.removeAll { $0.change.key == key }
+            }
+            rows[key] = nil
+        }
     }
 
     // MARK: A cloud application

@@ -122,6 +122,40 @@ final class MemoryReplica: DeviceStorage {
         return count
     }
 
+    /// What a snapshot has named so far, by stream.
+    var snapshots: [Text: (floor: Int64, named: Set<ItemKey>, resends: Bool)] = [:]
+
+    func snapshotFloor(of stream: Text) -> Int64? { snapshots[stream]?.floor }
+
+    func apply(
+        _ changes: [Change], part: SnapshotPart, cursor: StreamCursor, hubTime: UInt64
+    ) throws(IotoError) -> Int {
+        try failIfTold()
+        let stream = cursor.stream
+        if part.begins { snapshots[stream] = (part.floor, [], part.resends || snapshots[stream]?.resends ?? false) }
+        for change in changes {
+            snapshots[stream]?.named.insert(change.key)
+            guard let row = rows[change.key], row.change.version > change.version, row.position == nil,
+                row.change.version.writer == replica
+            else { continue }
+            rows[change.key]?.position = Int64(clock.next(wall: wall))
+        }
+        for key in part.passedOver { snapshots[stream]?.named.insert(key) }
+        let count = try apply(changes, cursor: cursor, hubTime: hubTime)
+        guard part.ends, let (_, named, resends) = snapshots.removeValue(forKey: stream) else { return count }
+        for (key, row) in rows where !row.change.isRemoval && row.position == nil && !named.contains(key) {
+            let model = TestSchema.model(row.change.model)
+            let body = (try? JSON.parse(row.change.body))?.objectValue ?? [:]
+            guard model.existsOnDevice, Stream.of(body, model: model) == stream else { continue }
+            if resends, model.syncsUp, row.change.version.writer == replica {
+                rows[key]?.position = Int64(clock.next(wall: wall))
+            } else {
+                rows[key] = nil
+            }
+        }
+        return count
+    }
+
     func apply(_ change: UnversionedChange) throws(IotoError) -> Bool {
         try failIfTold()
         let found = rows.keys.filter { key in

@@ -174,3 +174,34 @@ import Testing
         for store in stores { await store.close() }
     }
 }
+
+/// Tombstones whose time is over.
+struct SQLiteStoreTombstoneTests {
+    @Test func tombstonesGoAndRaiseTheFloor() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 1), change("b", time: 1), change("c", time: 1))
+        try await test.apply(change("a", time: 2, removal: true))
+        try await test.apply(change("d", time: 2))
+        #expect(try await test.store.purgeTombstones(before: 1000) == 0)
+        #expect(try await test.page("device/d1").floor == 0)
+        #expect(try await test.store.purgeTombstones(before: Instant.now.wall + 1) == 1)
+        let page = try await test.page("device/d1")
+        #expect(page.floor == 4 && page.cursor == 5)
+        #expect(page.entries.map { $0.change.key } == [key("b"), key("c"), key("d")])
+        #expect(try await test.store.item(key("a")) == nil)
+        #expect(try await test.page("device/d2").floor == 0)
+        // A change from before then begins the item anew: nothing is left to compare it with.
+        #expect(try await test.apply(change("a", time: 1)).stored == 1)
+    }
+
+    @Test func removalFromAStreamThatTheItemHadLeftRaisesTheFloorThere() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 1, stream: "account/a1"))
+        try await test.apply(change("a", time: 2, stream: "device/d1"))
+        try await test.apply(change("a", time: 3, removal: true, stream: "device/d1"))
+        #expect(try await test.store.purgeTombstones(before: Instant.now.wall + 1) == 1)
+        #expect(try await test.page("account/a1").floor == 2)
+        #expect(try await test.page("account/a1").entries.isEmpty)
+        #expect(try await test.page("device/d1").floor == 2)
+    }
+}

@@ -119,6 +119,9 @@ extension SQLiteStore {
             var page = FeedPage(
                 stream: stream, history: history, previous: position, cursor: position, hasMore: false, entries: [],
                 time: try SQLiteStore.clock(in: db).last)
+            page.floor =
+                try Int64.fetchOne(
+                    db.cachedStatement(sql: "SELECT floor FROM head WHERE stream = ?"), arguments: [stream.string]) ?? 0
             var bytes = 0
             while let row = try rows.next() {
                 let entry = SQLiteStore.feedEntry(row)

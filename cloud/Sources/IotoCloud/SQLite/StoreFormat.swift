@@ -41,7 +41,7 @@ enum StoreFormat {
 
     /// Makes the tables. Versions are kept as the 64-bit patterns of their unsigned halves.
     static func create(in db: Database) throws {
-        try db.execute(sql: tables)
+        try db.execute(sql: tables + indexes)
         for name in ["history", "writer"] {
             try setMeta(name, Int64(bitPattern: SystemRandom.uint64()), in: db)
         }
@@ -58,6 +58,7 @@ enum StoreFormat {
                 ALTER TABLE feed ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;
                 ALTER TABLE head ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
                 ALTER TABLE device ADD COLUMN synced INTEGER NOT NULL DEFAULT 0;
+                \(indexes)
                 PRAGMA user_version = \(version);
                 """)
     }
@@ -72,6 +73,12 @@ enum StoreFormat {
             sql: "INSERT INTO meta(name, value) VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
             arguments: [name, value])
     }
+
+    /// By which tombstones are found whose time is over.
+    private static let indexes = """
+        CREATE INDEX item_removed ON item(removed) WHERE removed IS NOT NULL;
+        CREATE INDEX feed_parted ON feed(hash, sort) WHERE parted IS NOT NULL;
+        """
 
     private static let tables = """
         CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value ANY) STRICT, WITHOUT ROWID;
