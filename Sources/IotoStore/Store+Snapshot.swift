@@ -59,7 +59,7 @@ extension StoreTransaction {
     fileprivate func resendIfNewer(_ change: Change) throws(IotoError) {
         let item = try current(change.key)
         guard let row = item == nil ? try tombstone(change.key) : item, row.version > change.version,
-            row.version.writer == store.replica, let model = store.models.model(row.model), model.syncsUp
+            row.version.writer == store.replica, !row.isOfExpiry, let model = store.models.model(row.model), model.syncsUp
         else { return }
         if let position = row.position, try isPending(position) { return }
         try modify { () throws(IotoError) in try requeue(change.key, isRemoval: item == nil) }
@@ -85,7 +85,8 @@ extension StoreTransaction {
     }
 
     private func remove(missing item: StoredItem, resends: Bool) throws(IotoError) {
-        if let position = try current(item.key)?.position {
+        guard let row = try current(item.key) else { return }
+        if let position = row.position {
             if try isPending(position) { return }
             let parked = try connection.statement(.isParked)
             defer { parked.end() }
@@ -97,6 +98,7 @@ extension StoreTransaction {
                 try requeue(item.key, isRemoval: false)
             } else {
                 try run(.deleteItem, item.key)
+                try reindex(item.key, from: row, to: nil)
                 note(.remove, before: item, after: nil, item.model, item.key, isRemote: true)
             }
         }

@@ -11,9 +11,16 @@ extension HubReplicator {
         let prefix: Text = "device/"
         if stream.hasPrefix(prefix) {
             let device = Text(stream.bytes.dropFirst(prefix.count))
-            // A device that is away or still catching up reads them when it asks.
-            if let session = sessions[device], session.agent != nil { moved(stream, session) }
-            guard let session = sessions[device], var feed = session.feed else { return }
+            // A device that is away reads them when it asks.
+            guard let session = sessions[device] else { return }
+            if session.agent != nil {
+                moved(stream, session)
+                return
+            }
+            guard var feed = session.feed else {
+                session.hasMoved = true
+                return
+            }
             read(stream, device, &feed)
             session.feed = feed
         } else {
@@ -47,12 +54,17 @@ extension HubReplicator {
         case .page(let page):
             if page.cursor > feed.sent {
                 feed.sent = page.cursor
-                publish(page, session)
+                publish(codec.encode(message(page, for: session?.record)), stream, device)
                 goesOn = goesOn || page.hasMore
             }
         case .failed(let error):
-            // The feed's next move, or the device's next question, brings it.
+            // The feed may not move again for long: whoever follows it is asked to come, and comes until there is an answer.
             log(.error, "\(stream): \(error.message)")
+            publish(HubReplicator.plea, stream, device)
+            if let session {
+                session.feed = nil
+                return
+            }
             goesOn = false
         default:
             log(.error, "\(stream): the store's answer does not match the request")
@@ -62,16 +74,16 @@ extension HubReplicator {
         if let session { session.feed = feed } else { broadcasts[stream] = feed }
     }
 
-    private func publish(_ page: FeedPage, _ session: DeviceSession?) {
-        let payload = codec.encode(message(page, for: session?.record))
-        guard session == nil, !agents.isEmpty else {
-            publish(topic(of: page.stream, session?.id), payload)
+    /// Publishes to whoever follows the stream.
+    private func publish(_ payload: [UInt8], _ stream: Text, _ device: Text?) {
+        guard device == nil, !agents.isEmpty else {
+            publish(topic(of: stream, device), payload)
             return
         }
         // Agents of version 1 hear what is said to all, and need not understand it: each of the others gets its own.
         for id in sessions.keys.sorted() {
             guard let record = sessions[id]?.record, !record.isVersion1,
-                page.stream == Stream.all || page.stream == Stream.account(record.account)
+                stream == Stream.all || stream == Stream.account(record.account)
             else { continue }
             publish(Topics.down(device: id, "BATCH"), payload)
         }

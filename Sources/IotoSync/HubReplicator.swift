@@ -68,6 +68,9 @@ public final class HubReplicator {
         return effects
     }
 
+    /// Has a device ask for all that is new.
+    static var plea: [UInt8] { Text(#"{"v":2,"ask":true}"#).bytes }
+
     // MARK: Inputs
 
     private func connected(_ devices: [DeviceRecord], _ feeds: [StreamCursor]) {
@@ -84,7 +87,7 @@ public final class HubReplicator {
                 continue
             }
             // What was committed and not published before the hub stopped is behind some device's cursor: they all ask.
-            publish(Topics.down(device: device.id, "BATCH"), Text(#"{"v":2,"ask":true}"#).bytes)
+            publish(Topics.down(device: device.id, "BATCH"), HubReplicator.plea)
         }
     }
 
@@ -205,6 +208,8 @@ final class DeviceSession {
     var feed: LiveFeed?
     /// Of an agent of version 1: what goes down to it.
     var agent: AgentFeed?
+    /// The device's own feed has moved since it was last read for the device's question.
+    var hasMoved = false
 
     init(id: Text) {
         self.id = id

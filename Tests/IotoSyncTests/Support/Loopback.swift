@@ -18,7 +18,11 @@ final class Loopback {
     var holdsAcknowledgements = false
     /// Every payload that the device ever published.
     var published: [[UInt8]] = []
+    /// Keeps the store's answers from the hub, until `releaseAnswers()`.
+    var holdsAnswers = false
+    private(set) var heldAnswers: [(ticket: Int64, answer: HubAnswer)] = []
     private let id: Text
+    private var processes: UInt64 = 7
 
     private let schema: Schema
 
@@ -26,7 +30,7 @@ final class Loopback {
         self.schema = schema
         self.replica = MemoryReplica(replica: replica)
         self.id = id
-        device = Loopback.makeDevice(self.replica, id)
+        device = Loopback.makeDevice(self.replica, id, seed: processes)
         hub = HubReplicator(schema: schema, clock: HybridClock())
         run(.connected(devices: [], feeds: []))
     }
@@ -39,10 +43,12 @@ final class Loopback {
         return loop
     }
 
-    private static func makeDevice(_ storage: MemoryReplica, _ id: Text) -> DeviceReplicator<MemoryReplica> {
+    private static func makeDevice(
+        _ storage: MemoryReplica, _ id: Text, seed: UInt64
+    ) -> DeviceReplicator<MemoryReplica> {
         let topics = Topics(device: id, account: "a1")
         return DeviceReplicator(
-            storage: storage, schema: TestSchema.schema, configuration: .init(topics: topics), seed: 7)
+            storage: storage, schema: TestSchema.schema, configuration: .init(topics: topics), seed: seed)
     }
 
     // MARK: What the test does
@@ -60,7 +66,8 @@ final class Loopback {
 
     /// A new process on the same database.
     func restartDevice() {
-        device = Loopback.makeDevice(replica, id)
+        processes += 1
+        device = Loopback.makeDevice(replica, id, seed: processes)
         up.removeAll()
         down.removeAll()
     }
@@ -156,10 +163,22 @@ final class Loopback {
                     down.append(publication)
                     if let ticket = publication.ticket { unacknowledged.append(ticket) }
                     if !holdsAcknowledgements { inputs += takeAcknowledgements() }
-                case .request(let ticket, let request): inputs.append(.answer(ticket: ticket, cloud.answer(request)))
+                case .request(let ticket, let request):
+                    let answer = cloud.answer(request)
+                    if holdsAnswers {
+                        heldAnswers.append((ticket, answer))
+                    } else {
+                        inputs.append(.answer(ticket: ticket, answer))
+                    }
                 case .log: break
                 }
             }
         }
+    }
+
+    func releaseAnswers() {
+        let answers = heldAnswers
+        heldAnswers.removeAll()
+        for answer in answers { run(.answer(ticket: answer.ticket, answer.answer)) }
     }
 }

@@ -24,10 +24,16 @@ final class MemoryHubStore {
     var wall: Int64 = 1_700_000_100_000
     /// The clock's time when a change was committed.
     private var times: [Version: UInt64] = [:]
+    /// What the next request gets for an answer, once.
+    var failure: IotoError?
     private var clock = HybridClock()
     private let writer: UInt64 = 0xC10D
 
     func answer(_ request: HubRequest) -> HubAnswer {
+        if let failure {
+            self.failure = nil
+            return .failed(failure)
+        }
         switch request {
         case .openDevice(let record):
             var known = devices[record.id] ?? record
