@@ -583,6 +583,10 @@ enum {
     DB_ON_REMOTE = 0x4,
     /** The cloud refused a change made here; it is out of the queue, and dbTriggerReason() says why. */
     DB_ON_REJECTED = 0x8,
+    /** A change made here that the cloud did not have yet met a change of the cloud to the same item. The model's `resolve`
+     *  has decided: `item` is the version that has won, dbTriggerLoser() the one that has lost, dbTriggerOrigin() who wrote
+     *  the winner; `cmd` is "remove" when the winner is a removal. Where the cloud's has won, DB_ON_CHANGE follows. */
+    DB_ON_CONFLICT = 0x10,
     /** An item's time was over and it is removed: DB_ON_CHANGE, too, with "remove". */
     DB_ON_EXPIRED = 0x20
 };
@@ -607,7 +611,7 @@ typedef enum DbOrigin {
  * @param params  NULL; kept for the documented signature.
  * @param cmd     "create", "update" or "remove".
  * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, or with DB_ON_EXPIRED
- *                where the time did; or DB_ON_REJECTED.
+ *                where the time did; or DB_ON_REJECTED; or DB_ON_CONFLICT.
  */
 typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
                               const char *cmd, int events);
@@ -642,6 +646,9 @@ IOTO_API const DbItem *dbTriggerBefore(const DbItem *item);
 IOTO_API DbOrigin dbTriggerOrigin(const DbItem *item);
 /** Inside a DB_ON_REJECTED trigger: the cloud's reason, valid during the call; else "". Threads: owner. @since 0.1 */
 IOTO_API const char *dbTriggerReason(const DbItem *item);
+/** Inside a DB_ON_CONFLICT trigger: the version that has lost, valid during the call; of a removal it has the properties
+ *  that the key is made of. Else NULL. Threads: owner. @since 0.1 */
+IOTO_API const DbItem *dbTriggerLoser(const DbItem *item);
 
 /**
  * Have triggers run on the firmware's own event loop instead of the library's thread. From this call on they wait until

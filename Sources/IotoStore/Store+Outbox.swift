@@ -183,6 +183,8 @@ extension StoreTransaction {
             case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
             case .rejected(let code, let reason):
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
+            case .overruled(let winner):
+                try yield(to: winner, row, item)
             }
             if item != nil { try settleExpiry(key) }
         }
@@ -212,7 +214,27 @@ extension StoreTransaction {
         _ = try statement.step(key: key)
     }
 
-    private func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
+    /// The hub keeps what it has.
+    private func yield(to winner: Change, _ row: StoredRow, _ item: StoredRow?) throws(IotoError) {
+        guard let model = store.schema.model(winner.model), row.model == store.models.number(model),
+            winner.body.count <= Limits.itemBytesMax
+        else { return }
+        let mine = StoredItem(model: model, key: winner.key, body: row.body, version: row.version)
+        let theirs = StoredItem(model: model, key: winner.key, body: winner.body, version: winner.version)
+        let isOver = winner.isRemoval || store.isExpired(model, winner.body)
+        store.clock.observe(winner.version.time)
+        noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
+        try take(winner, model, item, hasGrave: item == nil, position: nil, isOver)
+    }
+
+    func noteConflict(winner: StoredItem, loser: StoredItem, isRemoval: Bool, isRemote: Bool) {
+        events.append(
+            StoreEvent(
+                .conflict, before: nil, after: winner, model: winner.model, key: winner.key, isRemote: isRemote,
+                loser: loser, isRemoval: isRemoval))
+    }
+
+    func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
         store.clock.observe(version.time)
         let statement = try connection.statement(isRemoval ? .setTombstoneVersion : .setItemVersion)
         defer { statement.end() }

@@ -108,9 +108,13 @@ extension DeviceReplicator {
         up.inFlight = UpState.Batch(
             open: Set(batch.map { $0.change.version }),
             deadline: now.monotonic + up.backoff.next(using: &random))
-        let message = UpMessage(
+        var message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
             changes: batch.map { $0.change })
+        if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
+            let own = Stream.device(configuration.topics.device)
+            message.seen = try storage.cursor(of: own) ?? StreamCursor(stream: own, history: 0, position: 0)
+        }
         publish(.syncToDynamo, peer == .version1 ? codec.version1Up(message, context) : codec.encode(message))
         if peer != .version2 { up.remember(up.sequence, batch) }
     }
@@ -127,7 +131,7 @@ extension DeviceReplicator {
     }
 
     func receivedAck(_ json: JSON, _ now: Instant) throws(IotoError) {
-        let ack = try codec.decodeAck(json)
+        let ack = try codec.decodeAck(json, context: context)
         var entries: [Settlement.Entry] = []
         for rejection in ack.rejections {
             guard let pending = up.sent[rejection.version] else { continue }
@@ -135,6 +139,16 @@ extension DeviceReplicator {
                 .init(pending: pending, answer: .rejected(code: rejection.code, reason: rejection.reason)))
         }
         let refused = entries.count
+        for overruling in ack.overrulings {
+            guard let pending = up.sent[overruling.version] else { continue }
+            if let winner = overruling.winner, winner.key == pending.change.key {
+                entries.append(.init(pending: pending, answer: .overruled(by: winner)))
+            } else {
+                let error = overruling.error ?? IotoError(.protocolViolation, "overruled by another item")
+                entries.append(
+                    .init(pending: pending, answer: .rejected(code: error.code.rawValue, reason: error.message)))
+            }
+        }
         for restamp in ack.restamps {
             guard let pending = up.sent[restamp.version] else { continue }
             entries.append(.init(pending: pending, answer: .restamped(restamp.newVersion)))

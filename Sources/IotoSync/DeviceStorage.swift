@@ -28,6 +28,10 @@ public protocol DeviceStorage: AnyObject {
 
     /// Applies the changes that are newer than what is stored, moves the cursor, and lets the clock observe the versions.
     ///
+    /// A change of an item that waits in the outbox is a conflict, unless it is known to come after that (`Change.own`).
+    /// By the model's `resolve` the later one wins; or the cloud's, whatever its version; or the device's, whose version
+    /// is raised above the cloud's and which goes on waiting.
+    ///
     /// - Returns: The number of changes that were newer.
     func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int
 
@@ -110,6 +114,9 @@ public struct Settlement: Sendable {
         case restamped(Version)
         /// The hub refuses it: it leaves the outbox for the dead letters, unless the item has changed since.
         case rejected(code: Int32, reason: Text)
+        /// The hub keeps what it has, which takes the item's place here, whatever its version, unless the item has changed
+        /// since.
+        case overruled(by: Change)
     }
 
     public var entries: [Entry]

@@ -60,7 +60,7 @@ extension HubReplicator {
             sequence: message.sequence, keys: [], versions: [], rejections: [], restamps: [], time: 0)
         var accepted: [StreamedChange] = []
         for entry in entries {
-            admit(entry, record, into: &accepted, &ack)
+            admit(entry, record, message.seen, into: &accepted, &ack)
         }
         guard !accepted.isEmpty else {
             sendAck(ack, session)
@@ -73,7 +73,7 @@ extension HubReplicator {
     /// Checks one change of a device. The hub does not believe the device: the item has to fit the schema, its model has to
     /// go up, and it has to be the device's own.
     private func admit(
-        _ entry: JSON, _ record: DeviceRecord, into accepted: inout [StreamedChange], _ ack: inout AckMessage
+        _ entry: JSON, _ record: DeviceRecord, _ seen: StreamCursor?, into accepted: inout [StreamedChange], _ ack: inout AckMessage
     ) {
         do throws(IotoError) {
             var (change, model, body) = try codec.change(entry, context: context(of: record))
@@ -82,6 +82,9 @@ extension HubReplicator {
             }
             guard Stream.owner(of: body) == record.id else {
                 throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
+            }
+            let rule = model.conflictWinner.map { winner in
+                ConflictRule(winner: winner, seen: seen, sent: change.version.time)
             }
             // A version ahead of every honest clock would win for ever.
             if change.version.time > max(clock.last, HybridClock.time(now.wall &+ Limits.clockDriftMax)) {
@@ -93,7 +96,7 @@ extension HubReplicator {
                 ack.versions.append(change.version)
             }
             ack.keys.append(codec.wireKey(of: change))
-            accepted.append(StreamedChange(change: change, stream: Stream.of(body, model: model)))
+            accepted.append(StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule))
         } catch {
             guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) else { return }
             refuse(version, error, record.id, &ack)
@@ -172,8 +175,8 @@ extension HubReplicator {
             session.agent?.follow(account: record.account)
         case (.arrive(_, let ack), .applied(_, let refused, let advances, let overruled)):
             arrived(ack, refused, overruled, advances, session)
-        case (.apply(_, let ack), .applied(_, let refused, let advances, _)):
-            applied(ack, refused, advances, session)
+        case (.apply(_, let ack), .applied(_, let refused, let advances, let overruled)):
+            applied(ack, refused, advances, overruled, session)
         case (.answer(_, let catchUp, let isReset), .page(let page)):
             answerCatchUp(catchUp, with: page, isReset: isReset, session)
         default:
@@ -182,9 +185,24 @@ extension HubReplicator {
     }
 
     private func applied(
-        _ ack: AckMessage, _ refused: [Version], _ advances: [FeedAdvance], _ session: DeviceSession
+        _ ack: AckMessage, _ refused: [Version], _ advances: [FeedAdvance], _ overruled: [OverruledChange],
+        _ session: DeviceSession
     ) {
         var ack = ack
+        var bytes = 0
+        for entry in overruled {
+            let sent = ack.restamps.first { $0.newVersion == entry.version }?.version ?? entry.version
+            ack.versions.removeAll { $0 == sent }
+            ack.restamps.removeAll { $0.version == sent }
+            if entry.winner.version.writer == sent.writer {
+                ack.restamps.append(.init(version: sent, newVersion: entry.winner.version))
+                continue
+            }
+            // What no answer can carry is answered when it comes again.
+            bytes += entry.winner.body.count + codec.overhead(of: entry.winner)
+            guard ack.overrulings.isEmpty || bytes <= HubReplicator.pageBytesMax else { continue }
+            ack.overrulings.append(.init(version: sent, winner: entry.winner))
+        }
         for version in refused {
             let sent = ack.restamps.first { $0.newVersion == version }?.version ?? version
             ack.versions.removeAll { $0 == sent }

@@ -102,8 +102,12 @@ public struct StreamedChange: Sendable {
     /// Of an agent of version 1, whose changes have no version: `change.version` has the writer, and as its time a number
     /// that tells the changes of one request apart.
     public var arrival: Arrival?
+    /// Of models whose conflicts are not decided by the versions. The store keeps `sent` of what it stores with the item,
+    /// and gives it as `Change.own` of what it stores later.
+    public var rule: ConflictRule?
 
-    public init(change: Change, stream: Text?, arrival: Arrival? = nil) {
+    public init(change: Change, stream: Text?, arrival: Arrival? = nil, rule: ConflictRule? = nil) {
+        self.rule = rule
         self.change = change
         self.stream = stream
         self.arrival = arrival
@@ -120,7 +124,8 @@ public struct Arrival: Sendable, Equatable {
     }
 }
 
-/// A change of a device that gave way to what the store has, which the device may not know.
+/// A change of a device that gave way to what the store has, which the device may not know; or that was stored under
+/// another version: then the winner is of the same writer.
 public struct OverruledChange: Sendable, Equatable {
     /// The version as it stood in the request.
     public var version: Version

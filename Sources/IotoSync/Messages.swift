@@ -8,6 +8,8 @@ struct UpMessage {
     var replica: UInt64
     var account: Text
     var changes: [Change]
+    /// How far the device's own stream is applied, when the hub has to know it to decide conflicts.
+    var seen: StreamCursor?
 }
 
 /// A device's request for what it has not seen.
@@ -35,6 +37,14 @@ struct AckMessage {
         var newVersion: Version
     }
 
+    /// A change that gave way to what the hub has.
+    struct Overruling {
+        var version: Version
+        /// nil: it can't be taken here.
+        var winner: Change?
+        var error: IotoError?
+    }
+
     var sequence: Int64
     var keys: [Text]
     var versions: [Version]
@@ -44,6 +54,7 @@ struct AckMessage {
     var time: UInt64
     /// The feed's move past the device's own changes, which need not come back.
     var advance: FeedAdvance?
+    var overrulings: [Overruling] = []
 }
 
 /// A stretch of a stream, on its way down.

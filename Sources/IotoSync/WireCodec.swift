@@ -27,6 +27,11 @@ struct WireCodec: Sendable {
             output.append(contentsOf: change.version.text.bytes)
             output.append(literal: "\"")
         }
+        if change.own != 0 {
+            output.append(literal: #","own":""#)
+            output.append(hexadecimal: change.own)
+            output.append(literal: "\"")
+        }
         output.append(literal: #","item":"#)
         if schema.hasMappedModels, var item = mappedItem(of: change) {
             if isVersion1 { complete(&item, change, context) }
@@ -101,9 +106,10 @@ struct WireCodec: Sendable {
         }
         let prepared = try model.makeReplica(item, context: context)
         let body = isRemoval ? model.keyProperties(of: prepared.body) : prepared.body
-        let change = Change(
+        var change = Change(
             model: name, key: prepared.key, version: version, isRemoval: isRemoval,
             body: isRemoval ? JSON.object(body).text : prepared.text)
+        change.own = json.hexadecimal("own") ?? 0
         guard json["key"]?.stringValue == wireKey(of: change) else {
             throw IotoError(.key, "the key of an item of model \"\(name)\" is not the one that the schema gives it")
         }
@@ -127,6 +133,12 @@ struct WireCodec: Sendable {
         output.append(hexadecimal: message.replica)
         output.append(literal: #"","account":"#)
         JSON.write(string: message.account, to: &output)
+        if let seen = message.seen {
+            output.append(literal: #","history":""#)
+            output.append(hexadecimal: seen.history)
+            output.append(literal: #"","cursor":"#)
+            output.append(decimal: seen.position)
+        }
         append(changes: message.changes, to: &output)
         output.append(literal: "}")
         return output
@@ -153,8 +165,11 @@ struct WireCodec: Sendable {
         guard let sequence = json["seq"]?.integerValue, let replica = json.hexadecimal("replica"),
             let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax
         else { throw IotoError(.protocolViolation, "a syncToDynamo without valid seq, replica or changes") }
-        let message = UpMessage(
+        var message = UpMessage(
             sequence: sequence, replica: replica, account: json["account"]?.stringValue ?? "", changes: [])
+        if let history = json.hexadecimal("history"), let position = json["cursor"]?.integerValue {
+            message.seen = StreamCursor(stream: Text(), history: history, position: position)
+        }
         return (message, changes)
     }
 
@@ -202,10 +217,25 @@ struct WireCodec: Sendable {
                 "prev": .integer(advance.previous), "cursor": .integer(advance.cursor),
             ])
         }
-        return JSON.object(object).text
+        var output = JSON.object(object).text
+        guard !ack.overrulings.isEmpty else { return output }
+        output.removeLast()
+        output.append(literal: #","overruled":["#)
+        var isFirst = true
+        for entry in ack.overrulings {
+            guard let winner = entry.winner else { continue }
+            output.append(literal: isFirst ? #"{"ver":""# : #",{"ver":""#)
+            isFirst = false
+            output.append(contentsOf: entry.version.text.bytes)
+            output.append(literal: #"","by":"#)
+            append(winner, to: &output)
+            output.append(literal: "}")
+        }
+        output.append(literal: "]}")
+        return output
     }
 
-    func decodeAck(_ json: JSON) throws(IotoError) -> AckMessage {
+    func decodeAck(_ json: JSON, context: Context) throws(IotoError) -> AckMessage {
         guard let sequence = json["seq"]?.integerValue, let time = json.hexadecimal("time"),
             let versions = json["vers"]?.arrayValue
         else { throw IotoError(.protocolViolation, "a SYNC without valid seq, time or vers") }
@@ -221,6 +251,19 @@ struct WireCodec: Sendable {
         }
         for entry in json["restamped"]?.arrayValue ?? [] {
             ack.restamps.append(.init(version: try version(entry["ver"]), newVersion: try version(entry["to"])))
+        }
+        for entry in json["overruled"]?.arrayValue ?? [] {
+            var overruling = AckMessage.Overruling(version: try version(entry["ver"]))
+            do throws(IotoError) {
+                let (change, model, _) = try self.change(entry["by"] ?? .null, context: context)
+                guard model.existsOnDevice, model.syncsDown else {
+                    throw IotoError(.denied, "model \"\(change.model)\" does not come down")
+                }
+                overruling.winner = change
+            } catch {
+                overruling.error = error
+            }
+            ack.overrulings.append(overruling)
         }
         if let feed = json["feed"] {
             guard let stream = feed["stream"]?.stringValue, let history = feed.hexadecimal("history"),
@@ -355,7 +398,7 @@ extension [UInt8] {
         append(contentsOf: Text(decimal: number).bytes)
     }
 
-    fileprivate mutating func append(hexadecimal number: UInt64) {
+    mutating func append(hexadecimal number: UInt64) {
         append(contentsOf: Text.hexadecimal(number).bytes)
     }
 }

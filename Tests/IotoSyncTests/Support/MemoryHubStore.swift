@@ -10,6 +10,7 @@ final class MemoryHubStore {
         var change: Change
         var owner: Text?
         var marks: [Int64] = []
+        var own: UInt64 = 0
     }
 
     var schema = TestSchema.schema
@@ -79,11 +80,30 @@ final class MemoryHubStore {
                 if let row { clock.observe(row.change.version.time) }
                 change.version = Version(time: clock.next(wall: wall), writer: change.version.writer)
             }
+            if let rule = entry.rule, let row {
+                let position = entry.stream.flatMap { feeds[$0]?.first { $0.change.key == change.key }?.position }
+                let sent = change.version
+                switch rule.ruling(change, stored: row.change, position: position, history: history, own: row.own) {
+                case .compare: break
+                case .known: continue
+                case .overruled:
+                    overruled.append(OverruledChange(version: sent, winner: row.change))
+                    continue
+                case .stamp:
+                    if sent <= row.change.version {
+                        clock.observe(row.change.version.time)
+                        change.version = Version(time: clock.next(wall: wall), writer: sent.writer)
+                        overruled.append(OverruledChange(version: sent, winner: change))
+                    }
+                }
+            }
             guard change.version > row?.change.version ?? .zero else { continue }
             clock.observe(change.version.time)
             times[change.version] = clock.last
             let body = (try? JSON.parse(change.body))?.objectValue ?? [:]
-            rows[change.key] = Row(change: change, owner: Stream.owner(of: body), marks: marks)
+            let own = entry.rule?.sent ?? row?.own ?? 0
+            if entry.rule == nil { change.own = own }
+            rows[change.key] = Row(change: change, owner: Stream.owner(of: body), marks: marks, own: own)
             stored.append(change)
             count += 1
             guard let stream = entry.stream else { continue }

@@ -18,6 +18,8 @@ final class MemoryReplica: DeviceStorage {
     var cursors: [Text: StreamCursor] = [:]
     var rejected: [(change: Change, code: Int32, reason: Text)] = []
     var applied: [Change] = []
+    var conflicts: [(winner: Change, loser: Change)] = []
+    var schema = TestSchema.schema
     /// What the next changing call throws, once.
     var failure: IotoError?
 
@@ -98,6 +100,9 @@ final class MemoryReplica: DeviceStorage {
             case .acknowledged: break
             case .restamped(let version): rows[key]?.change.version = version
             case .rejected(let code, let reason): rejected.append((row.change, code, reason))
+            case .overruled(let winner):
+                conflicts.append((winner: winner, loser: row.change))
+                rows[key] = Row(change: winner, position: nil)
             }
         }
         clock.observe(settlement.hubTime)
@@ -111,7 +116,22 @@ final class MemoryReplica: DeviceStorage {
     func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int {
         try failIfTold()
         var count = 0
-        for change in changes where change.version > rows[change.key]?.change.version ?? .zero {
+        for change in changes {
+            let row = rows[change.key]
+            if let row, row.position != nil, row.change.version != change.version, change.version.writer != replica,
+                change.own == 0 || change.own < row.change.version.time {
+                clock.observe(change.version.time)
+                let resolve = schema.model(change.model)?.process.resolve ?? .latest
+                let isMine = row.change.version > change.version
+                if resolve == .device || isMine && resolve != .cloud {
+                    conflicts.append((winner: row.change, loser: change))
+                    if !isMine { rows[change.key]?.change.version = Version(time: clock.next(wall: wall), writer: replica) }
+                    continue
+                }
+                conflicts.append((winner: change, loser: row.change))
+            } else if change.version <= row?.change.version ?? .zero {
+                continue
+            }
             rows[change.key] = Row(change: change, position: nil)
             applied.append(change)
             clock.observe(change.version.time)

@@ -205,3 +205,52 @@ struct SQLiteStoreTombstoneTests {
         #expect(try await test.page("device/d1").floor == 2)
     }
 }
+
+/// Conflicts that the schema decides, not the versions.
+struct SQLiteStoreConflictTests {
+    private func sent(_ time: UInt64, _ winner: ConflictRule.Winner, seen: Int64, history: UInt64) -> StreamedChange {
+        var entry = change("a", time: time, writer: 7)
+        entry.rule = ConflictRule(
+            winner: winner, seen: StreamCursor(stream: "device/d1", history: history, position: seen), sent: time)
+        return entry
+    }
+
+    /// A store whose cloud has written item "a" once, at position 1.
+    private func written() async throws -> (test: TestStore, cloud: Change) {
+        let test = try TestStore()
+        let write = LocalWrite(
+            model: "Setting", key: key("a"), body: Text("{\"id\":\"a\"}").bytes, stream: "device/d1", owner: "d1", expected: nil)
+        return (test, try #require(await test.store.write(write)))
+    }
+
+    private func apply(_ test: TestStore, _ entry: StreamedChange) async throws -> (stored: Int, overruled: [OverruledChange]) {
+        let answer = await test.store.answer(.apply([entry], device: "d1"))
+        guard case .applied(let stored, _, _, let overruled) = answer else { throw UnexpectedAnswer(answer: answer) }
+        return (stored, overruled)
+    }
+
+    @Test func whatTheDeviceHadNotSeenOverrulesIt() async throws {
+        let (test, cloud) = try await written()
+        let later = cloud.version.time + 5
+        let met = try await apply(test, sent(later, .cloud, seen: 0, history: test.store.history))
+        #expect(met.stored == 0 && met.overruled == [OverruledChange(version: Version(time: later, writer: 7), winner: cloud)])
+        #expect(try await apply(test, sent(later, .cloud, seen: 1, history: test.store.history ^ 1)).stored == 0)
+        #expect(try await apply(test, sent(later, .cloud, seen: 1, history: test.store.history)).stored == 1)
+    }
+
+    @Test func deviceIsStampedAboveWhatItHadNotSeenAndOnceOnly() async throws {
+        let (test, cloud) = try await written()
+        let met = try await apply(test, sent(5, .device, seen: 0, history: test.store.history))
+        let stamped = try #require(met.overruled.first?.winner.version)
+        #expect(met.stored == 1 && stamped > cloud.version && stamped.writer == 7)
+        #expect(try await test.store.item(key("a"))?.version == stamped)
+        let write = LocalWrite(
+            model: "Setting", key: key("a"), body: cloud.body, stream: "device/d1", owner: "d1", expected: stamped)
+        let next = try #require(await test.store.write(write))
+        // The first try comes again: what the cloud has made of it stays.
+        let again = try await apply(test, sent(5, .device, seen: 0, history: test.store.history))
+        #expect(again.stored == 0 && again.overruled.isEmpty)
+        let page = try await test.page("device/d1")
+        #expect(page.entries.last?.change.version == next.version && page.entries.last?.change.own == 5)
+    }
+}

@@ -83,10 +83,30 @@ extension SQLiteStore {
                     entry.change.version = Version(
                         time: clock.next(wall: Instant.now.wall), writer: entry.change.version.writer)
                 }
+                if let rule = entry.rule, let current {
+                    let position = try current.stream.flatMap { try SQLiteStore.position(of: current.change.key, in: $0, db) }
+                    let sent = entry.change.version
+                    switch rule.ruling(
+                        entry.change, stored: current.change, position: position, history: history, own: current.own) {
+                    case .compare: break
+                    case .known: continue
+                    case .overruled:
+                        overruled.append(OverruledChange(version: sent, winner: current.change))
+                        continue
+                    case .stamp:
+                        if sent <= current.change.version {
+                            clock.observe(current.change.version.time)
+                            entry.change.version = Version(
+                                time: clock.next(wall: Instant.now.wall), writer: sent.writer)
+                            overruled.append(OverruledChange(version: sent, winner: entry.change))
+                        }
+                    }
+                }
                 if let current, entry.change.version <= current.change.version { continue }
                 clock.observe(entry.change.version.time)
                 feed.time = clock.last
                 try SQLiteStore.replace(current, by: entry.change, stream: entry.stream, owner: device, feed: &feed)
+                if let rule = entry.rule { try SQLiteStore.setOwn(rule.sent, of: entry.change.key, in: db) }
                 if entry.arrival != nil { try SQLiteStore.setMarks(marks, of: entry.change.key, in: db) }
                 stored += 1
             }
