@@ -44,7 +44,9 @@ struct StoreOptions: ParsableArguments {
         let path = String(store.dropFirst("sqlite:".count))
         if let text = try SchemaSource.find(file: schema) {
             let schema = try Schema(source: text.source, name: text.name)
-            return (try SQLiteStore(path: path, mode: mode), schema, text)
+            // Kept in one piece: the files that it includes may be elsewhere when the store is opened without them.
+            let joined = SchemaText(name: text.name, source: try Schema.joined(source: text.source, name: text.name))
+            return (try SQLiteStore(path: path, mode: mode), schema, joined)
         }
         let isThere = FileManager.default.fileExists(atPath: path)
         guard isThere || mode == .existing else { throw SchemaSource.missing }
