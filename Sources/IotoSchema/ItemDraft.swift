@@ -164,6 +164,10 @@ struct ItemDraft {
         if text == nil, nested.isRequired { throw missing(nested.path) }
         try check(text, nested.pattern, nested.path, stored)
         _ = root.set(text.map { JSON.string($0) }, at: nested.rest)
+        // Where it is new it stands last; reading puts it in its place of the schema, as every replica has it.
+        if given == nil, text != nil, let ordered = try? model.fields[nested.root].convert(root, .reading, nil) {
+            root = ordered
+        }
         values[nested.root] = root
     }
 

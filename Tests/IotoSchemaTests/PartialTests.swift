@@ -142,6 +142,15 @@ import Testing
         }
     }
 
+    @Test func computedMemberStandsInItsPlaceOfTheSchema() throws {
+        let model = try IotoSchemaTests.model(
+            "net: {type: 'object', schema: {url: {value: 'u-${host}'}, host: {}, in: {type: 'object', schema: {a: {value: '${id}'}, b: {}}}}}")
+        let body = try model.created("{id: '1', net: {host: 'h', in: {b: 'x'}}}")
+        #expect(body == #"{"id":"1","net":{"url":"u-h","host":"h","in":{"a":"1","b":"x"}}}"#)
+        #expect(try model.replicated(body) == body)
+        #expect(try model.updated(#"{"id":"1","net":{"host":"h","in":{"b":"x"}}}"#, "{x: 1}") == body.dropLast() + #","x":1}"#)
+    }
+
     @Test func computedMemberMayBeUsedByATemplateBehindIt() throws {
         let model = try IotoSchemaTests.model(
             "net: {type: 'object', schema: {host: {}, url: {value: 'h-${host}', required: true}}}, label: {value: '<${net.url}>'}")

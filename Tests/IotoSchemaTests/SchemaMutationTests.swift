@@ -29,7 +29,7 @@ import Testing
                     at: {type: 'date', isoDates: false}, on: {type: 'boolean'}, level: {type: 'number'},
                     net: {
                         type: 'object', schema: {
-                            port: {type: 'number', required: true}, dns: {type: 'array', items: {type: 'string'}},
+                            port: {type: 'number', required: true, validate: '/^[0-9]+$/'}, url: {value: 'u${port}'}, dns: {type: 'array', items: {type: 'string'}},
                         },
                     },
                     tags: {type: 'set', items: {type: 'string'}}, blob: {type: 'binary', nulls: true},
@@ -37,7 +37,8 @@ import Testing
                 },
                 Other: {
                     pk: {value: 'o#${a.b.c}'}, sk: {value: '${_type}'}, a: {type: 'object'},
-                    u: {generate: 'uid(8)', hidden: true},
+                    u: {generate: 'uid(8)', hidden: true}, m: {map: 'mm'}, q: {map: 'data.q', type: 'number'}, r: {map: 'data.r'},
+                    c: {encode: ['pk', '#', 1]}, d: {type: 'date', ttl: true}, x: {unique: true, scope: '${m}', partial: false},
                 },
             },
             process: {Fault: {sync: 'both', enable: 'both', mem: true}, Other: {enable: 'device'}},
@@ -47,7 +48,7 @@ import Testing
     private static let item = """
         {"deviceId":"d1","id":"x","n":7,"severity":"high","at":1795218048312,"net":{"port":80,"dns":["a","b"]},
         "tags":["p","q"],"blob":"aGVs","on":true,"level":2,"a":{"b":{"c":"1"}},"net.dns.0":"z","sk":"fault#000007#x",
-        "_type":"Fault","odd":[{}]}
+        "_type":"Fault","odd":[{}],"m":"1","q":5,"r":"7","c":"1","d":1795218048,"x":"y"}
         """
 
     /// Values that stand anywhere.
@@ -68,6 +69,7 @@ import Testing
     private static let names: [Text] = [
         "", ".", "a.b", "pk", "sk", "id", "_type", "value", "type", "schema", "items", "models", "process",
         "primary", "created",
+        "data", "mm", "data.q", "map", "encode", "validate", "scope", "ttl", "unique", "net.url", "blend",
         "net.dns.99999999999", "net.port.x", "tags.0", "enum", "default", "hash", "sort",
     ]
 
@@ -162,9 +164,15 @@ import Testing
             #expect(try model.itemKey(of: model.keyProperties(of: prepared.body)) == prepared.key)
             let wire = model.wireItem(
                 body: prepared.body, key: prepared.key, includeHash: true, includeIndexes: true)
-            let replica = try model.makeReplica(wire, context: [:])
-            #expect(replica.key == prepared.key)
-            #expect(replica.text == prepared.text)
+            let short = model.wireItem(body: prepared.body, key: prepared.key, includeHash: true, omitsEncoded: true)
+            for wire in [wire, short] {
+                let replica = try model.makeReplica(wire, context: [:])
+                #expect(replica.key == prepared.key)
+                #expect(Text(replica.text).string == Text(prepared.text).string, "\(model.name)")
+            }
+            _ = model.uniqueValues(of: prepared.body)
+            _ = model.visible(prepared.body)
+            _ = model.wholeItem(body: prepared.body, key: prepared.key)
             let indexes = schema.indexes.filter { $0.name != schema.primary.name }
             #expect(try indexes.map { try model.indexKey(of: prepared.body, in: $0) } == prepared.secondaryKeys)
         }
