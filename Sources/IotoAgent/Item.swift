@@ -88,10 +88,19 @@ public final class TriggerContext {
 /// A list of items, what `DbList` stands for.
 public final class ItemList {
     public let items: [Item]
+    /// Number of items found: those of a count are not in the list.
+    public let count: Int
     private let nextText: CText?
+
+    init(count: Int) {
+        items = []
+        self.count = count
+        nextText = nil
+    }
 
     init(items: [Item], next: Text?) {
         self.items = items
+        count = items.count
         self.nextText = next.map { CText($0) }
     }
 

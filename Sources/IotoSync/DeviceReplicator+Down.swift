@@ -17,9 +17,12 @@ struct DownState {
     /// Counts the requests to catch up with everything.
     var generation: Int64 = 1
     /// Counts the questions, so that an answer can be told from the pages that come unasked.
-    var question: Int64 = 0
+    var question: Int64
 
-    init(topics: Topics, timeout: (first: Int64, last: Int64)) {
+    init(topics: Topics, seed: UInt64, timeout: (first: Int64, last: Int64)) {
+        // Anywhere: the broker keeps the answers to a process that is gone for the next one, which must not take them
+        // for answers to its own questions.
+        question = Int64(seed % (1 << 31))
         var names = [Stream.device(topics.device), Stream.all]
         if !topics.account.isEmpty { names.append(Stream.account(topics.account)) }
         streams = names.map { Follow(name: $0, backoff: Backoff(first: timeout.first, last: timeout.last)) }

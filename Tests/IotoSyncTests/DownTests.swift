@@ -29,6 +29,23 @@ struct DownTests {
         #expect(loop.device.isCaughtUp)
     }
 
+    @Test func answerToAProcessThatIsGoneDoesNotEndACatchUp() throws {
+        let loop = Loopback()
+        loop.connect()
+        loop.deliverUp()
+        // The broker keeps the answer until the next process comes; meanwhile there is something new.
+        let answers = loop.down
+        try loop.cloudChange("Setting", "1", "a")
+        loop.restartDevice()
+        loop.connect()
+        loop.down = answers
+        loop.deliverDown()
+        #expect(!loop.device.isCaughtUp)
+        loop.settle()
+        #expect(loop.device.isCaughtUp)
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
     @Test func longFeedComesPageByPage() throws {
         let loop = Loopback()
         for index in 0..<950 { _ = try loop.cloud.put("Setting", Text(decimal: index), value: "v") }

@@ -16,11 +16,12 @@ final class Loopback {
     /// Every payload that the device ever published.
     var published: [[UInt8]] = []
     private let id: Text
+    private var processes: UInt64 = 7
 
     init(replica: UInt64 = 0xD1, id: Text = "d1") {
         self.replica = MemoryReplica(replica: replica)
         self.id = id
-        device = Loopback.makeDevice(self.replica, id)
+        device = Loopback.makeDevice(self.replica, id, seed: processes)
         hub = HubReplicator(schema: TestSchema.schema, clock: HybridClock())
         run(.connected(devices: [], feeds: []))
     }
@@ -33,10 +34,12 @@ final class Loopback {
         return loop
     }
 
-    private static func makeDevice(_ storage: MemoryReplica, _ id: Text) -> DeviceReplicator<MemoryReplica> {
+    private static func makeDevice(
+        _ storage: MemoryReplica, _ id: Text, seed: UInt64
+    ) -> DeviceReplicator<MemoryReplica> {
         let topics = Topics(device: id, account: "a1")
         return DeviceReplicator(
-            storage: storage, schema: TestSchema.schema, configuration: .init(topics: topics), seed: 7)
+            storage: storage, schema: TestSchema.schema, configuration: .init(topics: topics), seed: seed)
     }
 
     // MARK: What the test does
@@ -54,7 +57,8 @@ final class Loopback {
 
     /// A new process on the same database.
     func restartDevice() {
-        device = Loopback.makeDevice(replica, id)
+        processes += 1
+        device = Loopback.makeDevice(replica, id, seed: processes)
         up.removeAll()
         down.removeAll()
     }

@@ -1,0 +1,307 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+
+/// Reads a condition as OneTable writes `where`: `${severity} = {critical} and (${count} > {5} or not ${seen} = {true})`.
+///
+/// `${path}` is a property, `{value}` a value, `@{name}` one of the substitutions. Words are not case-sensitive.
+struct FilterParser {
+    private let builder: PredicateBuilder
+    private let substitutions: JSONObject
+    private let source: [UInt8]
+    private var index = 0
+    private var depth = 0
+    private var terms = 0
+
+    /// - Throws: `.misuse` naming the position of what is wrong; `.field` when a value does not fit the property that it
+    ///   is compared with; `.limit`.
+    static func parse(
+        _ source: Text, _ builder: PredicateBuilder, substitutions: JSONObject
+    ) throws(IotoError) -> Predicate {
+        guard source.count <= Limits.filterBytesMax else {
+            throw IotoError(.limit, "filter: more than \(Limits.filterBytesMax) bytes")
+        }
+        var parser = FilterParser(builder: builder, substitutions: substitutions, source: source.bytes)
+        let predicate = try parser.disjunction()
+        parser.skipSpace()
+        guard parser.index == source.count else { throw parser.failure("'and', 'or' or the end is expected") }
+        return predicate
+    }
+
+    private init(builder: PredicateBuilder, substitutions: JSONObject, source: [UInt8]) {
+        self.builder = builder
+        self.substitutions = substitutions
+        self.source = source
+    }
+
+    private func failure(_ message: Text, at place: Int? = nil, _ code: ErrorCode = .misuse) -> IotoError {
+        IotoError(code, "filter: position \((place ?? index) + 1): \(message)")
+    }
+
+    // MARK: Terms
+
+    private mutating func disjunction() throws(IotoError) -> Predicate {
+        var terms = [try conjunction()]
+        while takeWord("or") { terms.append(try conjunction()) }
+        return terms.count == 1 ? terms[0] : .any(terms)
+    }
+
+    private mutating func conjunction() throws(IotoError) -> Predicate {
+        var terms = [try term()]
+        while takeWord("and") { terms.append(try term()) }
+        return terms.count == 1 ? terms[0] : .all(terms)
+    }
+
+    private mutating func term() throws(IotoError) -> Predicate {
+        depth += 1
+        terms += 1
+        defer { depth -= 1 }
+        guard depth <= Limits.filterNestingMax else {
+            throw failure("nested deeper than \(Limits.filterNestingMax)", .limit)
+        }
+        guard terms <= Limits.filterTermsMax else {
+            throw failure("more than \(Limits.filterTermsMax) conditions", .limit)
+        }
+        if takeWord("not") { return .not(try term()) }
+        if take("(") {
+            let inner = try disjunction()
+            try require(")")
+            return inner
+        }
+        let place = index
+        if let name = peekWord(), !name.isWord("size") {
+            index = name.end
+            return try function(name, at: place)
+        }
+        return try comparison()
+    }
+
+    private mutating func function(_ name: Word, at place: Int) throws(IotoError) -> Predicate {
+        try require("(")
+        let subject = try side()
+        guard case .property(let path) = subject else { throw failure("a property ${...} comes first", at: place) }
+        let operand = try builder.operand(path)
+        if name.isWord("attribute_exists") || name.isWord("attribute_not_exists") {
+            try require(")")
+            return name.isWord("attribute_exists") ? .exists(operand) : .not(.exists(operand))
+        }
+        try require(",")
+        let argument = try self.value()
+        try require(")")
+        if name.isWord("begins_with") || name.isWord("contains") || name.isWord("not_contains") {
+            let literal = Operand.literal(Literal(argument))
+            if name.isWord("begins_with") {
+                guard argument.plainText != nil else { throw failure("begins_with takes a text", at: place) }
+                return .begins(operand, literal)
+            }
+            return name.isWord("contains") ? .contains(operand, literal) : .not(.contains(operand, literal))
+        }
+        if name.isWord("attribute_type") {
+            guard let type = argument.plainText, FilterParser.types.contains(type) else {
+                throw failure("attribute_type takes S, N, B, BOOL, NULL, L, M, SS or NS", at: place)
+            }
+            return .hasType(operand, type)
+        }
+        throw failure("there is no such function", at: place)
+    }
+
+    private static let types: [Text] = ["S", "N", "B", "BOOL", "NULL", "L", "M", "SS", "NS"]
+
+    private mutating func comparison() throws(IotoError) -> Predicate {
+        let left = try side()
+        if takeWord("between") {
+            let low = try side()
+            guard takeWord("and") else { throw failure("'and' is expected") }
+            let high = try side()
+            return .between(try operand(left, beside: low), try operand(low, beside: left), try operand(high, beside: left))
+        }
+        if takeWord("in") {
+            try require("(")
+            var list: [Operand] = []
+            repeat {
+                for value in try values() { list.append(try operand(value, beside: left)) }
+                guard list.count <= Limits.filterTermsMax else {
+                    throw failure("more than \(Limits.filterTermsMax) values", .limit)
+                }
+            } while take(",")
+            try require(")")
+            return .isOneOf(try operand(left, beside: left), list)
+        }
+        guard let comparison = takeComparison() else {
+            throw failure("a comparison is expected: = <> < <= > >=, 'between' or 'in'")
+        }
+        let right = try side()
+        return .compare(try operand(left, beside: right), comparison, try operand(right, beside: left))
+    }
+
+    // MARK: Operands
+
+    private enum Side {
+        case property(Text)
+        case value(JSON)
+        case size(Text)
+    }
+
+    private mutating func side() throws(IotoError) -> Side {
+        skipSpace()
+        let place = index
+        if let name = peekWord(), name.isWord("size") {
+            index = name.end
+            try require("(")
+            guard case .property(let path) = try side() else { throw failure("size takes a property ${...}", at: place) }
+            try require(")")
+            return .size(path)
+        }
+        if take("${") { return .property(try path()) }
+        return .value(try value())
+    }
+
+    /// A side as an operand; a value is converted to the type of the property on the other side.
+    private func operand(_ side: Side, beside other: Side) throws(IotoError) -> Operand {
+        switch side {
+        case .property(let path): return try builder.operand(path)
+        case .size(let path): return .size(try builder.operand(path))
+        case .value(let value):
+            guard case .property(let path) = other else { return .literal(Literal(value)) }
+            return try builder.literal(value, for: path)
+        }
+    }
+
+    private mutating func path() throws(IotoError) -> Text {
+        let start = index
+        guard let end = source[index...].firstIndex(of: UInt8(ascii: "}")) else {
+            throw failure("a '}' is missing", at: start - 2)
+        }
+        let name = FilterParser.trimmed(source[start..<end])
+        guard !name.isEmpty else { throw failure("a name is missing") }
+        index = end + 1
+        return name
+    }
+
+    /// The values of a place in a list: one, or those of a substitution `@{...name}`.
+    private mutating func values() throws(IotoError) -> [Side] {
+        skipSpace()
+        guard starts(with: "@{...") else { return [try side()] }
+        index += 5
+        let place = index
+        guard let list = try substitution(at: place).arrayValue else { throw failure("it is not an array", at: place) }
+        return list.map { .value($0) }
+    }
+
+    private mutating func value() throws(IotoError) -> JSON {
+        skipSpace()
+        let place = index
+        if take("@{") { return try substitution(at: place) }
+        guard take("{") else { throw failure("a property ${...} or a value {...} is expected") }
+        skipSpace()
+        if index < source.count, source[index] == UInt8(ascii: "\"") { return try quotedValue(at: place) }
+        guard let end = source[index...].firstIndex(of: UInt8(ascii: "}")) else {
+            throw failure("a '}' is missing", at: place)
+        }
+        let text = FilterParser.trimmed(source[index..<end])
+        index = end + 1
+        switch text {
+        case "true": return .bool(true)
+        case "false": return .bool(false)
+        case "null": return .null
+        default: break
+        }
+        if let first = text.bytes.first, first == UInt8(ascii: "-") || (first >= 0x30 && first <= 0x39),
+            let number = try? JSON.parse(text.bytes), case .number = number
+        {
+            return number
+        }
+        return .string(text)
+    }
+
+    private mutating func quotedValue(at place: Int) throws(IotoError) -> JSON {
+        var end = index + 1
+        while end < source.count, source[end] != UInt8(ascii: "\"") {
+            end += source[end] == UInt8(ascii: "\\") ? 2 : 1
+        }
+        guard end < source.count else { throw failure("a '\"' is missing", at: place) }
+        guard let text = try? JSON.parse([UInt8](source[index...end])) else {
+            throw failure("the text has an escape that JSON does not know", at: place)
+        }
+        index = end + 1
+        try require("}")
+        return text
+    }
+
+    private mutating func substitution(at place: Int) throws(IotoError) -> JSON {
+        let name = try path()
+        guard let value = substitutions[name] else { throw failure("there is no substitution '\(name)'", at: place) }
+        return value
+    }
+
+    // MARK: Characters
+
+    private struct Word {
+        let text: [UInt8]
+        let end: Int
+
+        func isWord(_ other: StaticString) -> Bool {
+            other.withUTF8Buffer { other in
+                guard other.count == text.count else { return false }
+                for place in 0..<other.count where text[place] | 0x20 != other[place] | 0x20 { return false }
+                return true
+            }
+        }
+    }
+
+    private mutating func skipSpace() {
+        while index < source.count, source[index] <= 0x20 { index += 1 }
+    }
+
+    private mutating func peekWord() -> Word? {
+        skipSpace()
+        var end = index
+        while end < source.count, source[end] == UInt8(ascii: "_") || (0x61...0x7A).contains(source[end] | 0x20) {
+            end += 1
+        }
+        return end > index ? Word(text: [UInt8](source[index..<end]), end: end) : nil
+    }
+
+    private mutating func takeWord(_ word: StaticString) -> Bool {
+        guard let found = peekWord(), found.isWord(word) else { return false }
+        index = found.end
+        return true
+    }
+
+    private func starts(with text: StaticString) -> Bool {
+        text.withUTF8Buffer { text in
+            guard source.count - index >= text.count else { return false }
+            for place in 0..<text.count where source[index + place] != text[place] { return false }
+            return true
+        }
+    }
+
+    private mutating func take(_ text: StaticString) -> Bool {
+        skipSpace()
+        guard starts(with: text) else { return false }
+        index += text.utf8CodeUnitCount
+        return true
+    }
+
+    private mutating func require(_ text: StaticString) throws(IotoError) {
+        guard take(text) else { throw failure("'" + Text(stringLiteral: text) + "' is expected") }
+    }
+
+    private mutating func takeComparison() -> Comparison? {
+        skipSpace()
+        for length in [2, 1] where index + length <= source.count {
+            if let comparison = Comparison(operator: [UInt8](source[index..<(index + length)])) {
+                index += length
+                return comparison
+            }
+        }
+        return nil
+    }
+
+    private static func trimmed(_ bytes: ArraySlice<UInt8>) -> Text {
+        var bytes = bytes
+        while let first = bytes.first, first <= 0x20 { bytes.removeFirst() }
+        while let last = bytes.last, last <= 0x20 { bytes.removeLast() }
+        return Text(bytes)
+    }
+}
