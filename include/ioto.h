@@ -788,6 +788,87 @@ typedef struct IoStatus {
 IOTO_API int ioGetStatus(Io *io, IoStatus *out);
 
 /** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Inspection
+ *  For tools and diagnostics: what the schema has, what waits for the cloud, whether the file is sound. `iotodb` is made of it.
+ *  @{ */
+
+/** Number of models of the schema; 0 for NULL. Threads: any. @since 0.2 */
+IOTO_API size_t dbModelCount(Db *db);
+/** The model at `index`, counted from 0 in the order of the schema, owned by the database; NULL beyond the end. Threads: any.
+ *  @since 0.2 */
+IOTO_API const DbModel *dbModelAt(Db *db, size_t index);
+/** Where items of a model exist: "both", "device" or "cloud"; static. "" for NULL. Threads: any. @since 0.2 */
+IOTO_API const char *dbModelEnable(const DbModel *model);
+/** Which way its changes travel: "none", "up", "down" or "both"; static, and "none" whatever the schema says where `enable` is
+ *  not "both". "" for NULL. Threads: any. @since 0.2 */
+IOTO_API const char *dbModelSync(const DbModel *model);
+
+/** A change that waits for the cloud, or that the cloud refused. Fields are appended at the end in later versions. */
+typedef struct DbPending {
+    /** sizeof(DbPending) of the library. */
+    uint32_t size;
+    /** The cloud's code, as it came, of a refused change; 0 of one that waits. */
+    int32_t code;
+    /** Name of the model. */
+    const char *model;
+    /** "put": the item as it is now; "remove": the item is gone, and `item` has the properties of its key alone. */
+    const char *cmd;
+    const DbItem *item;
+    /** When the change entered the queue, and when the item was last changed: Unix milliseconds by the database's clock. */
+    int64_t queued_ms, changed_ms;
+    /** When the refusal came, Unix milliseconds, and the cloud's reason; 0 and "" of a change that waits. */
+    int64_t refused_ms;
+    const char *reason;
+} DbPending;
+
+/** Called for a change, which is valid during the call. It may call the database; false ends the listing. */
+typedef bool (*DbPendingProc)(void *context, const DbPending *change);
+
+/**
+ * List the changes that wait for the cloud, in the order in which they are sent. What is queued or acknowledged meanwhile is
+ * or is not listed.
+ *
+ * @param proc     Called on the calling thread, with no lock held.
+ * @param context  Passed to `proc`.
+ * @return The number of calls, or a negative code.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbEachPending(Db *db, DbPendingProc proc, void *context);
+/** List the changes that the cloud refused, the oldest first: the last 1000 are kept. As dbEachPending(). Threads: any.
+ *  @since 0.2 */
+IOTO_API int dbEachRejected(Db *db, DbPendingProc proc, void *context);
+
+/** Told of a problem that dbCheck() found: one line that names the place, valid during the call. It must not call the
+ *  database. */
+typedef void (*DbReportProc)(void *context, const char *problem);
+
+/**
+ * Check the database: the file's own structure, that every item is JSON and stands under the key that its schema gives it,
+ * and that what is queued for the cloud leads to an item or its removal. Items of models that the schema does not have are
+ * read over. Reads and changes of others go on meanwhile; the write-ahead log grows until the check ends.
+ *
+ * @param proc     Called on the calling thread for each problem; after 100 the check ends. NULL: the number is enough.
+ * @param context  Passed to `proc`.
+ * @return The number of problems, 0 when the database is sound, or a negative code when it could not be checked.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbCheck(Db *db, DbReportProc proc, void *context);
+
+/**
+ * Give the space that removed items have left back to the file system, in steps between which others can write, and empty the
+ * write-ahead log as far as readers allow.
+ *
+ * @return Bytes by which the database became smaller, or a negative code: DB_ERR_READ_ONLY; DB_ERR_BUSY when others write or
+ *         read for too long; DB_ERR_MISUSE within a transaction of this thread.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int64_t dbVacuum(Db *db);
+
+/** @} */
 
 #ifdef __cplusplus
 }

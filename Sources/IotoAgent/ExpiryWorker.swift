@@ -1,5 +1,6 @@
 import CPlatform
 import IotoBase
+import IotoSchema
 import IotoStore
 
 /// Removes expired items in the background: when the first is due, a bounded number in each transaction. Nothing is read

@@ -58,7 +58,15 @@ final class Connection {
 
     private func configure(_ mode: Mode) throws(IotoError) {
         sqlite3_extended_result_codes(handle, 1)
-        sqlite3_busy_timeout(handle, Int32(clamping: Limits.busyTimeout))
+        // SQLite's own handler soon tries every 100 ms only, and so never meets the moment between two commits of a
+        // process that writes without a pause.
+        sqlite3_busy_handler(
+            handle,
+            { _, tries in
+                guard Int64(tries) * StoreLimits.busyPause < Limits.busyTimeout else { return 0 }
+                sqlite3_sleep(Int32(truncatingIfNeeded: StoreLimits.busyPause))
+                return 1
+            }, nil)
         _ = sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, StoreLimits.valueBytesMax)
         // The file is not trusted: what its schema says runs no function with side effects, and cells are checked.
         try execute("PRAGMA trusted_schema = OFF")

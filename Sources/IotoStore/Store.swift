@@ -367,6 +367,14 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try result.get()
     }
 
+    /// Lends the writer's connection outside a transaction, for the upkeep of the file. Not within a transaction.
+    func maintain(_ body: (Connection) throws(IotoError) -> Void) throws(IotoError) {
+        guard let writer else { throw IotoError(.readOnly, "\(path): the database is open for reading only") }
+        try acquire()
+        defer { release() }
+        try body(writer)
+    }
+
     /// Highest time that was issued or observed here.
     func clockTime() throws(IotoError) -> UInt64 {
         if isInTransaction { return clock.last }

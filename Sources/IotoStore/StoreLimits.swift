@@ -22,4 +22,10 @@ enum StoreLimits {
     static let clockPlausible: Int64 = 1_577_836_800_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
+    /// Pause between two tries to get what another process has locked, in milliseconds.
+    static let busyPause: Int64 = 3
+    /// Problems that a check reports before it ends.
+    static let problemsMax = 100
+    /// Pages that one step of `vacuum` gives back, after which others can write.
+    static let vacuumStep: Int64 = 512
 }

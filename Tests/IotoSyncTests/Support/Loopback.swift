@@ -15,6 +15,9 @@ final class Loopback {
     var down: [Publication] = []
     /// Every payload that the device ever published.
     var published: [[UInt8]] = []
+    /// Keeps the store's answers from the hub, until `releaseAnswers()`.
+    var holdsAnswers = false
+    private(set) var heldAnswers: [(ticket: Int64, answer: HubAnswer)] = []
     private let id: Text
     private var processes: UInt64 = 7
 
@@ -140,10 +143,22 @@ final class Loopback {
             for effect in hub.handle(inputs.removeFirst(), now: now) {
                 switch effect {
                 case .publish(let publication): down.append(publication)
-                case .request(let ticket, let request): inputs.append(.answer(ticket: ticket, cloud.answer(request)))
+                case .request(let ticket, let request):
+                    let answer = cloud.answer(request)
+                    if holdsAnswers {
+                        heldAnswers.append((ticket, answer))
+                    } else {
+                        inputs.append(.answer(ticket: ticket, answer))
+                    }
                 case .log: break
                 }
             }
         }
+    }
+
+    func releaseAnswers() {
+        let answers = heldAnswers
+        heldAnswers.removeAll()
+        for answer in answers { run(.answer(ticket: answer.ticket, answer.answer)) }
     }
 }

@@ -105,12 +105,24 @@ final class Hub: ClientOwner {
             case .subscribed:
                 readStart()
                 continue
-            case .message(let message): input = .message(topic: message.topic, payload: message.payload)
+            case .message(let message):
+                world.tell("hub", "receives \(describe(message)) of \(sender(of: message))")
+                input = .message(topic: message.topic, payload: message.payload)
             case .answer(let ticket, let answer): input = .answer(ticket: ticket, answer)
             case .moved(let streams): input = .feedsMoved(streams)
             }
             carryOut(replicator.handle(input, now: now))
         }
+    }
+
+    private func receiver(of message: Message) -> String {
+        let levels = message.topic.string.split(separator: "/")
+        return levels.count > 2 ? String(levels[2]) : "?"
+    }
+
+    private func sender(of message: Message) -> String {
+        let levels = message.topic.string.split(separator: "/")
+        return levels.count > 2 ? String(levels[levels.count - 3]) : "?"
     }
 
     private var now: Instant { Instant(monotonic: world.now, wall: cloud.wall.time) }
@@ -136,6 +148,7 @@ final class Hub: ClientOwner {
             case .publish(let publication):
                 let message = Message(topic: publication.topic, payload: publication.payload)
                 world.mark(message.payload)
+                world.tell("hub", "sends \(describe(message)) to \(receiver(of: message))")
                 judge.hubPublishes(message)
                 client?.publish(message)
             case .request(let ticket, let request): carryOut(ticket, request)

@@ -33,7 +33,8 @@ final class Judge {
     private var values: [Text: Version] = [:]
     /// Versions that the hub stamped anew, and as what.
     private(set) var restamps: [Version: [Version]] = [:]
-    private var stamps: Set<Version> = []
+    /// Items that the hub stamped anew: their versions in the cloud say nothing about the device's.
+    private var stamped: Set<ItemKey> = []
     private(set) var rejections: Set<Version> = []
     /// Counts for the report.
     private(set) var applications = 0
@@ -246,7 +247,7 @@ final class Judge {
                     let to = entry["to"]?.stringValue.flatMap({ Version($0) })
                 else { continue }
                 if !(restamps[from]?.contains(to) ?? false) { restamps[from, default: []].append(to) }
-                stamps.insert(to)
+                if let content = contents[from] { stamped.insert(content.key) }
                 acknowledged(from, as: to)
             }
             for entry in json["rejected"]?.arrayValue ?? [] {
@@ -332,8 +333,7 @@ final class Judge {
 
     func flushed(_ device: Device, _ expected: [(key: ItemKey, version: Version)]) {
         for (key, version) in expected {
-            // A later state of the item may have got a new stamp below this version.
-            let isThere = cloud.items[key].map { $0.change.version >= version || stamps.contains($0.change.version) } ?? false
+            let isThere = stamped.contains(key) || cloud.items[key].map { $0.change.version >= version } ?? false
             world.require(
                 isThere || rejections.contains(version), .flush,
                 "\(device.who): \(key.story) at \(version.story) is not in the cloud")

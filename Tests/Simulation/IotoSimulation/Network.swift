@@ -374,6 +374,10 @@ final class Broker {
         while session.inflight.count < Broker.inflightMax, !session.queue.isEmpty {
             session.lastNumber += 1
             let entry = (session.lastNumber, session.queue.removeFirst())
+            if entry.1.qos == 0 {
+                connection.sendDown(.publish(0, entry.1))
+                continue
+            }
             session.inflight.append(entry)
             connection.sendDown(.publish(entry.0, entry.1))
         }
