@@ -514,6 +514,83 @@ IOTO_API int dbRollback(Db *db);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Space
+ *  @{ */
+
+/** What a database may take. 0 in any field: no limit of its own. */
+typedef struct DbLimits {
+    /** sizeof(DbLimits), set by the caller. */
+    uint32_t size;
+    /** Bytes of the database file, in steps of 4096. The log beside it (`-wal`) has about 4 MB, or a quarter of this if that
+     *  is less; more while a large transaction or a long read is under way. */
+    int64_t fileBytes;
+    /** Changes that wait to be sent to the cloud, and the bytes of their items. */
+    int64_t outboxItems, outboxBytes;
+    /** Memory for pages of the file, of all connections of this handle together; at least 160 KB are used. Without a limit
+     *  it is 10 MB. */
+    int64_t cacheBytes;
+} DbLimits;
+
+/**
+ * Set limits, for this handle and from the next change on. A change that would exceed one fails with DB_ERR_FULL and changes
+ * nothing, unless the schema says `onFull: 'dropOldest'` for its model: then older changes of the same model leave the queue
+ * for it (their items stay, but are not sent). Either fires DB_ON_FULL and is counted (dbGetStats()).
+ *
+ * When the schema marks models `reserve`, an eighth of each limit is kept for them and for removals. Changes of the cloud
+ * are not refused by the outbox limits. What is in excess already stays.
+ *
+ * @param limits  The limits, copied; NULL: none.
+ * @return 0 or DB_ERR_MISUSE, also within a transaction of the calling thread.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbSetLimits(Db *db, const DbLimits *limits);
+
+/** What dbGetStats() tells. Fields are appended at the end in later versions. */
+typedef struct DbStats {
+    /** sizeof(DbStats), set by the caller. */
+    uint32_t size;
+    /** Items stored, and removed items that are remembered for the cloud. */
+    int64_t items, tombstones;
+    /** Changes that wait to be sent, and the bytes of their items. */
+    int64_t outboxItems, outboxBytes;
+    /** Changes that the cloud refused. */
+    int64_t rejectedItems;
+    /** Size of the database file and of the log beside it, and how much of the file is free for new items. */
+    int64_t fileBytes, logBytes, freeBytes;
+    /** Since the database was opened, by this handle: bytes written to the two files, calls of fsync, transactions. */
+    int64_t bytesWritten, fsyncs, commits;
+    /** Changes refused at a limit, and changes that left the queue for a later one. */
+    int64_t refused, dropped;
+    /** Reads of single items that needed the file, and those that did not; bytes of items kept in memory. */
+    int64_t cacheMisses, cacheHits, cacheBytes;
+} DbStats;
+
+/**
+ * Fill `out`, whose `size` the caller has set to sizeof(DbStats). It counts items by walking the database: some
+ * milliseconds for ten thousand, not for every second of a loop.
+ *
+ * @return 0, DB_ERR_MISUSE, or an error of the storage.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbGetStats(Db *db, DbStats *out);
+
+/**
+ * Give the space of removed items back to the file system. Commits that remove items do so in small steps by themselves,
+ * once a quarter of the file is free; this goes on with it, in steps of about a millisecond, between which other threads
+ * write.
+ *
+ * @param max_ms  Begin no step after this time; 0: one step.
+ * @return 0 when no free space is left in the file, 1 when there is; or a negative code: DB_ERR_MISUSE within a
+ *         transaction, DB_ERR_READ_ONLY.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbCompact(Db *db, int max_ms);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
 /** @name Triggers
  *  @{ */
 
@@ -526,7 +603,11 @@ enum {
     /** An item changed because the cloud said so. */
     DB_ON_REMOTE = 0x4,
     /** The cloud refused a change made here; it is out of the queue, and dbTriggerReason() says why. */
-    DB_ON_REJECTED = 0x8
+    DB_ON_REJECTED = 0x8,
+    /** A limit of dbSetLimits() or of the schema was met, or the disk is full; dbTriggerReason() says which, and begins with
+     *  "refused: " (the call failed; `item` is what it would have stored) or "dropped: " (`item` is stored here, but its
+     *  change left the queue for a later one, and is not sent). */
+    DB_ON_FULL = 0x40
 };
 
 /** Who made a change. */
@@ -548,7 +629,8 @@ typedef enum DbOrigin {
  * @param item    The item as committed, or as it was when `cmd` is "remove". Valid during the call.
  * @param params  NULL; kept for the documented signature.
  * @param cmd     "create", "update" or "remove".
- * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, or DB_ON_REJECTED.
+ * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, DB_ON_REJECTED, or
+ *                DB_ON_FULL.
  */
 typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
                               const char *cmd, int events);
@@ -581,7 +663,7 @@ IOTO_API int dbRemoveTrigger(Db *db, DbTriggerProc proc, const char *model, void
 IOTO_API const DbItem *dbTriggerBefore(const DbItem *item);
 /** Inside a trigger: who made the change. Threads: owner. @since 0.1 */
 IOTO_API DbOrigin dbTriggerOrigin(const DbItem *item);
-/** Inside a DB_ON_REJECTED trigger: the cloud's reason, valid during the call; else "". Threads: owner. @since 0.1 */
+/** Inside a DB_ON_REJECTED or DB_ON_FULL trigger: the reason, valid during the call; else "". Threads: owner. @since 0.1 */
 IOTO_API const char *dbTriggerReason(const DbItem *item);
 
 /**
@@ -643,7 +725,8 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  *
  * Durations are numbers of seconds or texts with `ms`, `s`, `m`, `h` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
  * sizes are numbers of bytes or texts with `K`, `M`. Relative paths are relative to the file, or to the working directory
- * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given.
+ * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given. `database` also takes the limits of
+ * dbSetLimits(): `sizeMax`, `outboxItemsMax`, `outboxSizeMax` and `cacheSize`.
  *
  * @param config  File name; or the text itself, when its first character other than white space is `{`.
  * @return The agent, closed with ioClose(), or NULL: DB_ERR_CONFIG with file and line, or as dbOpen().

@@ -318,6 +318,8 @@ int platform_remove_file(const char *path)
     return unlink(path) == 0 || errno == ENOENT ? 0 : errno;
 }
 
+bool platform_is_full(int code) { return code == ENOSPC || code == EDQUOT || code == EFBIG; }
+
 void platform_log(const char *line, size_t bytes)
 {
     ssize_t written = write(STDERR_FILENO, line, bytes);

@@ -80,7 +80,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
     public func storeDidCommit(_ events: [StoreEvent]) {
         triggers.enqueue(events)
         var bytes = 0
-        for event in events where !event.isRemote && event.kind != .rejected && event.model.syncsUp {
+        for event in events where !event.isRemote && event.kind.isChange && event.model.syncsUp {
             bytes += event.after?.body.count ?? event.key.sort.count
         }
         if bytes > 0 { lock.withLock { outboxListener }?.outboxDidChange(bytes: bytes) }
@@ -115,5 +115,23 @@ public final class Database: StoreObserver, @unchecked Sendable {
     /// - Throws: `.misuse` when they have a thread of their own.
     public func dispatch(timeMax: Int64) throws(IotoError) -> Int {
         try triggers.dispatch(timeMax: timeMax)
+    }
+
+    // MARK: Space
+
+    /// Sets what the database may take.
+    public func setCeilings(_ ceilings: Ceilings) throws(IotoError) {
+        try store.setCeilings(ceilings)
+    }
+
+    public func statistics() throws(IotoError) -> StoreStatistics {
+        try store.statistics()
+    }
+
+    /// Gives free pages back to the file system, for at most `timeMax` milliseconds and one step.
+    ///
+    /// - Returns: Whether none is left.
+    public func compact(timeMax: Int64) throws(IotoError) -> Bool {
+        try store.compact(timeMax: timeMax)
     }
 }

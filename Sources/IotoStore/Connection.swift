@@ -13,13 +13,16 @@ final class Connection {
     }
 
     let path: Text
+    /// Outlives the connection, whose file system layer it is.
+    private let meter: FileMeter
     private var handle: OpaquePointer?
     /// One slot for each case of `SQL`, filled when it is first used.
     private var statements: [Statement?]
 
     /// - Throws: `.io` when the file can't be opened, `.corrupt` when it is no database, and SQLite's other errors.
-    init(path: Text, mode: Mode) throws(IotoError) {
+    init(path: Text, mode: Mode, meter: FileMeter) throws(IotoError) {
         self.path = path
+        self.meter = meter
         statements = [Statement?](repeating: nil, count: SQL.allCases.count)
         guard sqlite3_threadsafe() != 0 else {
             throw IotoError(.configuration, "the SQLite library is built without threads")
@@ -31,7 +34,7 @@ final class Connection {
         case .readOnly: flags = SQLITE_OPEN_READONLY
         }
         let code = Connection.fileName(path).withCString { name in
-            sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, nil)
+            sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, meter.name)
         }
         do throws(IotoError) {
             guard code == SQLITE_OK, handle != nil else { throw error(code, "open") }
@@ -62,7 +65,7 @@ final class Connection {
         try execute("PRAGMA foreign_keys = OFF")
         try execute("PRAGMA temp_store = MEMORY")
         try execute("PRAGMA mmap_size = 0")
-        try execute("PRAGMA cache_size = -" + Text(decimal: StoreLimits.pageCacheKiB))
+        try setPageCache(StoreLimits.pageCacheKiB)
         guard case .writer(let durability) = mode else {
             try execute("PRAGMA query_only = ON")
             return
@@ -79,6 +82,11 @@ final class Connection {
         case .full: try execute("PRAGMA synchronous = FULL")
         case .normal: try execute("PRAGMA synchronous = NORMAL")
         }
+    }
+
+    /// Sets the memory for pages of the file.
+    func setPageCache(_ kibibytes: Int64) throws(IotoError) {
+        try execute("PRAGMA cache_size = -" + Text(decimal: kibibytes))
     }
 
     /// Closes the file; the last connection of all processes empties the log. Idempotent.

@@ -142,6 +142,7 @@ extension Store {
         guard writer != nil else { return }
         Log.error("\(path): rows of the outbox that lead to no item are dropped: \(positions.count)")
         try write { (transaction) throws(IotoError) in
+            gauge = nil
             for position in positions { try transaction.dequeue(position) }
         }
     }
@@ -167,11 +168,14 @@ extension StoreTransaction {
         guard let key = try queuedKey(position), key == sent.key else { return }
         try modify { () throws(IotoError) in
             let item = try current(key)
-            guard let row = item == nil ? try tombstone(key) : item else { return try dequeue(position) }
+            guard let row = item == nil ? try tombstone(key) : item else {
+                store.gauge = nil
+                return try dequeue(position)
+            }
             guard row.version == sent.version else {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
-            try dequeue(position)
+            try dequeue(position, row)
             switch entry.answer {
             case .acknowledged: break
             case .restamped(let version): try restamp(key, version, isRemoval: item == nil)

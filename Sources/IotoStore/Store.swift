@@ -53,6 +53,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let options: StoreOptions
     let models: ModelTable
     let readers: ReaderPool
+    let meter: FileMeter
+    let hasReservedModels: Bool
     /// Guards what stands up to `isClosed`; held for moments only.
     private let lock = Lock()
     private let released = Condition()
@@ -60,12 +62,21 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private let owner = Atomic<UInt>(0)
     /// Whether it does so by `begin`, for as long as the firmware likes.
     private var isHeld = false
+    /// Threads that wait to write, and how often one began to.
+    private var waiting = 0
+    private var turns: UInt32 = 0
     private var observer: (any StoreObserver)?
     private var isClosing = false
     private var isClosed = false
+    private var counters = StoreStatistics()
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    var ceilings = Ceilings()
+    /// What waits in the outbox; nil: to be weighed.
+    var gauge: OutboxGauge?
+    /// Whether commits give free pages back to the file system.
+    var isShrinking = false
     /// The transaction of `begin`, which writes of its thread join.
     private var session: StoreTransaction?
     /// Whether such a write is under way.
@@ -83,12 +94,14 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         self.path = path
         self.schema = schema
         self.options = options
-        readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader)
+        meter = try FileMeter()
+        readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader, meter: meter)
+        hasReservedModels = schema.models.contains { $0.process.isReserved }
         if options.isReadOnly {
             guard !options.isReset else {
                 throw IotoError(.readOnly, "\(path): a database that is only read can't be reset")
             }
-            let connection = try Connection(path: path, mode: .readOnly)
+            let connection = try Connection(path: path, mode: .readOnly, meter: meter)
             try StoreFormat.check(connection)
             models = try ModelTable(connection, schema)
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
@@ -96,7 +109,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             writer = nil
             return
         }
-        let connection = try Connection(path: path, mode: .writer(options.durability))
+        let connection = try Connection(path: path, mode: .writer(options.durability), meter: meter)
         try StoreFormat.prepare(connection)
         if options.isReset { try StoreFormat.reset(connection) }
         models = try ModelTable(updating: connection, schema)
@@ -138,7 +151,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         guard let writer else { return }
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
-                try clock.begin(writer)
+                _ = try clock.begin(writer)
                 _ = try clock.settle(writer)
             }
         } catch {
@@ -174,6 +187,27 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         _ body: (StoreTransaction) throws(IotoError) -> Result
     ) throws(IotoError) -> Result {
         if isInTransaction { return try join(body) }
+        var refusal: Refusal?
+        do throws(IotoError) {
+            return try attempt(body, &refusal)
+        } catch {
+            guard error.code == .full, error.detail != 0, reuseLog() else {
+                if let refusal { didRefuse(refusal) }
+                throw error
+            }
+        }
+        // Room may be in the log now.
+        do throws(IotoError) {
+            return try attempt(body, &refusal)
+        } catch {
+            if let refusal { didRefuse(refusal) }
+            throw error
+        }
+    }
+
+    private func attempt<Result>(
+        _ body: (StoreTransaction) throws(IotoError) -> Result, _ refusal: inout Refusal?
+    ) throws(IotoError) -> Result {
         let transaction = try start()
         do throws(IotoError) {
             let result = try body(transaction)
@@ -181,6 +215,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             release()
             return result
         } catch {
+            refusal = transaction.refusal
             end(transaction)
             release()
             throw error
@@ -204,8 +239,11 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             try finish(transaction)
             release()
         } catch {
+            let refusal = transaction.refusal
             end(transaction)
             release()
+            if let refusal { didRefuse(refusal) }
+            if error.code == .full { _ = reuseLog() }
             throw error
         }
     }
@@ -214,8 +252,18 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     ///
     /// - Throws: `.misuse` when no transaction is under way on this thread.
     public func rollBack() throws(IotoError) {
-        end(try takeSession())
+        let transaction = try takeSession()
+        end(transaction)
         release()
+        if transaction.failure?.code == .full { _ = reuseLog() }
+    }
+
+    /// Lets threads that wait to write have a turn.
+    func giveWay() {
+        lock.withLock {
+            let turn = turns
+            while waiting > 0, turns == turn, released.wait(lock, timeout: 100) {}
+        }
     }
 
     /// Whether the calling thread is in a transaction.
@@ -241,6 +289,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         } catch {
             // What has been done of it must not be committed without the rest.
             if transaction.changes != changes { transaction.failure = transaction.failure ?? error }
+            if let refusal = transaction.refusal {
+                didRefuse(refusal)
+                transaction.refusal = nil
+            }
             throw error
         }
     }
@@ -255,6 +307,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         guard owner.load(ordering: .relaxed) != thread else { throw nested() }
         try lock.withLock { () throws(IotoError) in
             var deadline: Int64?
+            waiting += 1
+            defer { waiting -= 1 }
             while owner.load(ordering: .relaxed) != 0 {
                 guard isHeld else {
                     released.wait(lock)
@@ -275,6 +329,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             }
             owner.store(thread, ordering: .relaxed)
             isHeld = willHold
+            turns &+= 1
         }
     }
 
@@ -295,7 +350,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             }
             try writer.run(.begin)
             do throws(IotoError) {
-                try clock.begin(writer)
+                if try clock.begin(writer) { gauge = nil }
             } catch {
                 StoreFormat.rollBack(writer)
                 throw error
@@ -310,20 +365,68 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Commits. When it throws, the transaction is still to be rolled back.
     private func finish(_ transaction: StoreTransaction) throws(IotoError) {
         if let failure = transaction.failure { throw failure }
-        try transaction.connection.run(.commit)
+        try shrink(transaction)
+        do throws(IotoError) {
+            try transaction.connection.run(.commit)
+        } catch {
+            if let event = transaction.events.first, let item = event.after ?? event.before {
+                transaction.noteRefusal(item, error)
+            }
+            throw error
+        }
         clock.didCommit()
         transaction.isEnded = true
+        let observer = lock.withLock {
+            counters.commits += 1
+            counters.dropped += transaction.dropped
+            return self.observer
+        }
         guard !transaction.events.isEmpty else { return }
         // Told before the next commit, which makes the order that of the commits.
-        lock.withLock { observer }?.storeDidCommit(transaction.events)
+        observer?.storeDidCommit(transaction.events)
     }
 
     /// Rolls back.
     private func end(_ transaction: StoreTransaction) {
         StoreFormat.rollBack(transaction.connection)
         clock.didRollBack()
+        gauge = nil
         transaction.isEnded = true
     }
+
+    /// Runs `body` on the writer's connection, beside no transaction.
+    func exclusively(_ body: (Connection) throws(IotoError) -> Void) throws(IotoError) {
+        guard let writer else { return }
+        try acquire()
+        defer { release() }
+        try body(writer)
+    }
+
+    /// Counts and reports a change that met a ceiling.
+    private func didRefuse(_ refusal: Refusal) {
+        let observer = lock.withLock {
+            counters.refused += 1
+            return self.observer
+        }
+        observer?.storeDidCommit([
+            StoreEvent(
+                .full, before: nil, after: refusal.item, model: refusal.item.model, key: refusal.item.key,
+                isRemote: false, reason: "refused: " + refusal.reason)
+        ])
+    }
+
+    /// Moves the log into the file, as far as its readers let it, so that the next change can use its room.
+    private func reuseLog() -> Bool {
+        do throws(IotoError) {
+            try exclusively { (writer) throws(IotoError) in try writer.execute("PRAGMA wal_checkpoint(PASSIVE)") }
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// What has been counted since the store was opened.
+    var counted: StoreStatistics { lock.withLock { counters } }
 
     /// Takes all that is committed to the disk, whatever the store's durability, unless that was done for a version
     /// of this time before.
@@ -336,7 +439,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         let result: Result<Void, IotoError>
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
-                try clock.begin(writer)
+                if try clock.begin(writer) { gauge = nil }
                 try clock.touch(writer)
             }
             clock.didCommit()

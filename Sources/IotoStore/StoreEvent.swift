@@ -7,6 +7,11 @@ public struct StoreEvent: Sendable {
         case create, update, remove
         /// The cloud refused the change; it is out of the queue.
         case rejected
+        /// A ceiling was met: the change was refused, or gave way to a later one in the outbox.
+        case full
+
+        /// Whether the item itself changed.
+        public var isChange: Bool { self == .create || self == .update || self == .remove }
     }
 
     public let kind: Kind
@@ -20,7 +25,7 @@ public struct StoreEvent: Sendable {
     public let after: StoredItem?
     /// Whether the cloud made the change.
     public let isRemote: Bool
-    /// The cloud's reason for a rejection, else "".
+    /// The cloud's reason for a rejection, or which ceiling was met and what was done; else "".
     public let reason: Text
 
     init(

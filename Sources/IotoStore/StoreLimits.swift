@@ -16,4 +16,14 @@ enum StoreLimits {
     static let purgeStep: Int64 = 1000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
+    /// Part of a ceiling that is kept for models marked `reserve`, and for removals, where the schema has such models.
+    static let reservedPart: Int64 = 8
+    /// Smallest page cache of one connection, in KiB.
+    static let pageCacheKiBMin: Int64 = 32
+    /// Pages that a commit gives back to the file system while the file shrinks; `SQL.vacuumStep` has the number.
+    static let vacuumStep: Int64 = 16
+    /// The file begins to shrink when more than this many pages are free, and a quarter of all.
+    static let vacuumPagesMin: Int64 = 64
+    /// Most pages that SQLite lets a file have.
+    static let pagesMax: Int64 = 1_073_741_823
 }
