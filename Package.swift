@@ -9,9 +9,16 @@ let isEmbedded = Context.environment["IOTO_EMBEDDED"] == "1"
 // `validate` of schemas needs PCRE2; IOTO_PCRE2=0 builds without it.
 let hasPCRE2 = Context.environment["IOTO_PCRE2"] != "0"
 
+/// Faults planted in the product for the simulation to find, never in a library that ships: scripts/simulate asks for them.
+let hasMutants = !isEmbedded && Context.environment["IOTO_MUTANTS"] == "1"
+
 let settings: [SwiftSetting] = isEmbedded
     ? [.enableExperimentalFeature("Embedded"), .unsafeFlags(["-wmo", "-Xfrontend", "-function-sections"])]
     : [.treatAllWarnings(as: .error), .treatWarning("EmbeddedRestrictions", as: .error)]
+        + (hasMutants ? [.define("IOTO_MUTANTS")] : [])
+
+/// Of code that never goes into the library.
+let hostedSettings: [SwiftSetting] = [.treatAllWarnings(as: .error)] + (hasMutants ? [.define("IOTO_MUTANTS")] : [])
 
 func module(
     _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], defines: [SwiftSetting] = []
@@ -53,6 +60,14 @@ let package = Package(
         + (isEmbedded
             ? []
             : [
+                .target(name: "CSimulatedDisk", dependencies: ["CSQLite"], path: "Tests/Simulation/CSimulatedDisk"),
+                .target(
+                    name: "IotoSimulation", dependencies: ["IotoStore", "IotoSync", "CSimulatedDisk"],
+                    path: "Tests/Simulation/IotoSimulation", swiftSettings: hostedSettings),
+                .executableTarget(
+                    name: "iotosim", dependencies: ["IotoSimulation"], path: "Tests/Simulation/iotosim",
+                    swiftSettings: hostedSettings),
+                tests("IotoSimulationTests", ["IotoSimulation", "iotosim"]),
                 tests("IotoBaseTests", ["IotoBase"]),
                 tests("IotoJSONTests", ["IotoJSON"]),
                 tests("IotoSchemaTests", ["IotoSchema"]),

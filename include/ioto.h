@@ -83,7 +83,7 @@ enum {
     DB_ERR_MEMORY = -2,
     /** No such item. */
     DB_ERR_NOT_FOUND = -3,
-    /** An item with this key exists. */
+    /** An item with this key, or with this value of a unique field, exists. */
     DB_ERR_EXISTS = -4,
     /** The text is not JSON (or JSON5). */
     DB_ERR_JSON = -5,
@@ -102,7 +102,7 @@ enum {
     DB_ERR_FULL = -101,
     /** The database file is damaged or is not a database. */
     DB_ERR_CORRUPT = -102,
-    /** Another process holds the database for too long. */
+    /** Another process holds the database for too long, or has it open with another schema, so that an index is missing. */
     DB_ERR_BUSY = -103,
     /** The database is open for reading only. */
     DB_ERR_READ_ONLY = -104,
@@ -263,6 +263,17 @@ typedef struct DbParams {
      * properties that the schema hides, the type field and the key attributes. Fields that are asked for by name are never hidden.
      */
     bool hidden;
+    /** dbFind: search in this index of the schema, in its order: "gs1"; NULL: the primary one. */
+    const char *index;
+    /** dbFind: a condition as OneTable writes `where`, see dbFind(); NULL: none. */
+    const char *filter;
+    /** dbFind: the values of `@{name}` in `filter`: DB_PROPS("level", "high"), DB_JSON("{levels: ['high', 'low']}"). */
+    const DbProps *substitutions;
+    /** dbGet, dbFind: the items returned have just these properties: names or paths with commas between them, "id, net.ip";
+     *  NULL: all. */
+    const char *fields;
+    /** dbFind: only count: dbListCount() gives the number, dbListItem() nothing. See dbCount(). */
+    bool count;
 } DbParams;
 
 #ifdef __cplusplus
@@ -332,8 +343,8 @@ extern "C" {
  * @param props   Properties: DB_PROPS(...), DB_JSON(...) or DB_CJSON(object).
  * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden.
  * @return The stored item, owned by the caller (dbFreeItem), or NULL: DB_ERR_EXISTS if the key is taken and upsert is not
- *         set; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit; DB_ERR_KEY; DB_ERR_DENIED if the schema does not
- *         enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
+ *         set, or another item has the value of a unique field; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit;
+ *         DB_ERR_KEY; DB_ERR_DENIED if the schema does not enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
  * Threads: any.
  * @since 0.1
  */
@@ -342,7 +353,7 @@ IOTO_API DbItem *dbCreate(Db *db, const char *model, const DbProps *props, const
 /**
  * Get the item that the properties name: those its key is made of.
  *
- * @param params  DB_PARAMS(...) or NULL. Honours: hidden.
+ * @param params  DB_PARAMS(...) or NULL. Honours: fields, hidden.
  * @return The item, owned by the caller (dbFreeItem), or NULL: DB_ERR_NOT_FOUND; DB_ERR_KEY if the properties do not give
  *         the whole key; DB_ERR_MODEL.
  * Threads: any.
@@ -351,17 +362,49 @@ IOTO_API DbItem *dbCreate(Db *db, const char *model, const DbProps *props, const
 IOTO_API DbItem *dbGet(Db *db, const char *model, const DbProps *props, const DbParams *params);
 
 /**
- * Find the items of a model that match. Properties that make up the key select by key, as far as they reach; every other
- * property must be equal. A property given as an object in DB_JSON or DB_CJSON is an operator and its operand: `=`, `<`,
- * `<=`, `>`, `>=`, `<>`, `begins`, or `between` with an array of two.
+ * Find the items of a model that match. Properties that make up the key of the index select by key, as far as they reach;
+ * every other property must be equal. A property given as an object in DB_JSON or DB_CJSON is an operator and its operand:
+ * `=`, `<`, `<=`, `>`, `>=`, `<>`, `begins`, or `between` with an array of two. A name may be a path: "network.dns.0".
+ *
+ * What is read. With the hash key, the items of that hash whose sort key begins with what the properties give of it.
+ * `=`, `<`, `<=`, `>`, `>=`, `begins` and `between` on the sort attribute of the index, or on the property that makes up the
+ * rest of its text, narrow that range further. Without the hash key, the whole index. All other conditions are asked of
+ * each item read. Keys order byte by byte.
+ *
+ * `filter` is a condition as OneTable writes `where`:
+ *
+ *     DB_PARAMS(.filter = "${severity} = {critical} and (${count} > {5} or not ${seen} = {true})")
+ *
+ * - `${name}` is a property or a path; `{value}` a number, `true`, `false`, `null`, or else a text, in double quotes if
+ *   it looks like something else: `{"42"}`; `@{name}` a value of `substitutions`. A value is converted to the type of the
+ *   property that it is compared with.
+ * - `=`, `<>`, `<`, `<=`, `>`, `>=`, `${x} between {1} and {5}`, `${x} in ({a}, {b}, @{...list})`, `and`, `or`, `not`,
+ *   parentheses. Words are not case-sensitive; `and` binds closer than `or`.
+ * - `begins_with(${x}, {a})`, `contains(${x}, {a})` (part of a text, element of an array), `not_contains`,
+ *   `attribute_exists(${x})`, `attribute_not_exists(${x})`, `attribute_type(${x}, {S})`, `size(${x}) > {3}`.
+ * - A property that is missing is as null: it equals `{null}`, differs from all else, and is in no order.
+ *
+ * A filter has at most 8 KB, 256 conditions, and 32 levels of parentheses.
+ *
+ * Pages. An item that stays where it is while pages are read is in exactly one of them, whatever else comes and goes. One
+ * that an update moves to another place of the index may be met again there, or not at all.
  *
  * @param props   Properties to match, or NULL for every item.
- * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, where, hidden.
- * @return The list, in key order, owned by the caller (dbFreeList), perhaps empty; or NULL on failure.
+ * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, index, filter, substitutions, where, fields, count,
+ *                hidden.
+ * @return The list, in the order of the index, owned by the caller (dbFreeList), perhaps empty; or NULL on failure:
+ *         DB_ERR_MODEL; DB_ERR_MISUSE if the schema has no such index, the token is of another one, or the filter is not
+ *         valid, with the position; DB_ERR_KEY if the model has no attributes of the index; DB_ERR_FIELD if a value does
+ *         not fit its field; DB_ERR_LIMIT; DB_ERR_BUSY if the file has not this schema's indexes, since another process
+ *         has it open with another schema.
  * Threads: any.
  * @since 0.1
  */
 IOTO_API DbList *dbFind(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/** The number of items that dbFind() would find, at most `limit` if that is set; or a negative code, as dbFind().
+ *  Threads: any. @since 0.2 */
+IOTO_API int64_t dbCount(Db *db, const char *model, const DbProps *props, const DbParams *params);
 
 /** The first item that dbFind() would find, or NULL: DB_ERR_NOT_FOUND. Threads: any. @since 0.1 */
 IOTO_API DbItem *dbFindOne(Db *db, const char *model, const DbProps *props, const DbParams *params);
@@ -385,12 +428,25 @@ IOTO_API int dbSet(Db *db, const char *model, const DbProps *props, const DbPara
 /**
  * Remove the item that the properties name, or, with `many`, every item that dbFind() would find.
  *
- * @param params  DB_PARAMS(...) or NULL. Honours: many, limit, where.
+ * @param params  DB_PARAMS(...) or NULL. Honours: many, limit, index, filter, substitutions, where.
  * @return The number removed (0 when there was none), or a negative code: DB_ERR_AMBIGUOUS, DB_ERR_MODEL, ...
  * Threads: any.
  * @since 0.1
  */
 IOTO_API int dbRemove(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/**
+ * Remove the items that have expired, now. A field with `ttl` says when: from then on no call shows the item, and a thread of
+ * the library removes it soon after, so that this call is only needed to have it done at a certain time. Nothing expires
+ * while the clock stands before 2020, not being set. An item whose change the cloud has not acknowledged yet stays, unseen,
+ * until it has.
+ *
+ * @param notify  Run the triggers of DB_ON_EXPIRED.
+ * @return The number removed, or DB_ERR_MISUSE, DB_ERR_READ_ONLY, and the other errors of the storage.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbRemoveExpired(Db *db, bool notify);
 
 /** Set one field of the item that `props` names, which is created when missing and `params` has upsert. `value` NULL takes
  *  the field away. Returns 0 or a negative code, as dbUpdate(). Threads: any. @since 0.1 */
@@ -455,7 +511,7 @@ IOTO_API const char *dbItemModel(const DbItem *item);
 /** Free an item; NULL allowed. Threads: owner. @since 0.1 */
 IOTO_API void dbFreeItem(DbItem *item);
 
-/** Number of items of a list; 0 for NULL. Threads: owner. @since 0.1 */
+/** Number of items of a list, or that dbFind() with `count` has counted; 0 for NULL. Threads: owner. @since 0.1 */
 IOTO_API size_t dbListCount(const DbList *list);
 /** The item at `index`, counted from 0; it belongs to the list and lives as long. NULL beyond the end. Threads: owner.
  *  @since 0.1 */
@@ -576,19 +632,6 @@ typedef struct DbStats {
  */
 IOTO_API int dbGetStats(Db *db, DbStats *out);
 
-/**
- * Give the space of removed items back to the file system. Commits that remove items do so in small steps by themselves,
- * once a quarter of the file is free; this goes on with it, in steps of about a millisecond, between which other threads
- * write.
- *
- * @param max_ms  Begin no step after this time; 0: one step.
- * @return 0 when no free space is left in the file, 1 when there is; or a negative code: DB_ERR_MISUSE within a
- *         transaction, DB_ERR_READ_ONLY.
- * Threads: any.
- * @since 0.2
- */
-IOTO_API int dbCompact(Db *db, int max_ms);
-
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */
 /** @name Triggers
@@ -604,6 +647,8 @@ enum {
     DB_ON_REMOTE = 0x4,
     /** The cloud refused a change made here; it is out of the queue, and dbTriggerReason() says why. */
     DB_ON_REJECTED = 0x8,
+    /** An item's time was over and it is removed: DB_ON_CHANGE, too, with "remove". */
+    DB_ON_EXPIRED = 0x20,
     /** A limit of dbSetLimits() or of the schema was met, or the disk is full; dbTriggerReason() says which, and begins with
      *  "refused: " (the call failed; `item` is what it would have stored) or "dropped: " (`item` is stored here, but its
      *  change left the queue for a later one, and is not sent). */
@@ -629,8 +674,8 @@ typedef enum DbOrigin {
  * @param item    The item as committed, or as it was when `cmd` is "remove". Valid during the call.
  * @param params  NULL; kept for the documented signature.
  * @param cmd     "create", "update" or "remove".
- * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, DB_ON_REJECTED, or
- *                DB_ON_FULL.
+ * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, or with DB_ON_EXPIRED
+ *                where the time did; DB_ON_REJECTED; or DB_ON_FULL.
  */
 typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
                               const char *cmd, int events);
@@ -811,6 +856,88 @@ typedef struct IoStatus {
 
 /** Fill `out`, whose `size` the caller has set to sizeof(IoStatus). Returns 0 or DB_ERR_MISUSE. Threads: any. @since 0.1 */
 IOTO_API int ioGetStatus(Io *io, IoStatus *out);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Inspection
+ *  For tools and diagnostics: what the schema has, what waits for the cloud, whether the file is sound. `iotodb` is made of it.
+ *  @{ */
+
+/** Number of models of the schema; 0 for NULL. Threads: any. @since 0.2 */
+IOTO_API size_t dbModelCount(Db *db);
+/** The model at `index`, counted from 0 in the order of the schema, owned by the database; NULL beyond the end. Threads: any.
+ *  @since 0.2 */
+IOTO_API const DbModel *dbModelAt(Db *db, size_t index);
+/** Where items of a model exist: "both", "device" or "cloud"; static. "" for NULL. Threads: any. @since 0.2 */
+IOTO_API const char *dbModelEnable(const DbModel *model);
+/** Which way its changes travel: "none", "up", "down" or "both"; static, and "none" whatever the schema says where `enable` is
+ *  not "both". "" for NULL. Threads: any. @since 0.2 */
+IOTO_API const char *dbModelSync(const DbModel *model);
+
+/** A change that waits for the cloud, or that the cloud refused. Fields are appended at the end in later versions. */
+typedef struct DbPending {
+    /** sizeof(DbPending) of the library. */
+    uint32_t size;
+    /** The cloud's code, as it came, of a refused change; 0 of one that waits. */
+    int32_t code;
+    /** Name of the model. */
+    const char *model;
+    /** "put": the item as it is now; "remove": the item is gone, and `item` has the properties of its key alone. */
+    const char *cmd;
+    const DbItem *item;
+    /** When the change entered the queue, and when the item was last changed: Unix milliseconds by the database's clock. */
+    int64_t queued_ms, changed_ms;
+    /** When the refusal came, Unix milliseconds, and the cloud's reason; 0 and "" of a change that waits. */
+    int64_t refused_ms;
+    const char *reason;
+} DbPending;
+
+/** Called for a change, which is valid during the call. It may call the database; false ends the listing. */
+typedef bool (*DbPendingProc)(void *context, const DbPending *change);
+
+/**
+ * List the changes that wait for the cloud, in the order in which they are sent. What is queued or acknowledged meanwhile is
+ * or is not listed.
+ *
+ * @param proc     Called on the calling thread, with no lock held.
+ * @param context  Passed to `proc`.
+ * @return The number of calls, or a negative code.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbEachPending(Db *db, DbPendingProc proc, void *context);
+/** List the changes that the cloud refused, the oldest first: the last 1000 are kept. As dbEachPending(). Threads: any.
+ *  @since 0.2 */
+IOTO_API int dbEachRejected(Db *db, DbPendingProc proc, void *context);
+
+/** Told of a problem that dbCheck() found: one line that names the place, valid during the call. It must not call the
+ *  database. */
+typedef void (*DbReportProc)(void *context, const char *problem);
+
+/**
+ * Check the database: the file's own structure, that every item is JSON and stands under the key that its schema gives it,
+ * and that what is queued for the cloud leads to an item or its removal. Items of models that the schema does not have are
+ * read over. Reads and changes of others go on meanwhile; the write-ahead log grows until the check ends.
+ *
+ * @param proc     Called on the calling thread for each problem; after 100 the check ends. NULL: the number is enough.
+ * @param context  Passed to `proc`.
+ * @return The number of problems, 0 when the database is sound, or a negative code when it could not be checked.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbCheck(Db *db, DbReportProc proc, void *context);
+
+/**
+ * Give the space that removed items have left back to the file system, in steps between which others can write, and empty the
+ * write-ahead log as far as readers allow. Commits do so by themselves, 64 KB each, once a quarter of the file is free; this
+ * goes on to the end.
+ *
+ * @return Bytes by which the database became smaller, or a negative code: DB_ERR_READ_ONLY; DB_ERR_BUSY when others write or
+ *         read for too long; DB_ERR_MISUSE within a transaction of this thread.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int64_t dbVacuum(Db *db);
 
 /** @} */
 

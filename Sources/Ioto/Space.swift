@@ -50,12 +50,3 @@ public func dbGetStats(_ db: OpaquePointer?, _ out: UnsafeMutablePointer<DbStats
         return 0
     }
 }
-
-@_cdecl("dbCompact") @implementation
-public func dbCompact(_ db: OpaquePointer?, _ max_ms: Int32) -> Int32 {
-    entryCode { () throws(IotoError) in
-        let call = try DatabaseCall(db)
-        guard max_ms >= 0 else { throw misuse("max_ms is negative") }
-        return try call.database.compact(timeMax: Int64(max_ms)) ? 0 : 1
-    }
-}

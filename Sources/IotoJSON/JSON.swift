@@ -60,6 +60,7 @@ extension JSON {
     }
 
     /// The member of that name; nil when there is none or the value is no object.
+    @inline(never)
     public subscript(key: Text) -> JSON? {
         if case .object(let object) = self { return object[key] }
         return nil

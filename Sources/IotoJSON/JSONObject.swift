@@ -18,10 +18,13 @@ public struct JSONObject: Sendable {
     ///
     /// - Complexity: O(count).
     public subscript(key: Text) -> JSON? {
+        // Not inlined, as the others here: they are called in hundreds of places.
+        @inline(never)
         get {
             guard let place = index(of: key) else { return nil }
             return members[place].value
         }
+        @inline(never)
         set {
             switch (index(of: key), newValue) {
             case (let place?, let value?): members[place].value = value
@@ -35,6 +38,7 @@ public struct JSONObject: Sendable {
     /// Adds a member whose name is known not to be there yet.
     ///
     /// - Complexity: O(1), where the subscript searches first.
+    @inline(never)
     public mutating func append(_ key: Text, _ value: JSON) {
         members.append((key, value))
     }

@@ -46,6 +46,7 @@ struct JSONPath {
 
 extension JSON {
     /// The value that a path such as `network.dns.0` leads to through objects and arrays; nil when there is none.
+    @inline(never)
     public func value(at path: Text) -> JSON? {
         path.bytes.withUnsafeBytes { value(at: JSONPath($0)) }
     }
@@ -75,6 +76,7 @@ extension JSON {
     ///
     /// - Returns: False, and nothing is changed, when the path crosses a scalar, names a place beyond an array's
     ///   end, or would nest deeper than `Limits.nestingMax`. Removing what is not there is no failure.
+    @inline(never)
     public mutating func set(_ value: JSON?, at path: Text) -> Bool {
         path.bytes.withUnsafeBytes { bytes in
             let path = JSONPath(bytes)
@@ -133,6 +135,7 @@ extension JSON {
 
 extension JSONObject {
     /// Sets or removes the value at a path, as `JSON.set(_:at:)` does.
+    @inline(never)
     public mutating func set(_ value: JSON?, at path: Text) -> Bool {
         var whole = JSON.object(self)
         self = JSONObject()
@@ -142,6 +145,7 @@ extension JSONObject {
     }
 
     /// The value that a path leads to, as `JSON.value(at:)` finds it.
+    @inline(never)
     public func value(at path: Text) -> JSON? {
         JSON.object(self).value(at: path)
     }

@@ -183,7 +183,7 @@ struct ItemDraft {
 
     private func resolve(_ template: Template) throws(IotoError) -> Text? {
         do throws(FieldFault) {
-            guard case .whole(let text) = try template.resolve(self, refusesEmpty: false) else { return nil }
+            guard case .whole(let text) = try template.resolve(value, refusesEmpty: false) else { return nil }
             return text
         } catch {
             throw model.failure(error)
@@ -194,8 +194,8 @@ struct ItemDraft {
     ///
     /// - Parameter isOwn: It was written here, and not taken from elsewhere.
     func finish(isOwn: Bool = true) throws(IotoError) -> PreparedItem {
-        let key = try model.primaryKey(self)
-        let secondaryKeys = try model.secondaryKeys(self)
+        let key = try model.primaryKey(value)
+        let secondaryKeys = try model.secondaryKeys(value)
         var body = JSONObject()
         body.reserveCapacity(values.count + unknown.count)
         for place in values.indices {
@@ -234,7 +234,7 @@ extension JSON {
     }
 }
 
-extension ItemDraft: VariableSource {
+extension ItemDraft {
     func value(of variable: Template.Variable) -> JSON? {
         guard let root = values[variable.root] else { return nil }
         guard let rest = variable.rest else { return root }

@@ -51,14 +51,9 @@ extension Model {
     }
 
     private func checkKeyStays(from stored: ItemDraft, to draft: ItemDraft) throws(IotoError) {
-        for part in [keys.primary.hash, keys.primary.sort] {
-            try part?.template.forEachVariable { (variable) throws(IotoError) in
-                guard draft.isTouched[variable.root] else { return }
-                let before = stored.value(of: variable)?.templateText
-                guard before == draft.value(of: variable)?.templateText else {
-                    throw failure(
-                        .key, "property '\(variable.path)' is part of the key and can't be changed")
-                }
+        for variable in keys.variables where draft.isTouched[variable.root] {
+            guard stored.value(of: variable)?.templateText == draft.value(of: variable)?.templateText else {
+                throw failure(.key, "property '\(variable.path)' is part of the key and can't be changed")
             }
         }
     }

@@ -27,7 +27,7 @@ extension Model {
     private func scope(of field: Field, _ body: JSONObject) -> Text? {
         guard let template = field.attributes.scope else { return Text() }
         let source = GivenProperties(properties: body, context: nil, model: self)
-        guard let resolution = try? template.resolve(source, refusesEmpty: false), case .whole(let text) = resolution
+        guard let resolution = try? template.resolve(source.value, refusesEmpty: false), case .whole(let text) = resolution
         else { return nil }
         return text
     }

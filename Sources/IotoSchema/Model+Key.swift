@@ -9,9 +9,9 @@ extension Model {
     /// - Throws: `.field` when a property does not fit its field; `.key` when one is empty or an attribute disagrees
     ///   with its template; `.limit` when the key is too long.
     public func key(_ properties: JSONObject, context: Context) throws(IotoError) -> KeyMatch {
-        let source = GivenProperties(properties: properties, context: context, model: self)
-        let hash = try match(keys.primary.hash, source)
-        let sort = try match(keys.primary.sort, source)
+        let given = GivenProperties(properties: properties, context: context, model: self)
+        let hash = try match(keys.primary.hash, given)
+        let sort = try match(keys.primary.sort, given)
         if case .whole(let hash) = hash, case .whole(let sort) = sort {
             return .exact(ItemKey(hash: hash, sort: sort))
         }
@@ -22,9 +22,9 @@ extension Model {
         }
     }
 
-    private func match(_ part: KeyPart?, _ source: GivenProperties) throws(IotoError) -> Resolution {
+    func match(_ part: KeyPart?, _ source: GivenProperties) throws(IotoError) -> Resolution {
         guard let part else { return .whole(Text()) }
-        let resolution = try resolve(part, source)
+        let resolution = try resolve(part, source.value)
         guard !part.isProperty, case .string(let given)? = source.properties[part.attribute] else {
             return resolution
         }
@@ -43,14 +43,14 @@ extension Model {
     ///
     /// - Throws: `.key` when a property that the key needs is missing; `.field` when one does not fit; `.limit`.
     public func itemKey(of body: JSONObject) throws(IotoError) -> ItemKey {
-        try primaryKey(GivenProperties(properties: body, context: nil, model: self))
+        try primaryKey(GivenProperties(properties: body, context: nil, model: self).value)
     }
 
-    func primaryKey<Source: VariableSource>(_ source: Source) throws(IotoError) -> ItemKey {
+    func primaryKey(_ source: VariableReader) throws(IotoError) -> ItemKey {
         ItemKey(hash: try attribute(keys.primary.hash, source), sort: try attribute(keys.primary.sort, source))
     }
 
-    private func attribute<Source: VariableSource>(_ part: KeyPart?, _ source: Source) throws(IotoError) -> Text {
+    private func attribute(_ part: KeyPart?, _ source: VariableReader) throws(IotoError) -> Text {
         guard let part else { return Text() }
         switch try resolve(part, source) {
         case .whole(let text):
@@ -63,8 +63,8 @@ extension Model {
         }
     }
 
-    private func resolve<Source: VariableSource>(
-        _ part: KeyPart, _ source: Source
+    private func resolve(
+        _ part: KeyPart, _ source: VariableReader
     ) throws(IotoError) -> Resolution {
         let resolution: Resolution
         do throws(FieldFault) {
@@ -88,10 +88,8 @@ extension Model {
     public func keyProperties(of body: JSONObject) -> JSONObject {
         let whole = JSON.object(body)
         var result = JSON.object(JSONObject())
-        for part in [keys.primary.hash, keys.primary.sort] {
-            part?.template.forEachVariable { variable in
-                if let value = whole.value(at: variable.path) { _ = result.set(value, at: variable.path) }
-            }
+        for variable in keys.variables {
+            if let value = whole.value(at: variable.path) { _ = result.set(value, at: variable.path) }
         }
         for name in Model.ownerProperties {
             if let value = body[name] { _ = result.set(value, at: name) }
@@ -106,11 +104,11 @@ extension Model {
         if index.name == keys.primaryIndex.name { return try itemKey(of: body) }
         guard let entry = keys.secondary.first(where: { $0.index.name == index.name }) else { return nil }
         return try secondaryKey(
-            entry.keys, of: entry.index, GivenProperties(properties: body, context: nil, model: self))
+            entry.keys, of: entry.index, GivenProperties(properties: body, context: nil, model: self).value)
     }
 
     /// The keys in every secondary index.
-    func secondaryKeys<Source: VariableSource>(_ source: Source) throws(IotoError) -> [ItemKey?] {
+    func secondaryKeys(_ source: VariableReader) throws(IotoError) -> [ItemKey?] {
         if keys.secondary.isEmpty { return [] }
         var result: [ItemKey?] = []
         result.reserveCapacity(keys.secondary.count)
@@ -118,8 +116,8 @@ extension Model {
         return result
     }
 
-    private func secondaryKey<Source: VariableSource>(
-        _ keys: IndexKeys, of index: Index, _ source: Source
+    func secondaryKey(
+        _ keys: IndexKeys, of index: Index, _ source: VariableReader
     ) throws(IotoError) -> ItemKey? {
         var result = ItemKey(hash: Text(), sort: Text())
         if index.hash != nil {
@@ -133,8 +131,8 @@ extension Model {
         return result
     }
 
-    private func optionalAttribute<Source: VariableSource>(
-        _ part: KeyPart?, _ source: Source
+    private func optionalAttribute(
+        _ part: KeyPart?, _ source: VariableReader
     ) throws(IotoError) -> Text? {
         guard let part else { return nil }
         do throws(IotoError) {
@@ -149,7 +147,7 @@ extension Model {
 }
 
 /// Properties as a caller gives them, or a body: found by name, converted to the types of their fields.
-struct GivenProperties: VariableSource {
+struct GivenProperties {
     let properties: JSONObject
     let context: Context?
     let model: Model
@@ -175,7 +173,7 @@ struct GivenProperties: VariableSource {
 
 extension Field {
     /// A value as keys use it; nil for an operator object of a query, which says no value.
-    fileprivate func convertedForKey(_ value: JSON) throws(FieldFault) -> JSON? {
+    func convertedForKey(_ value: JSON) throws(FieldFault) -> JSON? {
         switch value {
         case .object, .array: return nil
         default: return try convert(value, .reading, nil)

@@ -11,10 +11,7 @@ extension Model {
         body: JSONObject, key: ItemKey, includeHash: Bool, includeIndexes: Bool = false, omitsEncoded: Bool = false
     ) -> JSONObject {
         var item = isMapped ? mapped(body) : body
-        item[settings.typeField] = .string(name)
-        if let sort = keys.primary.sort, !sort.isProperty { item[sort.attribute] = .string(key.sort) }
-        if includeHash, let hash = keys.primary.hash, !hash.isProperty { item[hash.attribute] = .string(key.hash) }
-        if includeIndexes { addIndexAttributes(of: body, to: &item) }
+        addAttributes(body, key, to: &item, includeHash, includeIndexes)
         if omitsEncoded {
             for field in fields where field.attributes.map == nil {
                 if let value = body[field.name], decoded(field, from: item) == value { item[field.name] = nil }
@@ -23,12 +20,19 @@ extension Model {
         return item
     }
 
-    private func addIndexAttributes(of body: JSONObject, to item: inout JSONObject) {
+    /// Adds what is not in the body.
+    private func addAttributes(
+        _ body: JSONObject, _ key: ItemKey, to item: inout JSONObject, _ includeHash: Bool, _ includeIndexes: Bool
+    ) {
+        item[settings.typeField] = .string(name)
+        if let sort = keys.primary.sort, !sort.isProperty { item[sort.attribute] = .string(key.sort) }
+        if includeHash, let hash = keys.primary.hash, !hash.isProperty { item[hash.attribute] = .string(key.hash) }
+        guard includeIndexes else { return }
         let source = GivenProperties(properties: body, context: nil, model: self)
         for field in fields where !field.isStored && !keys.primaryIndex.uses(field.name) {
             // An attribute that can't be computed is left out, and the item is not in that index.
             guard let template = field.template,
-                let resolution = try? template.resolve(source, refusesEmpty: false),
+                let resolution = try? template.resolve(source.value, refusesEmpty: false),
                 case .whole(let text) = resolution, !text.isEmpty
             else { continue }
             item[field.name] = .string(text)
@@ -134,10 +138,7 @@ extension Model {
     /// Everything of an item: also what is hidden, the type field and the computed attributes of indexes.
     public func wholeItem(body: JSONObject, key: ItemKey) -> JSONObject {
         var item = body
-        item[settings.typeField] = .string(name)
-        if let sort = keys.primary.sort, !sort.isProperty { item[sort.attribute] = .string(key.sort) }
-        if let hash = keys.primary.hash, !hash.isProperty { item[hash.attribute] = .string(key.hash) }
-        addIndexAttributes(of: body, to: &item)
+        addAttributes(body, key, to: &item, true, true)
         return item
     }
 

@@ -165,4 +165,6 @@ struct ModelKeys {
     let primary: IndexKeys
     /// Of the indexes beside the primary one, in the schema's order.
     let secondary: [(index: Index, keys: IndexKeys)]
+    /// What the templates of the primary index use.
+    let variables: [Template.Variable]
 }

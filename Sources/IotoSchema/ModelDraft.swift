@@ -320,7 +320,8 @@ final class ModelDraft {
         for index in indexes where index.name != primary.name {
             secondary.append((index, IndexKeys(hash: try keyPart(index.hash), sort: try keyPart(index.sort))))
         }
-        return ModelKeys(primaryIndex: primary, primary: keys, secondary: secondary)
+        let variables = (keys.hash?.template.variables ?? []) + (keys.sort?.template.variables ?? [])
+        return ModelKeys(primaryIndex: primary, primary: keys, secondary: secondary, variables: variables)
     }
 
     private func keyPart(_ attribute: Text?) throws(ModelFault) -> KeyPart? {

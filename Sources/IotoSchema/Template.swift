@@ -38,17 +38,16 @@ public struct Template: Sendable {
         return false
     }
 
-    func forEachVariable<Failure: Error>(_ body: (Variable) throws(Failure) -> Void) throws(Failure) {
-        for part in parts {
-            if case .variable(let variable) = part { try body(variable) }
-        }
+    /// What stands in it.
+    var variables: [Variable] {
+        var result: [Variable] = []
+        for case .variable(let variable) in parts { result.append(variable) }
+        return result
     }
 }
 
-/// Where a template finds its properties.
-protocol VariableSource {
-    func value(of variable: Template.Variable) throws(FieldFault) -> JSON?
-}
+/// Finds a property for a template.
+typealias VariableReader = (Template.Variable) throws(FieldFault) -> JSON?
 
 /// What came of a template.
 enum Resolution {
@@ -60,14 +59,15 @@ enum Resolution {
 extension Template {
     /// Puts the properties in. An empty text counts as missing where `refusesEmpty` holds, which keys need:
     /// `fault#` would be the key of every item without an id.
-    func resolve<Source: VariableSource>(_ source: Source, refusesEmpty: Bool) throws(FieldFault) -> Resolution {
+    @inline(never)
+    func resolve(_ read: VariableReader, refusesEmpty: Bool) throws(FieldFault) -> Resolution {
         var result = Text()
         for part in parts {
             switch part {
             case .literal(let text):
                 result.append(text)
             case .variable(let variable):
-                guard let value = try source.value(of: variable), !value.isNull else {
+                guard let value = try read(variable), !value.isNull else {
                     return .partial(result, missing: variable.path)
                 }
                 guard let text = value.templateText else {

@@ -146,6 +146,7 @@ extension StoreTransaction {
                     .full, before: state, after: item == nil ? nil : state, model, key,
                     reason: "dropped: " + reason)
             }
+            try settleExpiry(key)
             return true
         }
     }

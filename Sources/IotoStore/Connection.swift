@@ -14,13 +14,13 @@ final class Connection {
 
     let path: Text
     /// Outlives the connection, whose file system layer it is.
-    private let meter: FileMeter
+    private let meter: FileMeter?
     private var handle: OpaquePointer?
     /// One slot for each case of `SQL`, filled when it is first used.
     private var statements: [Statement?]
 
     /// - Throws: `.io` when the file can't be opened, `.corrupt` when it is no database, and SQLite's other errors.
-    init(path: Text, mode: Mode, meter: FileMeter) throws(IotoError) {
+    init(path: Text, mode: Mode, meter: FileMeter? = nil) throws(IotoError) {
         self.path = path
         self.meter = meter
         statements = [Statement?](repeating: nil, count: SQL.allCases.count)
@@ -34,7 +34,7 @@ final class Connection {
         case .readOnly: flags = SQLITE_OPEN_READONLY
         }
         let code = Connection.fileName(path).withCString { name in
-            sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, meter.name)
+            sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, meter?.name)
         }
         do throws(IotoError) {
             guard code == SQLITE_OK, handle != nil else { throw error(code, "open") }
@@ -57,7 +57,15 @@ final class Connection {
 
     private func configure(_ mode: Mode) throws(IotoError) {
         sqlite3_extended_result_codes(handle, 1)
-        sqlite3_busy_timeout(handle, Int32(clamping: Limits.busyTimeout))
+        // SQLite's own handler soon tries every 100 ms only, and so never meets the moment between two commits of a
+        // process that writes without a pause.
+        sqlite3_busy_handler(
+            handle,
+            { _, tries in
+                guard Int64(tries) * StoreLimits.busyPause < Limits.busyTimeout else { return 0 }
+                sqlite3_sleep(Int32(truncatingIfNeeded: StoreLimits.busyPause))
+                return 1
+            }, nil)
         _ = sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, StoreLimits.valueBytesMax)
         // The file is not trusted: what its schema says runs no function with side effects, and cells are checked.
         try execute("PRAGMA trusted_schema = OFF")

@@ -17,9 +17,11 @@ final class FileMeter: @unchecked Sendable {
     private let layer: UnsafeMutablePointer<MeteredLayer>
     private let nameText: CText
 
-    /// - Throws: `.storage` when SQLite has no file system layer, or does not take this one.
-    init() throws(IotoError) {
-        guard let base = sqlite3_vfs_find(nil) else {
+    /// - Parameter base: Name of the layer that does the work; nil: SQLite's default.
+    /// - Throws: `.storage` when SQLite has no such layer, or does not take this one.
+    init(base name: Text? = nil) throws(IotoError) {
+        let found = name.map { $0.withCString { sqlite3_vfs_find($0) } } ?? sqlite3_vfs_find(nil)
+        guard let base = found else {
             throw IotoError(.storage, "the SQLite library has no file system layer")
         }
         let number = FileMeter.count.wrappingAdd(1, ordering: .relaxed).newValue

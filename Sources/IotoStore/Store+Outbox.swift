@@ -162,16 +162,20 @@ public struct RejectedChange: Sendable, Equatable {
 extension StoreTransaction {
     /// Takes over the hub's answer to one change.
     func settle(_ entry: Settlement.Entry) throws(IotoError) {
-        let position = entry.pending.position
         let sent = entry.pending.change
-        // A row that is gone was settled before, or gave way to a newer change of the cloud.
-        guard let key = try queuedKey(position), key == sent.key else { return }
+        let key = sent.key
         try modify { () throws(IotoError) in
             let item = try current(key)
             guard let row = item == nil ? try tombstone(key) : item else {
                 store.gauge = nil
-                return try dequeue(position)
+                if try queuedKey(entry.pending.position) == key { try dequeue(entry.pending.position) }
+                return
             }
+            // The answer to an earlier try may have moved the item to the queue's end since this one was sent.
+            var position = entry.pending.position
+            if let place = row.position, row.version == sent.version { position = place }
+            // A row that is gone was settled before, or gave way to a newer change of the cloud.
+            guard try queuedKey(position) == key else { return }
             guard row.version == sent.version else {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
@@ -182,6 +186,7 @@ extension StoreTransaction {
             case .rejected(let code, let reason):
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
             }
+            if item != nil { try settleExpiry(key) }
         }
     }
 

@@ -47,7 +47,8 @@ extension Store {
         else { throw IotoError(.misuse, "a limit is negative") }
         guard !isInTransaction else { throw IotoError(.misuse, "\(path): limits don't change within a transaction") }
         readers.setPageCache(ceilings.pageCacheKiB)
-        try exclusively { (writer) throws(IotoError) in
+        guard writer != nil else { return }
+        try maintain { (writer) throws(IotoError) in
             let pages = ceilings.fileBytes == 0 ? StoreLimits.pagesMax : max(1, ceilings.fileBytes / 4096)
             try writer.execute("PRAGMA max_page_count = " + Text(decimal: min(pages, StoreLimits.pagesMax)))
             // On a small file system the log must not take what the file needs.
@@ -68,33 +69,7 @@ extension Store {
 
     // MARK: Free pages
 
-    /// Gives pages that have become free back to the file system, in steps of bounded size.
-    ///
-    /// - Parameter timeMax: Milliseconds after which no further step begins.
-    /// - Returns: Whether no free page is left.
-    public func compact(timeMax: Int64) throws(IotoError) -> Bool {
-        guard !isInTransaction else { throw IotoError(.misuse, "\(path): a transaction is under way on this thread") }
-        let deadline = Instant.now.monotonic + max(0, timeMax)
-        var left = Int64.max
-        while left > 0 {
-            var before = left
-            try write { (transaction) throws(IotoError) in
-                before = try transaction.connection.count(.freePages)
-                for _ in 0..<8 where try transaction.connection.count(.freePages) > 0 {
-                    try transaction.connection.run(.vacuumStep)
-                }
-                left = try transaction.connection.count(.freePages)
-            }
-            // A file of an older library may not be able to shrink.
-            guard left < before, Instant.now.monotonic < deadline else { break }
-            giveWay()
-        }
-        // What is in the log still has its place in the file.
-        try exclusively { (writer) throws(IotoError) in try writer.execute("PRAGMA wal_checkpoint(PASSIVE)") }
-        return left == 0
-    }
-
-    /// A step of the same within a commit, when removals have left much free.
+    /// Gives some free pages back to the file system within a commit, while removals have left many.
     func shrink(_ transaction: StoreTransaction) throws(IotoError) {
         let connection = transaction.connection
         if transaction.hasRemoved || isShrinking {
@@ -104,7 +79,7 @@ extension Store {
         }
         guard isShrinking else { return }
         do throws(IotoError) {
-            try connection.run(.vacuumStep)
+            try connection.run(.shrink)
         } catch {
             // It can wait; the commit can't.
             isShrinking = false

@@ -21,6 +21,10 @@ public struct StoreOptions: Sendable {
     public var isReset = false
     /// Unix milliseconds.
     public var wallClock: @Sendable () -> Int64 = { platform_wall_ms() }
+    /// Name of the SQLite VFS that the file is on; nil: the default one, the operating system's files.
+    public var vfs: Text?
+    /// Where the id of a new database comes from.
+    public var random: @Sendable () -> UInt64 = { SystemRandom.uint64() }
 
     public init() {}
 }
@@ -52,6 +56,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
 
     let options: StoreOptions
     let models: ModelTable
+    let indexes: StoreIndexes
     let readers: ReaderPool
     let meter: FileMeter
     let hasReservedModels: Bool
@@ -77,6 +82,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     var gauge: OutboxGauge?
     /// Whether commits give free pages back to the file system.
     var isShrinking = false
+    /// Whether the file has this schema's indexes: not when another process has opened it with another schema.
+    var isIndexed = false
+    /// Whether the file has indexes at all: it may be of an older format, and open for reading only.
+    private(set) var hasIndexes = true
     /// The transaction of `begin`, which writes of its thread join.
     private var session: StoreTransaction?
     /// Whether such a write is under way.
@@ -94,15 +103,17 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         self.path = path
         self.schema = schema
         self.options = options
-        meter = try FileMeter()
+        meter = try FileMeter(base: options.vfs)
         readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader, meter: meter)
         hasReservedModels = schema.models.contains { $0.process.isReserved }
+        indexes = StoreIndexes(schema)
         if options.isReadOnly {
             guard !options.isReset else {
                 throw IotoError(.readOnly, "\(path): a database that is only read can't be reset")
             }
             let connection = try Connection(path: path, mode: .readOnly, meter: meter)
             try StoreFormat.check(connection)
+            hasIndexes = try connection.integer("PRAGMA user_version") >= 1001
             models = try ModelTable(connection, schema)
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
             clock = try StoreClock(connection, wall: options.wallClock)
@@ -110,12 +121,13 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             return
         }
         let connection = try Connection(path: path, mode: .writer(options.durability), meter: meter)
-        try StoreFormat.prepare(connection)
-        if options.isReset { try StoreFormat.reset(connection) }
+        try StoreFormat.prepare(connection, random: options.random)
+        if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
         writer = connection
+        try updateIndexes(connection)
         _ = try purgeTombstones()
     }
 
@@ -151,7 +163,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         guard let writer else { return }
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
-                _ = try clock.begin(writer)
+                try noticeOthers(writer)
                 _ = try clock.settle(writer)
             }
         } catch {
@@ -173,6 +185,11 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Sets who is told of commits; nil: no one. The store keeps it alive until it is closed or gets another.
     public func setObserver(_ observer: (any StoreObserver)?) {
         lock.withLock { self.observer = observer }
+    }
+
+    /// - Throws: `.readOnly` when the store is only read.
+    public func requireWriter() throws(IotoError) {
+        if writer == nil { throw IotoError(.readOnly, "\(path): the database is open for reading only") }
     }
 
     // MARK: Transactions
@@ -350,7 +367,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             }
             try writer.run(.begin)
             do throws(IotoError) {
-                if try clock.begin(writer) { gauge = nil }
+                try noticeOthers(writer)
             } catch {
                 StoreFormat.rollBack(writer)
                 throw error
@@ -394,14 +411,6 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         transaction.isEnded = true
     }
 
-    /// Runs `body` on the writer's connection, beside no transaction.
-    func exclusively(_ body: (Connection) throws(IotoError) -> Void) throws(IotoError) {
-        guard let writer else { return }
-        try acquire()
-        defer { release() }
-        try body(writer)
-    }
-
     /// Counts and reports a change that met a ceiling.
     private func didRefuse(_ refusal: Refusal) {
         let observer = lock.withLock {
@@ -418,7 +427,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Moves the log into the file, as far as its readers let it, so that the next change can use its room.
     private func reuseLog() -> Bool {
         do throws(IotoError) {
-            try exclusively { (writer) throws(IotoError) in try writer.execute("PRAGMA wal_checkpoint(PASSIVE)") }
+            try maintain { (writer) throws(IotoError) in try writer.execute("PRAGMA wal_checkpoint(PASSIVE)") }
             return true
         } catch {
             return false
@@ -439,7 +448,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         let result: Result<Void, IotoError>
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
-                if try clock.begin(writer) { gauge = nil }
+                try noticeOthers(writer)
                 try clock.touch(writer)
             }
             clock.didCommit()
@@ -451,6 +460,14 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         }
         try writer.setDurability(options.durability)
         try result.get()
+    }
+
+    /// Lends the writer's connection outside a transaction, for the upkeep of the file. Not within a transaction.
+    func maintain(_ body: (Connection) throws(IotoError) -> Void) throws(IotoError) {
+        guard let writer else { throw IotoError(.readOnly, "\(path): the database is open for reading only") }
+        try acquire()
+        defer { release() }
+        try body(writer)
     }
 
     /// Highest time that was issued or observed here.

@@ -33,7 +33,7 @@ struct StoreClock {
 
     /// Takes notice of other processes' commits. To be called as a write transaction begins.
     ///
-    /// - Returns: Whether there was one.
+    /// - Returns: Whether there were any.
     mutating func begin(_ connection: Connection) throws(IotoError) -> Bool {
         let found = try StoreClock.dataVersion(connection)
         guard found != dataVersion else { return false }

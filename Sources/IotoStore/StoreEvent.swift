@@ -7,10 +7,12 @@ public struct StoreEvent: Sendable {
         case create, update, remove
         /// The cloud refused the change; it is out of the queue.
         case rejected
+        /// The item's time was over, and it is removed.
+        case expired
         /// A ceiling was met: the change was refused, or gave way to a later one in the outbox.
         case full
 
-        /// Whether the item itself changed.
+        /// Whether it is a change that a call made.
         public var isChange: Bool { self == .create || self == .update || self == .remove }
     }
 

@@ -14,16 +14,26 @@ enum StoreLimits {
     static let rejectedMax: Int64 = 1000
     /// Tombstones that one open looks at to find those whose time is over.
     static let purgeStep: Int64 = 1000
+    /// Items after which the log tells how far the making of indexes has come.
+    static let indexingReport: Int64 = 50_000
+    /// Items that one transaction looks at to remove those that have expired.
+    static let expiryStep: Int64 = 200
+    /// 2020-01-01 in Unix milliseconds: a clock that stands before it has not been set, and nothing expires by it.
+    static let clockPlausible: Int64 = 1_577_836_800_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
     /// Part of a ceiling that is kept for models marked `reserve`, and for removals, where the schema has such models.
     static let reservedPart: Int64 = 8
     /// Smallest page cache of one connection, in KiB.
     static let pageCacheKiBMin: Int64 = 32
-    /// Pages that a commit gives back to the file system while the file shrinks; `SQL.vacuumStep` has the number.
-    static let vacuumStep: Int64 = 16
-    /// The file begins to shrink when more than this many pages are free, and a quarter of all.
+    /// Commits make the file smaller, 16 pages each (`SQL.shrink`), when more than this many pages are free, and a quarter of all.
     static let vacuumPagesMin: Int64 = 64
     /// Most pages that SQLite lets a file have.
     static let pagesMax: Int64 = 1_073_741_823
+    /// Pause between two tries to get what another process has locked, in milliseconds.
+    static let busyPause: Int64 = 3
+    /// Problems that a check reports before it ends.
+    static let problemsMax = 100
+    /// Pages that one step of `vacuum` gives back, after which others can write.
+    static let vacuumStep: Int64 = 128
 }

@@ -19,6 +19,8 @@ public final class StoreTransaction {
     var failure: IotoError?
     /// The change that met a ceiling.
     var refusal: Refusal?
+    /// Whether the file says by now that its indexes are not kept.
+    var hasDisowned = false
     /// What was read last, for the write that most often follows; nil: nothing since the last write.
     private var lastRead: (key: ItemKey, row: StoredRow?)?
 
@@ -35,17 +37,7 @@ public final class StoreTransaction {
         let row = try store.row(.readItem, key, connection)
         lastRead = (key, row)
         guard let row else { return nil }
-        return store.item(row, key, model)
-    }
-
-    /// As `Store.scan`. Items that `visit` writes may or may not be visited again: to change many, gather them first.
-    public func scan(
-        _ model: Model, hash: Text?, sortPrefix: Text, after: ItemKey?, isReversed: Bool,
-        _ visit: (StoredItem) throws(IotoError) -> Bool
-    ) throws(IotoError) {
-        try checkUse()
-        let range = ScanRange(hash: hash, sortPrefix: sortPrefix, after: after, isReversed: isReversed)
-        try store.scan(model, range, connection, visit)
+        return store.live(row, key, model)
     }
 
     // MARK: Writing
@@ -57,7 +49,10 @@ public final class StoreTransaction {
     /// so that the next one wins.
     ///
     /// - Parameter body: The item's properties as JSON text.
-    /// - Throws: `.limit` when key or body is too large; `.exists` when an item of another model has the key.
+    /// An item that has expired is as good as none: it is told to have, and the new one is created in its place.
+    ///
+    /// - Throws: `.limit` when key or body is too large; `.exists` when an item of another model has the key, or one of
+    ///   the same model has a unique value.
     public func put(_ model: Model, _ key: ItemKey, body: [UInt8]) throws(IotoError) -> StoredItem {
         try checkUse()
         guard body.count <= Limits.itemBytesMax else {
@@ -69,9 +64,12 @@ public final class StoreTransaction {
                 .limit, "model '\(model.name)': a key has more than \(Limits.keyBytesMax) bytes")
         }
         let before = try current(key)
-        if let before, before.model != store.models.number(model), let other = store.models.model(before.model) {
+        if let before, before.model != store.models.number(model), let other = store.models.model(before.model),
+            !store.isExpired(other, before.body)
+        {
             throw IotoError(.exists, "an item of model '\(other.name)' has the same key")
         }
+        try checkUnique(model, key, body, over: before.flatMap { store.item($0, key, model) })
         do throws(IotoError) {
             if store.mayBeFull(model) {
                 let known = before == nil && model.isReplicated ? try tombstone(key) : before
@@ -117,7 +115,9 @@ public final class StoreTransaction {
         }
         let item = StoredItem(model: model, key: key, body: body, version: version)
         try write(.writeItem, item, position: position)
-        let replaced = before.flatMap { store.item($0, key, model) }
+        try reindex(key, from: before, to: item)
+        let replaced = before.flatMap { store.live($0, key, model) }
+        if replaced == nil { noteExpired(before, key) }
         note(replaced == nil ? .create : .update, before: replaced, after: item, model, key)
         return item
     }
@@ -126,6 +126,7 @@ public final class StoreTransaction {
     private func remove(_ item: StoredItem, _ row: StoredRow, _ remains: [UInt8]?) throws(IotoError) {
         hasRemoved = true
         try run(.deleteItem, item.key)
+        try reindex(item.key, from: row, to: nil)
         if let remains {
             var version = item.version
             var position = row.position
@@ -177,8 +178,9 @@ public final class StoreTransaction {
     }
 
     private func takeTombstone(_ key: ItemKey) throws(IotoError) -> StoredRow? {
-        guard let row = try tombstone(key) else { return nil }
+        guard var row = try tombstone(key) else { return nil }
         try run(.deleteTombstone, key)
+        if row.isOfExpiry { row.position = nil }
         return row
     }
 
@@ -240,6 +242,14 @@ public final class StoreTransaction {
         }
     }
 
+    /// Tells of an item that has expired and gives way before it is removed.
+    func noteExpired(_ row: StoredRow?, _ key: ItemKey) {
+        guard let row, let model = store.models.model(row.model), let item = store.item(row, key, model),
+            store.isExpired(model, item.body)
+        else { return }
+        note(.expired, before: item, after: nil, model, key)
+    }
+
     func note(
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, _ model: Model, _ key: ItemKey,
         isRemote: Bool = false, reason: Text = ""
@@ -256,7 +266,7 @@ public final class StoreTransaction {
     /// Marks that a removal of the cloud may have left pages free.
     func noteRemoval() { hasRemoved = true }
 
-    private func checkUse() throws(IotoError) {
+    func checkUse() throws(IotoError) {
         if let failure { throw failure }
         guard !isEnded else { throw IotoError(.misuse, "the transaction is over") }
     }

@@ -9,6 +9,8 @@ struct DownState {
         var askAt: Int64?
         /// Number of the question that is out; nil: none is.
         var asked: Int64?
+        /// The furthest page that was passed over, behind a gap that the question will close.
+        var passedOver: Int64 = 0
         /// Generation of the last request to catch up that has been answered to the end.
         var caughtUpGeneration: Int64 = 0
     }
@@ -17,9 +19,12 @@ struct DownState {
     /// Counts the requests to catch up with everything.
     var generation: Int64 = 1
     /// Counts the questions, so that an answer can be told from the pages that come unasked.
-    var question: Int64 = 0
+    var question: Int64
 
-    init(topics: Topics, timeout: (first: Int64, last: Int64)) {
+    init(topics: Topics, seed: UInt64, timeout: (first: Int64, last: Int64)) {
+        // Anywhere: the broker keeps the answers to a process that is gone for the next one, which must not take them
+        // for answers to its own questions.
+        question = Int64(seed % (1 << 31))
         var names = [Stream.device(topics.device), Stream.all]
         if !topics.account.isEmpty { names.append(Stream.account(topics.account)) }
         streams = names.map { Follow(name: $0, backoff: Backoff(first: timeout.first, last: timeout.last)) }
@@ -58,6 +63,7 @@ extension DeviceReplicator {
             do throws(IotoError) {
                 request.cursors.append(try storedCursor(down.streams[index].name))
                 down.streams[index].asked = down.question
+                down.streams[index].passedOver = 0
             } catch {
                 note(error)
             }
@@ -74,7 +80,11 @@ extension DeviceReplicator {
         guard let page = try codec.decodePage(payload, context: context) else {
             // The hub has started anew. What waits for an answer of the one before need not wait for its own time.
             let soon = now.monotonic + Int64(random.next() % DeviceReplicator.askSpread)
-            for index in down.streams.indices { down.streams[index].askAt = soon }
+            for index in down.streams.indices {
+                down.streams[index].askAt = soon
+                // The answer to a question that is out may have been written before what the hub pleads for.
+                down.streams[index].asked = nil
+            }
             up.backoff.reset()
             if let batch = up.inFlight { up.inFlight?.deadline = min(batch.deadline, soon) }
             return
@@ -87,7 +97,11 @@ extension DeviceReplicator {
         // A page may begin before the cursor: what is applied already has the same version and is passed over.
         guard startsAnew || isKnown && page.previous <= stored.position else {
             // A gap, or another history. One question is enough, however many pages follow the gap.
-            if down.streams[index].asked == nil { ask([index], now) }
+            if down.streams[index].asked == nil {
+                ask([index], now)
+            } else {
+                down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)
+            }
             return
         }
         if startsAnew || page.cursor > stored.position || stored.history != page.history {
@@ -104,7 +118,8 @@ extension DeviceReplicator {
         down.streams[index].backoff.reset()
         down.streams[index].asked = nil
         down.streams[index].askAt = nil
-        if page.hasMore {
+        // A page that overtook this answer shows that there is more.
+        if page.hasMore || down.streams[index].passedOver > page.cursor {
             ask([index], now)
         } else {
             down.streams[index].caughtUpGeneration = down.generation

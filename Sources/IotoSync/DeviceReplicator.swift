@@ -47,7 +47,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         self.context = context
         self.random = JitterGenerator(seed: seed)
         self.up = UpState(seed: random.next(), timeout: configuration.answerTimeout)
-        self.down = DownState(topics: configuration.topics, timeout: configuration.answerTimeout)
+        self.down = DownState(topics: configuration.topics, seed: random.next(), timeout: configuration.answerTimeout)
     }
 
     // MARK: Inputs

@@ -40,8 +40,8 @@ public struct Settlement: Sendable {
     }
 
     public enum Answer: Sendable {
-        /// The hub has it, or something newer. It leaves the outbox, unless the item has changed since: then the item's
-        /// row goes to the end of the queue.
+        /// The hub has it, or something newer. It leaves the outbox, wherever its row is by now, unless the item has
+        /// changed since: then the item's row goes to the end of the queue.
         case acknowledged
         /// The hub has it under this version, since the device's clock was too far ahead. If the item is still at the
         /// version that was sent, it takes over the new one.

@@ -11,8 +11,12 @@ extension HubReplicator {
         let prefix: Text = "device/"
         if stream.hasPrefix(prefix) {
             let device = Text(stream.bytes.dropFirst(prefix.count))
-            // A device that is away or still catching up reads them when it asks.
-            guard let session = sessions[device], var feed = session.feed else { return }
+            // A device that is away reads them when it asks.
+            guard let session = sessions[device] else { return }
+            guard var feed = session.feed else {
+                session.hasMoved = true
+                return
+            }
             read(stream, device, &feed)
             session.feed = feed
         } else {
@@ -49,8 +53,13 @@ extension HubReplicator {
                 goesOn = goesOn || page.hasMore
             }
         case .failed(let error):
-            // The feed's next move, or the device's next question, brings it.
+            // The feed may not move again for long: whoever follows it is asked to come, and comes until there is an answer.
             log(.error, "\(stream): \(error.message)")
+            publish(topic(of: stream, device), HubReplicator.plea)
+            if let session {
+                session.feed = nil
+                return
+            }
             goesOn = false
         default:
             log(.error, "\(stream): the store's answer does not match the request")

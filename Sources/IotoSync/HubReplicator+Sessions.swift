@@ -129,7 +129,10 @@ extension HubReplicator {
                 cursor.stream == own || cursor.stream == Stream.all
                 || !record.account.isEmpty && cursor.stream == Stream.account(record.account)
             if isAllowed {
-                if cursor.stream == own { session.feed = nil }
+                if cursor.stream == own {
+                    session.feed = nil
+                    session.hasMoved = false
+                }
                 read(catchUp, after: cursor.position, isReset: false, session)
                 return
             }
@@ -204,6 +207,8 @@ extension HubReplicator {
             codec.encode(message(page, for: record, answers: catchUp.number, isReset: isReset)))
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
+            // What was stored while the page was read may not be in it.
+            if session.hasMoved { moved(cursor.stream) }
         }
         var rest = catchUp
         rest.cursors.removeFirst()

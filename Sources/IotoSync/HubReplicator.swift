@@ -61,6 +61,9 @@ public final class HubReplicator {
         return effects
     }
 
+    /// Has a device ask for all that is new.
+    static var plea: [UInt8] { Text(#"{"v":2,"ask":true}"#).bytes }
+
     // MARK: Inputs
 
     private func connected(_ devices: [DeviceRecord], _ feeds: [StreamCursor]) {
@@ -72,7 +75,7 @@ public final class HubReplicator {
         }
         for device in devices {
             // What was committed and not published before the hub stopped is behind some device's cursor: they all ask.
-            publish(Topics.down(device: device.id, "BATCH"), Text(#"{"v":2,"ask":true}"#).bytes)
+            publish(Topics.down(device: device.id, "BATCH"), HubReplicator.plea)
         }
     }
 
@@ -161,6 +164,8 @@ final class DeviceSession {
     var isBusy = false
     /// The device's own feed, once the device has caught up with it.
     var feed: LiveFeed?
+    /// The device's own feed has moved since it was last read for the device's question.
+    var hasMoved = false
 
     init(id: Text) {
         self.id = id

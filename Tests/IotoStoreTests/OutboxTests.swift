@@ -74,6 +74,21 @@ import Testing
         #expect(try store.pendingCount() == 0)
     }
 
+    @Test func theAnswerToALaterTryClearsAnItemThatTheEarlierOneMoved() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.put(fault, "1", 1)
+        let first = try store.pending()
+        try store.put(fault, "1", 2)
+        let second = try store.pending()
+        // Both tries are on their way when the first one's answer comes.
+        try store.answer(first, .acknowledged)
+        #expect(try store.pendingCount() == 1)
+        try store.answer(second, .acknowledged)
+        #expect(try store.pendingCount() == 0)
+    }
+
     @Test func anItemCreatedAndRemovedLeavesARemoval() throws {
         let fixture = try Fixture()
         let store = try fixture.open()

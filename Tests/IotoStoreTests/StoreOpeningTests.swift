@@ -29,7 +29,7 @@ import Testing
         let fixture = try Fixture()
         let store = try fixture.open { $0.durability = .full }
         #expect(try store.number("PRAGMA application_id") == 0x696F_746F)
-        #expect(try store.number("PRAGMA user_version") == 1000)
+        #expect(try store.number("PRAGMA user_version") == 1001)
         #expect(try store.number("PRAGMA auto_vacuum") == 2)
         #expect(try store.number("PRAGMA page_size") == 4096)
         #expect(try store.number("PRAGMA synchronous") == 2)
@@ -77,7 +77,7 @@ import Testing
         let fixture = try Fixture()
         for setup in ["CREATE TABLE x(a)", "PRAGMA application_id = 7"] {
             try? Files.remove(fixture.path)
-            let other = try Connection(path: fixture.path, mode: .writer(.normal), meter: FileMeter())
+            let other = try Connection(path: fixture.path, mode: .writer(.normal))
             try other.execute(Text(setup))
             other.close()
             let before = try bytes(fixture)
@@ -89,7 +89,7 @@ import Testing
     @Test func aNewerMajorFormatIsRefusedAndANewerMinorOneIsNot() throws {
         let fixture = try Fixture()
         try filled(fixture)
-        let connection = try Connection(path: fixture.path, mode: .writer(.normal), meter: FileMeter())
+        let connection = try Connection(path: fixture.path, mode: .writer(.normal))
         try connection.execute("PRAGMA user_version = 1999")
         try connection.execute("ALTER TABLE item ADD COLUMN later")
         connection.close()
@@ -104,7 +104,7 @@ import Testing
             #expect(error.message.string.hasSuffix("the file has format 2.0; this library reads up to 1.x"))
         }
         expectError(.format) { try fixture.open { $0.isReadOnly = true } }
-        let again = try Connection(path: fixture.path, mode: .writer(.normal), meter: FileMeter())
+        let again = try Connection(path: fixture.path, mode: .writer(.normal))
         try again.execute("PRAGMA user_version = 999")
         again.close()
         expectError(.corrupt) { try fixture.open() }
@@ -114,7 +114,7 @@ import Testing
         for table in ["item", "meta", "model", "outbox", "tombstone", "parked"] {
             let fixture = try Fixture()
             try filled(fixture)
-            let connection = try Connection(path: fixture.path, mode: .writer(.normal), meter: FileMeter())
+            let connection = try Connection(path: fixture.path, mode: .writer(.normal))
             try connection.execute(Text("DROP TABLE ") + Text(table))
             connection.close()
             expectError(.corrupt) {
@@ -127,7 +127,7 @@ import Testing
 
     @Test func aFileThatStoppedAtItsHeaderIsNew() throws {
         let fixture = try Fixture()
-        let connection = try Connection(path: fixture.path, mode: .writer(.normal), meter: FileMeter())
+        let connection = try Connection(path: fixture.path, mode: .writer(.normal))
         try connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _ = try connection.text("PRAGMA journal_mode = WAL")
         connection.close()

@@ -109,7 +109,7 @@ import Testing
         let fixture = try Fixture()
         let store = try fixture.open()
         let fault = try fixture.model("Fault")
-        let other = try Connection(path: fixture.path, mode: .writer(.normal), meter: FileMeter())
+        let other = try Connection(path: fixture.path, mode: .writer(.normal))
         try other.run(.begin)
         try store.writer?.execute("PRAGMA busy_timeout = 50")
         expectError(.busy) { try store.put(fault, "1") }

@@ -29,6 +29,23 @@ struct DownTests {
         #expect(loop.device.isCaughtUp)
     }
 
+    @Test func answerToAProcessThatIsGoneDoesNotEndACatchUp() throws {
+        let loop = Loopback()
+        loop.connect()
+        loop.deliverUp()
+        // The broker keeps the answer until the next process comes; meanwhile there is something new.
+        let answers = loop.down
+        try loop.cloudChange("Setting", "1", "a")
+        loop.restartDevice()
+        loop.connect()
+        loop.down = answers
+        loop.deliverDown()
+        #expect(!loop.device.isCaughtUp)
+        loop.settle()
+        #expect(loop.device.isCaughtUp)
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
     @Test func longFeedComesPageByPage() throws {
         let loop = Loopback()
         for index in 0..<950 { _ = try loop.cloud.put("Setting", Text(decimal: index), value: "v") }
@@ -68,6 +85,64 @@ struct DownTests {
         loop.settle()
         #expect(loop.replica.value("Setting", "1") == "a")
         #expect(loop.replica.value("Setting", "2") == "b")
+    }
+
+    @Test func pageThatOvertakesTheAnswerToAQuestionIsFetched() throws {
+        let loop = Loopback.connected()
+        try loop.cloudChange("Setting", "1", "a")
+        loop.down.removeAll()
+        loop.disconnect()
+        loop.connect()
+        loop.deliverUp()
+        // The answers wait; the page of a change made since comes first, and finds a gap.
+        let answers = loop.down
+        loop.down.removeAll()
+        try loop.cloudChange("Setting", "2", "b")
+        loop.down += answers
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+        #expect(loop.replica.value("Setting", "2") == "b")
+    }
+
+    @Test func answerThatComesBehindAPleaDoesNotSilenceIt() throws {
+        let loop = Loopback()
+        loop.connect()
+        loop.deliverUp()
+        let answers = loop.down
+        _ = try loop.cloud.put("Setting", "1", value: "a")  // Committed, and the hub dies before it publishes.
+        loop.down.removeAll()
+        loop.restartHub()
+        loop.down += answers
+        loop.deliverDown()
+        loop.wait(1_000)
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
+    @Test func changeThatIsStoredWhileAQuestionIsAnsweredArrives() throws {
+        let loop = Loopback()
+        loop.connect()
+        loop.holdsAnswers = true
+        loop.deliverUp()
+        while loop.heldAnswers.count == 1, case .device = loop.heldAnswers[0].answer { loop.releaseAnswers() }
+        // The page is read, and the hub has not got it yet.
+        loop.run(.feedsMoved(try loop.cloud.put("Setting", "1", value: "a")))
+        loop.holdsAnswers = false
+        loop.releaseAnswers()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
+    @Test func pageThatTheHubCouldNotReadArrivesAllTheSame() throws {
+        for (model, device): (Text, Text?) in [("Setting", "d1"), ("Notice", nil)] {
+            let loop = Loopback.connected()
+            loop.cloud.failure = IotoError(.busy, "the store is busy")
+            try loop.cloudChange(model, "1", "a", device: device)
+            loop.settle()
+            loop.wait(1_000)
+            loop.settle()
+            #expect(loop.replica.value(model, "1") == "a")
+        }
     }
 
     @Test func unansweredQuestionIsAskedAgain() throws {

@@ -127,6 +127,20 @@ struct UpTests {
         #expect(loop.replica.pendingCount() == 0)
     }
 
+    @Test func itemThatChangedBetweenTwoTriesIsClearedByTheSecondAnswer() throws {
+        let loop = Loopback()
+        loop.connect()
+        loop.settle()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        try loop.change("Reading", "1", "b")
+        // The second try goes out before the first one's answer comes.
+        loop.wait(10_000)
+        loop.settle()
+        #expect(loop.cloud.value("Reading", "1") == "b")
+        #expect(loop.replica.pendingCount() == 0)
+    }
+
     @Test func changesOfAnEarlierProcessArriveAfterTheRestart() throws {
         let loop = Loopback()
         try loop.replica.put("Reading", "1", value: "a")

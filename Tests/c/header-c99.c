@@ -51,6 +51,11 @@ int main(void)
            "dbAddTrigger on NULL fails");
     expect(dbTriggerOrigin(NULL) == DB_ORIGIN_LOCAL, "no item came from the cloud");
 
+    expect(dbModelCount(NULL) == 0 && dbModelAt(NULL, 0) == NULL, "NULL has no models");
+    expect(dbModelEnable(NULL)[0] == '\0' && dbModelSync(NULL)[0] == '\0', "no model is enabled nowhere");
+    expect(dbEachPending(NULL, NULL, NULL) == DB_ERR_MISUSE, "dbEachPending on NULL fails");
+    expect(dbCheck(NULL, NULL, NULL) == DB_ERR_MISUSE && dbVacuum(NULL) == DB_ERR_MISUSE, "dbCheck and dbVacuum too");
+
     size_t index;
     const DbItem *item;
     for (DB_ITERATE(NULL, item, index)) {

@@ -15,12 +15,16 @@ final class Loopback {
     var down: [Publication] = []
     /// Every payload that the device ever published.
     var published: [[UInt8]] = []
+    /// Keeps the store's answers from the hub, until `releaseAnswers()`.
+    var holdsAnswers = false
+    private(set) var heldAnswers: [(ticket: Int64, answer: HubAnswer)] = []
     private let id: Text
+    private var processes: UInt64 = 7
 
     init(replica: UInt64 = 0xD1, id: Text = "d1") {
         self.replica = MemoryReplica(replica: replica)
         self.id = id
-        device = Loopback.makeDevice(self.replica, id)
+        device = Loopback.makeDevice(self.replica, id, seed: processes)
         hub = HubReplicator(schema: TestSchema.schema, clock: HybridClock())
         run(.connected(devices: [], feeds: []))
     }
@@ -33,10 +37,12 @@ final class Loopback {
         return loop
     }
 
-    private static func makeDevice(_ storage: MemoryReplica, _ id: Text) -> DeviceReplicator<MemoryReplica> {
+    private static func makeDevice(
+        _ storage: MemoryReplica, _ id: Text, seed: UInt64
+    ) -> DeviceReplicator<MemoryReplica> {
         let topics = Topics(device: id, account: "a1")
         return DeviceReplicator(
-            storage: storage, schema: TestSchema.schema, configuration: .init(topics: topics), seed: 7)
+            storage: storage, schema: TestSchema.schema, configuration: .init(topics: topics), seed: seed)
     }
 
     // MARK: What the test does
@@ -54,7 +60,8 @@ final class Loopback {
 
     /// A new process on the same database.
     func restartDevice() {
-        device = Loopback.makeDevice(replica, id)
+        processes += 1
+        device = Loopback.makeDevice(replica, id, seed: processes)
         up.removeAll()
         down.removeAll()
     }
@@ -136,10 +143,22 @@ final class Loopback {
             for effect in hub.handle(inputs.removeFirst(), now: now) {
                 switch effect {
                 case .publish(let publication): down.append(publication)
-                case .request(let ticket, let request): inputs.append(.answer(ticket: ticket, cloud.answer(request)))
+                case .request(let ticket, let request):
+                    let answer = cloud.answer(request)
+                    if holdsAnswers {
+                        heldAnswers.append((ticket, answer))
+                    } else {
+                        inputs.append(.answer(ticket: ticket, answer))
+                    }
                 case .log: break
                 }
             }
         }
+    }
+
+    func releaseAnswers() {
+        let answers = heldAnswers
+        heldAnswers.removeAll()
+        for answer in answers { run(.answer(ticket: answer.ticket, answer.answer)) }
     }
 }

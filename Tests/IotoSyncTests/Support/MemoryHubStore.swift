@@ -18,10 +18,16 @@ final class MemoryHubStore {
     var heads: [Text: Int64] = [:]
     /// Changes stored, each time one is.
     var stored: [Change] = []
+    /// What the next request gets for an answer, once.
+    var failure: IotoError?
     private var clock = HybridClock()
     private let writer: UInt64 = 0xC10D
 
     func answer(_ request: HubRequest) -> HubAnswer {
+        if let failure {
+            self.failure = nil
+            return .failed(failure)
+        }
         switch request {
         case .openDevice(let record):
             var known = devices[record.id] ?? record

@@ -88,9 +88,9 @@ final class MemoryReplica: DeviceStorage {
         try failIfTold()
         for entry in settlement.entries {
             let key = entry.pending.change.key
-            guard let row = rows[key], row.position == entry.pending.position else { continue }
+            guard let row = rows[key], let position = row.position else { continue }
             guard row.change.version == entry.pending.change.version else {
-                rows[key]?.position = Int64(clock.next(wall: wall))
+                if position == entry.pending.position { rows[key]?.position = Int64(clock.next(wall: wall)) }
                 continue
             }
             rows[key]?.position = nil

@@ -1,0 +1,4 @@
+import Foundation
+import IotoSimulation
+
+exit(IotosimCommand.run(Array(CommandLine.arguments.dropFirst())))
