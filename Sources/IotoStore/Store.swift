@@ -90,6 +90,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private var session: StoreTransaction?
     /// Whether such a write is under way.
     private var isJoined = false
+    /// What had been written in the transaction when it joined.
+    private var changesBefore: Int64 = 0
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
     private var durableTime: UInt64 = 0
 
@@ -203,40 +205,64 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     public func write<Result>(
         _ body: (StoreTransaction) throws(IotoError) -> Result
     ) throws(IotoError) -> Result {
-        if isInTransaction { return try join(body) }
-        var refusal: Refusal?
-        do throws(IotoError) {
-            return try attempt(body, &refusal)
-        } catch {
-            guard error.code == .full, error.detail != 0, reuseLog() else {
-                if let refusal { didRefuse(refusal) }
-                throw error
+        var transaction = try enter()
+        while true {
+            do throws(IotoError) {
+                let result = try body(transaction)
+                try leave(transaction)
+                return result
+            } catch {
+                transaction = try retry(transaction, error)
             }
-        }
-        // Room may be in the log now.
-        do throws(IotoError) {
-            return try attempt(body, &refusal)
-        } catch {
-            if let refusal { didRefuse(refusal) }
-            throw error
         }
     }
 
-    private func attempt<Result>(
-        _ body: (StoreTransaction) throws(IotoError) -> Result, _ refusal: inout Refusal?
-    ) throws(IotoError) -> Result {
-        let transaction = try start()
-        do throws(IotoError) {
-            let result = try body(transaction)
+    // The steps of `write`, apart from it: one copy of them for every type of its result keeps the library small.
+
+    /// The transaction of `begin` on this thread, or a new one.
+    @inline(never)
+    private func enter() throws(IotoError) -> StoreTransaction {
+        guard isInTransaction else { return try start() }
+        guard let transaction = session, !isJoined else { throw nested() }
+        isJoined = true
+        changesBefore = transaction.changes
+        return transaction
+    }
+
+    @inline(never)
+    private func leave(_ transaction: StoreTransaction) throws(IotoError) {
+        if isJoined {
+            isJoined = false
+        } else {
             try finish(transaction)
             release()
-            return result
-        } catch {
-            refusal = transaction.refusal
+        }
+    }
+
+    /// Ends a write that failed.
+    ///
+    /// - Returns: A transaction to try it again in.
+    /// - Throws: The error, when there is no point in that.
+    @inline(never)
+    private func retry(_ transaction: StoreTransaction, _ error: IotoError) throws(IotoError) -> StoreTransaction {
+        let refusal = transaction.refusal
+        transaction.refusal = nil
+        if isJoined {
+            isJoined = false
+            // What has been done of it must not be committed without the rest.
+            if transaction.changes != changesBefore { transaction.failure = transaction.failure ?? error }
+        } else {
             end(transaction)
             release()
-            throw error
+            // The log may have taken the room, and give it back.
+            if error.code == .full, error.detail != 0, !transaction.isRetry, reuseLog() {
+                let again = try start()
+                again.isRetry = true
+                return again
+            }
         }
+        if let refusal { didRefuse(refusal) }
+        throw error
     }
 
     /// Begins a transaction that the writes of the calling thread join, until `commit` or `rollBack` on the same thread.
@@ -292,26 +318,6 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         }
         session = nil
         return transaction
-    }
-
-    private func join<Result>(
-        _ body: (StoreTransaction) throws(IotoError) -> Result
-    ) throws(IotoError) -> Result {
-        guard let transaction = session, !isJoined else { throw nested() }
-        isJoined = true
-        defer { isJoined = false }
-        let changes = transaction.changes
-        do throws(IotoError) {
-            return try body(transaction)
-        } catch {
-            // What has been done of it must not be committed without the rest.
-            if transaction.changes != changes { transaction.failure = transaction.failure ?? error }
-            if let refusal = transaction.refusal {
-                didRefuse(refusal)
-                transaction.refusal = nil
-            }
-            throw error
-        }
     }
 
     private func nested() -> IotoError {

@@ -9,6 +9,8 @@ public final class StoreTransaction {
     let connection: Connection
     var events: [StoreEvent] = []
     var isEnded = false
+    /// Whether an earlier try found no room.
+    var isRetry = false
     /// Counts what has been written, to tell a call that failed before its first write from others.
     private(set) var changes: Int64 = 0
     /// Changes that gave way to later ones in the outbox.
