@@ -40,10 +40,13 @@ extension SchemaReader {
     }
 
     private func readOption(_ key: Text, _ value: JSON, _ options: inout ProcessOptions) throws(IotoError) {
-        switch place(
+        let number = place(
             of: key,
-            in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description"
-        ) {
+            in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description")
+        if let number, (2...7).contains(number) || (9...12).contains(number) {
+            warnOfOwner("'\(key)' has no effect in this version")
+        }
+        switch number {
         case 0: options.enable = Enable(rawValue: try choice(value, "cloud device both")) ?? .both
         case 1: options.sync = Direction(rawValue: try choice(value, "up down both none")) ?? .none
         case 2: options.isMemory = try boolean(value)

@@ -66,7 +66,14 @@ import Testing
     ])
     func optionWithoutEffectWarns(rules: String, message: String) throws {
         let warnings = try schema("sk: {}", rest: "process: {Fault: {\(rules)}}").warnings
-        #expect(warnings == [Text("schema.json5:9: process: model \"Fault\": " + message)])
+        #expect(warnings.last == Text("schema.json5:9: process: model \"Fault\": " + message))
+    }
+
+    @Test(arguments: ["mem: true", "delay: 5", "reserve: true", "resolve: 'cloud'", "priority: 1", "onFull: 'dropOldest'"])
+    func whatThisVersionDoesNotDoIsSaid(rules: String) throws {
+        let name = rules.prefix { $0 != ":" }
+        let warnings = try schema("sk: {}", rest: "process: {Fault: {\(rules)}}").warnings
+        #expect(warnings == [Text("schema.json5:9: process: model \"Fault\": '\(name)' has no effect in this version" as String)])
     }
 
     @Test func warningsAreSwitchedOff() throws {
