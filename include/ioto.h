@@ -83,7 +83,7 @@ enum {
     DB_ERR_MEMORY = -2,
     /** No such item. */
     DB_ERR_NOT_FOUND = -3,
-    /** An item with this key exists. */
+    /** An item with this key, or with this value of a unique field, exists. */
     DB_ERR_EXISTS = -4,
     /** The text is not JSON (or JSON5). */
     DB_ERR_JSON = -5,
@@ -102,7 +102,7 @@ enum {
     DB_ERR_FULL = -101,
     /** The database file is damaged or is not a database. */
     DB_ERR_CORRUPT = -102,
-    /** Another process holds the database for too long. */
+    /** Another process holds the database for too long, or has it open with another schema, so that an index is missing. */
     DB_ERR_BUSY = -103,
     /** The database is open for reading only. */
     DB_ERR_READ_ONLY = -104,
@@ -263,6 +263,17 @@ typedef struct DbParams {
      * properties that the schema hides, the type field and the key attributes. Fields that are asked for by name are never hidden.
      */
     bool hidden;
+    /** dbFind: search in this index of the schema, in its order: "gs1"; NULL: the primary one. */
+    const char *index;
+    /** dbFind: a condition as OneTable writes `where`, see dbFind(); NULL: none. */
+    const char *filter;
+    /** dbFind: the values of `@{name}` in `filter`: DB_PROPS("level", "high"), DB_JSON("{levels: ['high', 'low']}"). */
+    const DbProps *substitutions;
+    /** dbGet, dbFind: the items returned have just these properties: names or paths with commas between them, "id, net.ip";
+     *  NULL: all. */
+    const char *fields;
+    /** dbFind: only count: dbListCount() gives the number, dbListItem() nothing. See dbCount(). */
+    bool count;
 } DbParams;
 
 #ifdef __cplusplus
@@ -332,8 +343,8 @@ extern "C" {
  * @param props   Properties: DB_PROPS(...), DB_JSON(...) or DB_CJSON(object).
  * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden.
  * @return The stored item, owned by the caller (dbFreeItem), or NULL: DB_ERR_EXISTS if the key is taken and upsert is not
- *         set; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit; DB_ERR_KEY; DB_ERR_DENIED if the schema does not
- *         enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
+ *         set, or another item has the value of a unique field; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit;
+ *         DB_ERR_KEY; DB_ERR_DENIED if the schema does not enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
  * Threads: any.
  * @since 0.1
  */
@@ -342,7 +353,7 @@ IOTO_API DbItem *dbCreate(Db *db, const char *model, const DbProps *props, const
 /**
  * Get the item that the properties name: those its key is made of.
  *
- * @param params  DB_PARAMS(...) or NULL. Honours: hidden.
+ * @param params  DB_PARAMS(...) or NULL. Honours: fields, hidden.
  * @return The item, owned by the caller (dbFreeItem), or NULL: DB_ERR_NOT_FOUND; DB_ERR_KEY if the properties do not give
  *         the whole key; DB_ERR_MODEL.
  * Threads: any.
@@ -351,17 +362,49 @@ IOTO_API DbItem *dbCreate(Db *db, const char *model, const DbProps *props, const
 IOTO_API DbItem *dbGet(Db *db, const char *model, const DbProps *props, const DbParams *params);
 
 /**
- * Find the items of a model that match. Properties that make up the key select by key, as far as they reach; every other
- * property must be equal. A property given as an object in DB_JSON or DB_CJSON is an operator and its operand: `=`, `<`,
- * `<=`, `>`, `>=`, `<>`, `begins`, or `between` with an array of two.
+ * Find the items of a model that match. Properties that make up the key of the index select by key, as far as they reach;
+ * every other property must be equal. A property given as an object in DB_JSON or DB_CJSON is an operator and its operand:
+ * `=`, `<`, `<=`, `>`, `>=`, `<>`, `begins`, or `between` with an array of two. A name may be a path: "network.dns.0".
+ *
+ * What is read. With the hash key, the items of that hash whose sort key begins with what the properties give of it.
+ * `=`, `<`, `<=`, `>`, `>=`, `begins` and `between` on the sort attribute of the index, or on the property that makes up the
+ * rest of its text, narrow that range further. Without the hash key, the whole index. All other conditions are asked of
+ * each item read. Keys order byte by byte.
+ *
+ * `filter` is a condition as OneTable writes `where`:
+ *
+ *     DB_PARAMS(.filter = "${severity} = {critical} and (${count} > {5} or not ${seen} = {true})")
+ *
+ * - `${name}` is a property or a path; `{value}` a number, `true`, `false`, `null`, or else a text, in double quotes if
+ *   it looks like something else: `{"42"}`; `@{name}` a value of `substitutions`. A value is converted to the type of the
+ *   property that it is compared with.
+ * - `=`, `<>`, `<`, `<=`, `>`, `>=`, `${x} between {1} and {5}`, `${x} in ({a}, {b}, @{...list})`, `and`, `or`, `not`,
+ *   parentheses. Words are not case-sensitive; `and` binds closer than `or`.
+ * - `begins_with(${x}, {a})`, `contains(${x}, {a})` (part of a text, element of an array), `not_contains`,
+ *   `attribute_exists(${x})`, `attribute_not_exists(${x})`, `attribute_type(${x}, {S})`, `size(${x}) > {3}`.
+ * - A property that is missing is as null: it equals `{null}`, differs from all else, and is in no order.
+ *
+ * A filter has at most 8 KB, 256 conditions, and 32 levels of parentheses.
+ *
+ * Pages. An item that stays where it is while pages are read is in exactly one of them, whatever else comes and goes. One
+ * that an update moves to another place of the index may be met again there, or not at all.
  *
  * @param props   Properties to match, or NULL for every item.
- * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, where, hidden.
- * @return The list, in key order, owned by the caller (dbFreeList), perhaps empty; or NULL on failure.
+ * @param params  DB_PARAMS(...) or NULL. Honours: limit, next, reverse, index, filter, substitutions, where, fields, count,
+ *                hidden.
+ * @return The list, in the order of the index, owned by the caller (dbFreeList), perhaps empty; or NULL on failure:
+ *         DB_ERR_MODEL; DB_ERR_MISUSE if the schema has no such index, the token is of another one, or the filter is not
+ *         valid, with the position; DB_ERR_KEY if the model has no attributes of the index; DB_ERR_FIELD if a value does
+ *         not fit its field; DB_ERR_LIMIT; DB_ERR_BUSY if the file has not this schema's indexes, since another process
+ *         has it open with another schema.
  * Threads: any.
  * @since 0.1
  */
 IOTO_API DbList *dbFind(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/** The number of items that dbFind() would find, at most `limit` if that is set; or a negative code, as dbFind().
+ *  Threads: any. @since 0.2 */
+IOTO_API int64_t dbCount(Db *db, const char *model, const DbProps *props, const DbParams *params);
 
 /** The first item that dbFind() would find, or NULL: DB_ERR_NOT_FOUND. Threads: any. @since 0.1 */
 IOTO_API DbItem *dbFindOne(Db *db, const char *model, const DbProps *props, const DbParams *params);
@@ -385,12 +428,25 @@ IOTO_API int dbSet(Db *db, const char *model, const DbProps *props, const DbPara
 /**
  * Remove the item that the properties name, or, with `many`, every item that dbFind() would find.
  *
- * @param params  DB_PARAMS(...) or NULL. Honours: many, limit, where.
+ * @param params  DB_PARAMS(...) or NULL. Honours: many, limit, index, filter, substitutions, where.
  * @return The number removed (0 when there was none), or a negative code: DB_ERR_AMBIGUOUS, DB_ERR_MODEL, ...
  * Threads: any.
  * @since 0.1
  */
 IOTO_API int dbRemove(Db *db, const char *model, const DbProps *props, const DbParams *params);
+
+/**
+ * Remove the items that have expired, now. A field with `ttl` says when: from then on no call shows the item, and a thread of
+ * the library removes it soon after, so that this call is only needed to have it done at a certain time. Nothing expires
+ * while the clock stands before 2020, not being set. An item whose change the cloud has not acknowledged yet stays, unseen,
+ * until it has.
+ *
+ * @param notify  Run the triggers of DB_ON_EXPIRED.
+ * @return The number removed, or DB_ERR_MISUSE, DB_ERR_READ_ONLY, and the other errors of the storage.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbRemoveExpired(Db *db, bool notify);
 
 /** Set one field of the item that `props` names, which is created when missing and `params` has upsert. `value` NULL takes
  *  the field away. Returns 0 or a negative code, as dbUpdate(). Threads: any. @since 0.1 */
@@ -455,7 +511,7 @@ IOTO_API const char *dbItemModel(const DbItem *item);
 /** Free an item; NULL allowed. Threads: owner. @since 0.1 */
 IOTO_API void dbFreeItem(DbItem *item);
 
-/** Number of items of a list; 0 for NULL. Threads: owner. @since 0.1 */
+/** Number of items of a list, or that dbFind() with `count` has counted; 0 for NULL. Threads: owner. @since 0.1 */
 IOTO_API size_t dbListCount(const DbList *list);
 /** The item at `index`, counted from 0; it belongs to the list and lives as long. NULL beyond the end. Threads: owner.
  *  @since 0.1 */
@@ -526,7 +582,9 @@ enum {
     /** An item changed because the cloud said so. */
     DB_ON_REMOTE = 0x4,
     /** The cloud refused a change made here; it is out of the queue, and dbTriggerReason() says why. */
-    DB_ON_REJECTED = 0x8
+    DB_ON_REJECTED = 0x8,
+    /** An item's time was over and it is removed: DB_ON_CHANGE, too, with "remove". */
+    DB_ON_EXPIRED = 0x20
 };
 
 /** Who made a change. */
@@ -548,7 +606,8 @@ typedef enum DbOrigin {
  * @param item    The item as committed, or as it was when `cmd` is "remove". Valid during the call.
  * @param params  NULL; kept for the documented signature.
  * @param cmd     "create", "update" or "remove".
- * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, or DB_ON_REJECTED.
+ * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, or with DB_ON_EXPIRED
+ *                where the time did; or DB_ON_REJECTED.
  */
 typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
                               const char *cmd, int events);

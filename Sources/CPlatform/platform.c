@@ -258,6 +258,11 @@ int platform_poll(int event_fd, int fd, bool want_write, int64_t timeout_ms)
     return ready;
 }
 
+bool platform_contains(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes)
+{
+    return memmem(whole, whole_bytes, part, part_bytes) != NULL;
+}
+
 int platform_compare(const void *a, const void *b, size_t bytes) { return memcmp(a, b, bytes); }
 
 void platform_free(void *memory) { free(memory); }

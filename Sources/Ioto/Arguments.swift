@@ -46,21 +46,32 @@ func properties(
 ) throws(IotoError) -> JSONObject {
     guard let props else { return JSONObject() }
     let value = try sized(props, "props", props.pointee.size)
-    if let json = value.json {
-        let json = try JSON.parse(Text(cString: json).bytes, syntax: .json5)
-        guard let object = json.objectValue else {
-            throw IotoError(.json, "properties must be an object")
-        }
-        return object
-    }
-    if let object = value.object {
-        let json = try JSON(cJSON: UnsafePointer<cJSON>(OpaquePointer(object)))
-        guard let object = json.objectValue else {
-            throw IotoError(.json, "properties must be an object")
-        }
-        return object
-    }
+    if let object = try jsonProperties(value) { return object }
     return try database.properties(try pairs(value), of: model)
+}
+
+/// Properties of no model: texts stay texts.
+func plainProperties(_ props: UnsafePointer<DbProps>?) throws(IotoError) -> JSONObject {
+    guard let props else { return JSONObject() }
+    let value = try sized(props, "props", props.pointee.size)
+    if let object = try jsonProperties(value) { return object }
+    var object = JSONObject()
+    for (name, text) in try pairs(value) { object[name] = text.map { .string($0) } ?? .null }
+    return object
+}
+
+/// The properties given as JSON or as a cJSON object; nil when they are given as pairs.
+private func jsonProperties(_ value: DbProps) throws(IotoError) -> JSONObject? {
+    let json: JSON
+    if let text = value.json {
+        json = try JSON.parse(Text(cString: text).bytes, syntax: .json5)
+    } else if let object = value.object {
+        json = try JSON(cJSON: UnsafePointer<cJSON>(OpaquePointer(object)))
+    } else {
+        return nil
+    }
+    guard let object = json.objectValue else { throw IotoError(.json, "properties must be an object") }
+    return object
 }
 
 private func pairs(_ props: DbProps) throws(IotoError) -> [(name: Text, value: Text?)] {

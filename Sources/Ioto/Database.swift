@@ -64,6 +64,14 @@ public func dbAddContext(
     }
 }
 
+@_cdecl("dbRemoveExpired") @implementation
+public func dbRemoveExpired(_ db: OpaquePointer?, _ notify: Bool) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try DatabaseCall(db)
+        return Int32(clamping: try call.database.removeExpired(isSilent: !notify))
+    }
+}
+
 @_cdecl("dbGetModel") @implementation
 public func dbGetModel(_ db: OpaquePointer?, _ name: UnsafePointer<CChar>?) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in

@@ -22,7 +22,7 @@ public func dbGet(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        return call.give(try call.database.get(call.model, call.properties))
+        return call.give(try call.database.get(call.model, call.properties, options: try call.options()))
     }
 }
 
@@ -48,6 +48,20 @@ public func dbFindOne(
         let call = try Call(db, model, props, params)
         return call.give(try call.database.findOne(call.model, call.properties, options: try call.options()))
     }
+}
+
+@_cdecl("dbCount") @implementation
+public func dbCount(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?
+) -> Int64 {
+    var count: Int64 = 0
+    let code = entryCode { () throws(IotoError) in
+        let call = try Call(db, model, props, params)
+        count = Int64(try call.database.count(call.model, call.properties, options: try call.options()))
+        return 0
+    }
+    return code < 0 ? Int64(code) : count
 }
 
 @_cdecl("dbUpdate") @implementation
@@ -118,7 +132,10 @@ struct Call: ~Copyable {
     func options() throws(IotoError) -> QueryOptions {
         var options = QueryOptions(
             limit: Int(clamping: parameters.limit), next: try optionalText(parameters.next, "next"),
-            isReversed: parameters.reverse)
+            isReversed: parameters.reverse, index: try optionalText(parameters.index, "index"),
+            filter: try optionalText(parameters.filter, "filter"),
+            substitutions: try plainProperties(parameters.substitutions), fields: try fields(),
+            isCount: parameters.count)
         if let condition = parameters.where {
             let context = parameters.whereContext
             options.condition = { stored in
@@ -130,11 +147,27 @@ struct Call: ~Copyable {
     }
 }
 
+extension Call {
+    /// The names of a list that commas separate; nil when there is no list.
+    fileprivate func fields() throws(IotoError) -> [Text]? {
+        guard let list = try optionalText(parameters.fields, "fields") else { return nil }
+        var names: [Text] = []
+        for part in list.bytes.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
+            var name = part
+            while let first = name.first, first <= 0x20 { name.removeFirst() }
+            while let last = name.last, last <= 0x20 { name.removeLast() }
+            guard !name.isEmpty else { throw misuse("fields must be names with commas between them") }
+            names.append(Text(name))
+        }
+        return names
+    }
+}
+
 // MARK: Lists
 
 @_cdecl("dbListCount") @implementation
 public func dbListCount(_ list: OpaquePointer?) -> Int {
-    list.map { object($0, ItemList.self).items.count } ?? 0
+    list.map { object($0, ItemList.self).count } ?? 0
 }
 
 @_cdecl("dbListItem") @implementation

@@ -57,7 +57,7 @@ private func command(_ call: TriggerCall) -> UnsafePointer<CChar> {
     switch call.kind {
     case .create: staticCString("create")
     case .update: staticCString("update")
-    case .remove: staticCString("remove")
+    case .remove, .expired: staticCString("remove")
     // A refused change is told by its event; the command is what the device had done.
     case .rejected: staticCString("update")
     }

@@ -46,12 +46,14 @@ extension Database {
     /// The item that the properties name.
     ///
     /// - Throws: `.notFound`; `.key` when they do not give the whole key.
-    public func get(_ modelName: Text, _ properties: JSONObject) throws(IotoError) -> Item {
+    public func get(
+        _ modelName: Text, _ properties: JSONObject, options: QueryOptions = QueryOptions()
+    ) throws(IotoError) -> Item {
         let model = try model(modelName)
         guard let stored = try store.get(try exactKey(model, properties), model: model) else {
             throw IotoError(.notFound, "no such item of model \"\(modelName)\"")
         }
-        return Item(stored)
+        return Item(stored, fields: options.fields)
     }
 
     /// Changes the given properties of the item that they name.
@@ -91,14 +93,9 @@ extension Database {
         _ modelName: Text, _ properties: JSONObject, isMany: Bool, options: QueryOptions
     ) throws(IotoError) -> Int {
         let model = try deviceModel(modelName)
-        let query = try Query(model, properties, primary: schema.primary, context: context, options: options)
+        let query = try Query(model, properties, schema: schema, context: context, options: options)
         let removed = try store.write { (transaction) throws(IotoError) -> Int in
-            var found: [StoredItem] = []
-            let limit = isMany ? options.limit : 2
-            try query.run(on: transaction) { (item) throws(IotoError) -> Bool in
-                found.append(item)
-                return limit == 0 || found.count < limit
-            }
+            let found = try query.run(on: store, limit: isMany ? options.limit : 2).items
             guard isMany || found.count <= 1 else {
                 throw IotoError(.ambiguous, "more than one item of model \"\(modelName)\" matches")
             }

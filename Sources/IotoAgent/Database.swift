@@ -21,6 +21,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
     private let lock = Lock()
     private var sharedContext = Context()
     private var outboxListener: (any OutboxListener)?
+    private var expiry: ExpiryWorker?
 
     /// Opens or creates the database at `path` under the schema file.
     public init(path: Text, schemaPath: Text, options: StoreOptions) throws(IotoError) {
@@ -29,6 +30,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
         self.schema = schema
         store = try Store(path: path, schema: schema, options: options)
         triggers = TriggerDispatcher()
+        if store.hasExpiry, !options.isReadOnly { expiry = try ExpiryWorker(store, triggers) }
         store.setObserver(self)
     }
 
@@ -40,9 +42,14 @@ public final class Database: StoreObserver, @unchecked Sendable {
 
     /// Delivers the triggers of what is committed, then closes the file. No call is under way.
     public func close() {
+        expiry?.stop()
         triggers.stop()
         store.setObserver(nil)
         store.close()
+    }
+
+    deinit {
+        expiry?.stop()
     }
 
     public var context: Context { lock.withLock { sharedContext } }
@@ -79,11 +86,30 @@ public final class Database: StoreObserver, @unchecked Sendable {
 
     public func storeDidCommit(_ events: [StoreEvent]) {
         triggers.enqueue(events)
+        expiry?.notice(events)
         var bytes = 0
-        for event in events where !event.isRemote && event.kind != .rejected && event.model.syncsUp {
+        for event in events
+        where !event.isRemote && event.kind != .rejected && event.kind != .expired && event.model.syncsUp {
             bytes += event.after?.body.count ?? event.key.sort.count
         }
         if bytes > 0 { lock.withLock { outboxListener }?.outboxDidChange(bytes: bytes) }
+    }
+
+    /// Removes every item that has expired, now.
+    ///
+    /// - Parameter isSilent: Without triggers.
+    /// - Returns: The number removed.
+    public func removeExpired(isSilent: Bool) throws(IotoError) -> Int {
+        try store.requireWriter()
+        var count = 0
+        var hasMore = true
+        while hasMore {
+            let step = try store.removeExpired(isSilent: isSilent)
+            count += step.removed
+            hasMore = step.hasMore
+            waitForTriggers()
+        }
+        return count
     }
 
     // MARK: Triggers

@@ -12,12 +12,22 @@ public final class Item {
     public let trigger: TriggerContext?
     /// Whether the item as a whole is given with what the schema hides, and with its key attributes.
     public var showsHidden = false
+    /// Whether it has just the fields that were asked for, none of which is hidden.
+    let isReduced: Bool
     private var texts: [(path: Text, text: CText)] = []
     private var json: CText?
 
     public init(_ stored: StoredItem, trigger: TriggerContext? = nil) {
         self.stored = stored
         self.trigger = trigger
+        isReduced = false
+    }
+
+    /// With these fields alone; nil: all.
+    init(_ stored: StoredItem, fields: [Text]?) {
+        self.stored = fields.map { stored.projected($0) } ?? stored
+        trigger = nil
+        isReduced = fields != nil
     }
 
     /// The value at a path; nil when there is none.
@@ -46,7 +56,7 @@ extension Item {
     /// The item as JSON, as a caller gets it.
     public var visibleBody: [UInt8] {
         let model = stored.model
-        guard showsHidden || model.hidesProperties, let body = (try? JSON.parse(stored.body))?.objectValue else {
+        guard !isReduced, showsHidden || model.hidesProperties, let body = (try? JSON.parse(stored.body))?.objectValue else {
             return stored.body
         }
         return (showsHidden ? model.wholeItem(body: body, key: stored.key) : model.visible(body)).text
@@ -88,10 +98,19 @@ public final class TriggerContext {
 /// A list of items, what `DbList` stands for.
 public final class ItemList {
     public let items: [Item]
+    /// Number of items found: those of a count are not in the list.
+    public let count: Int
     private let nextText: CText?
+
+    init(count: Int) {
+        items = []
+        self.count = count
+        nextText = nil
+    }
 
     init(items: [Item], next: Text?) {
         self.items = items
+        count = items.count
         self.nextText = next.map { CText($0) }
     }
 

@@ -20,6 +20,12 @@ public enum Limits {
     public static let modelsMax = 1000
     /// Fields of one model, nested ones counted.
     public static let fieldsMax = 1000
+    /// Longest filter of a query.
+    public static let filterBytesMax = 8 * 1024
+    /// Deepest nesting of parentheses and `not` in a filter.
+    public static let filterNestingMax = 32
+    /// Conditions in a filter, and values in a list of it.
+    public static let filterTermsMax = 256
     /// Prepared statements kept by one connection.
     public static let statementsMax = 64
     /// Connections for reading, beside the one that writes.

@@ -160,6 +160,13 @@ public func compareBytes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointe
     return a.count < b.count ? -1 : a.count > b.count ? 1 : 0
 }
 
+/// Whether `part` stands somewhere in `whole`.
+public func findBytes(_ part: UnsafeRawBufferPointer, in whole: UnsafeRawBufferPointer) -> Bool {
+    guard let start = part.baseAddress, !part.isEmpty else { return true }
+    guard let base = whole.baseAddress, part.count <= whole.count else { return false }
+    return platform_contains(base, whole.count, start, part.count)
+}
+
 /// The whole number that `text` writes in decimal, or nil when it is none or doesn't fit 64 bits.
 public func parseDecimal(_ text: UnsafeRawBufferPointer) -> Int64? {
     var index = 0

@@ -22,7 +22,7 @@ extension Model {
         }
     }
 
-    private func match(_ part: KeyPart?, _ source: GivenProperties) throws(IotoError) -> Resolution {
+    func match(_ part: KeyPart?, _ source: GivenProperties) throws(IotoError) -> Resolution {
         guard let part else { return .whole(Text()) }
         let resolution = try resolve(part, source.value)
         guard !part.isProperty, case .string(let given)? = source.properties[part.attribute] else {
@@ -116,7 +116,7 @@ extension Model {
         return result
     }
 
-    private func secondaryKey(
+    func secondaryKey(
         _ keys: IndexKeys, of index: Index, _ source: VariableReader
     ) throws(IotoError) -> ItemKey? {
         var result = ItemKey(hash: Text(), sort: Text())
@@ -173,7 +173,7 @@ struct GivenProperties {
 
 extension Field {
     /// A value as keys use it; nil for an operator object of a query, which says no value.
-    fileprivate func convertedForKey(_ value: JSON) throws(FieldFault) -> JSON? {
+    func convertedForKey(_ value: JSON) throws(FieldFault) -> JSON? {
         switch value {
         case .object, .array: return nil
         default: return try convert(value, .reading, nil)

@@ -15,6 +15,8 @@ struct ModelTable {
         let statement = try connection.prepare("SELECT id, name, sent FROM model", isPersistent: false)
         while try statement.step() {
             let number = try statement.integer(0)
+            // The row without a name is a mark, see `StoreFormat`.
+            if try statement.text(1).isEmpty { continue }
             sent[number] = try statement.integer(2) != 0
             guard number > 0, let model = schema.model(try statement.text(1)) else { continue }
             numbers[model.ordinal] = number

@@ -12,6 +12,8 @@ enum SQL: Int, CaseIterable {
     case scanHash, scanHashReversed, scanAll, scanAllReversed
     case enqueue, dequeue, readOutbox, isPending, pending, countPending, pendingRange
     case readCursor, writeCursor
+    case addEntry, removeEntry, readHolders, readExpired, firstExpiry
+    case scanIndex, scanIndexReversed, scanIndexAll, scanIndexAllReversed
     case writeRejected, trimRejected, countRejected, readRejected
 
     var text: Text {
@@ -94,6 +96,55 @@ enum SQL: Int, CaseIterable {
 
         case .readCursor: "SELECT history, position FROM cursor WHERE stream = ?1"
         case .writeCursor: "REPLACE INTO cursor(stream, history, position) VALUES(?1, ?2, ?3)"
+
+        // 3 index, 4 and 5 the key in it.
+        case .addEntry:
+            "INSERT OR IGNORE INTO idx(index_id, hash, sort, item_hash, item_sort) VALUES(?3, ?4, ?5, ?1, ?2)"
+        case .removeEntry:
+            """
+            DELETE FROM idx WHERE index_id = ?3 AND hash = ?4 AND sort = ?5 AND item_hash = ?1 AND item_sort = ?2
+            """
+        // The key is that in the index.
+        case .readHolders: "SELECT item_hash, item_sort FROM idx WHERE index_id = ?3 AND hash = ?1 AND sort = ?2"
+        case .readExpired:
+            """
+            SELECT sort, item_hash, item_sort FROM idx WHERE index_id = ?1 AND hash = '' AND sort <= ?2 \
+            ORDER BY sort LIMIT ?3
+            """
+        case .firstExpiry: "SELECT sort FROM idx WHERE index_id = ?1 AND hash = '' ORDER BY sort LIMIT 1"
+
+        // 1 index, 2 model, 3 hash; 4 sort, 5 and 6 item's key: those before the first; 7 the sort key that bounds the
+        // other end.
+        case .scanIndex:
+            """
+            SELECT i.model, i.time, i.writer, i.position, i.json, x.item_hash, x.item_sort, x.hash, x.sort \
+            FROM idx AS x CROSS JOIN item AS i ON i.hash = x.item_hash AND i.sort = x.item_sort \
+            WHERE x.index_id = ?1 AND x.hash = ?3 AND (x.sort, x.item_hash, x.item_sort) > (?4, ?5, ?6) \
+            AND x.sort < ?7 AND i.model = ?2 ORDER BY x.sort, x.item_hash, x.item_sort
+            """
+        case .scanIndexReversed:
+            """
+            SELECT i.model, i.time, i.writer, i.position, i.json, x.item_hash, x.item_sort, x.hash, x.sort \
+            FROM idx AS x CROSS JOIN item AS i ON i.hash = x.item_hash AND i.sort = x.item_sort \
+            WHERE x.index_id = ?1 AND x.hash = ?3 AND (x.sort, x.item_hash, x.item_sort) < (?4, ?5, ?6) \
+            AND x.sort >= ?7 AND i.model = ?2 ORDER BY x.sort DESC, x.item_hash DESC, x.item_sort DESC
+            """
+        // Of every hash: 3 to 6 is the key in the index to go on from, 7 the lowest sort key, 8 the one above the last.
+        case .scanIndexAll:
+            """
+            SELECT i.model, i.time, i.writer, i.position, i.json, x.item_hash, x.item_sort, x.hash, x.sort \
+            FROM idx AS x CROSS JOIN item AS i ON i.hash = x.item_hash AND i.sort = x.item_sort \
+            WHERE x.index_id = ?1 AND (x.hash, x.sort, x.item_hash, x.item_sort) > (?3, ?4, ?5, ?6) \
+            AND x.sort >= ?7 AND x.sort < ?8 AND i.model = ?2 ORDER BY x.hash, x.sort, x.item_hash, x.item_sort
+            """
+        case .scanIndexAllReversed:
+            """
+            SELECT i.model, i.time, i.writer, i.position, i.json, x.item_hash, x.item_sort, x.hash, x.sort \
+            FROM idx AS x CROSS JOIN item AS i ON i.hash = x.item_hash AND i.sort = x.item_sort \
+            WHERE x.index_id = ?1 AND (x.hash, x.sort, x.item_hash, x.item_sort) < (?3, ?4, ?5, ?6) \
+            AND x.sort >= ?7 AND x.sort < ?8 AND i.model = ?2 \
+            ORDER BY x.hash DESC, x.sort DESC, x.item_hash DESC, x.item_sort DESC
+            """
 
         case .writeRejected:
             """

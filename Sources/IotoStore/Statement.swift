@@ -159,6 +159,14 @@ final class Statement {
         return [UInt8](UnsafeBufferPointer(start: start, count: count))
     }
 
+    /// A text's bytes where SQLite has them, until the next step.
+    func rawBytes(_ column: Int32) throws(IotoError) -> UnsafeRawBufferPointer {
+        guard sqlite3_column_type(pointer, column) == SQLITE_TEXT else { throw mistyped(column) }
+        // As a blob the text is not copied to be given a NUL.
+        let start = sqlite3_column_blob(pointer, column)
+        return UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(pointer, column)))
+    }
+
     private func mistyped(_ column: Int32) -> IotoError {
         guard let name = sqlite3_column_name(pointer, column) else {
             return connection.error(SQLITE_NOMEM, "read")

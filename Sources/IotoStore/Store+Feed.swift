@@ -79,7 +79,12 @@ extension StoreTransaction {
         let before = try current(change.key)
         let grave = before == nil ? try tombstone(change.key) : nil
         let known = before ?? grave
-        if let known, known.version >= change.version { return false }
+        // A state that has expired is taken over as its removal.
+        let isOver = change.isRemoval || store.isExpired(model, change.body)
+        if let known, known.version >= change.version {
+            // The very state whose expiry was the clock's mistake, which was ahead.
+            guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
+        }
 
         try modify { () throws(IotoError) in
             if let position = known?.position, try isPending(position) {
@@ -87,28 +92,38 @@ extension StoreTransaction {
                 try dequeue(position)
             }
             let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
-            if change.isRemoval {
+            if isOver {
                 if before != nil { try run(.deleteItem, change.key) }
-                try write(.writeTombstone, item, position: nil)
+                if change.isRemoval {
+                    try write(.writeTombstone, item, position: nil)
+                } else {
+                    try bury(item)
+                }
             } else {
                 if grave != nil { try run(.deleteTombstone, change.key) }
                 try write(.writeItem, item, position: nil)
             }
-            try noteRemote(before, change.isRemoval ? nil : item, model, change.key)
+            try reindex(change.key, from: before, to: isOver ? nil : item)
+            noteRemote(before, isOver ? nil : item, model, change.key, hasExpired: isOver && !change.isRemoval)
+            if !isOver { try warnOfTwins(item) }
         }
         return true
     }
 
     /// The events of a change of the cloud, which may put an item of one model in the place of one of another.
     private func noteRemote(
-        _ row: StoredRow?, _ after: StoredItem?, _ model: Model, _ key: ItemKey
-    ) throws(IotoError) {
+        _ row: StoredRow?, _ after: StoredItem?, _ model: Model, _ key: ItemKey, hasExpired: Bool
+    ) {
         var before: StoredItem?
-        if let row, let former = store.models.model(row.model), let item = store.item(row, key, former) {
-            if former === model && after != nil {
-                before = item
+        if let row, let former = store.models.model(row.model) {
+            if let item = store.live(row, key, former) {
+                if former === model && after != nil {
+                    before = item
+                } else {
+                    note(hasExpired ? .expired : .remove, before: item, after: nil, former, key, isRemote: true)
+                }
             } else {
-                note(.remove, before: item, after: nil, former, key, isRemote: true)
+                noteExpired(row, key)
             }
         }
         guard let after else { return }

@@ -184,6 +184,7 @@ extension StoreTransaction {
             case .rejected(let code, let reason):
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
             }
+            if item != nil { try settleExpiry(key) }
         }
     }
 

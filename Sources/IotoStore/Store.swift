@@ -56,6 +56,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
 
     let options: StoreOptions
     let models: ModelTable
+    let indexes: StoreIndexes
     let readers: ReaderPool
     /// Guards what stands up to `isClosed`; held for moments only.
     private let lock = Lock()
@@ -70,6 +71,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    /// Whether the file has this schema's indexes: not when another process has opened it with another schema.
+    var isIndexed = false
+    /// Whether the file has indexes at all: it may be of an older format, and open for reading only.
+    private(set) var hasIndexes = true
     /// The transaction of `begin`, which writes of its thread join.
     private var session: StoreTransaction?
     /// Whether such a write is under way.
@@ -87,6 +92,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         self.path = path
         self.schema = schema
         self.options = options
+        indexes = StoreIndexes(schema)
         readers = ReaderPool(path: path, vfs: options.vfs, mode: options.isReadOnly ? .readOnly : .reader)
         if options.isReadOnly {
             guard !options.isReset else {
@@ -94,6 +100,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             }
             let connection = try Connection(path: path, vfs: options.vfs, mode: .readOnly)
             try StoreFormat.check(connection)
+            hasIndexes = try connection.integer("PRAGMA user_version") >= 1001
             models = try ModelTable(connection, schema)
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
             clock = try StoreClock(connection, wall: options.wallClock)
@@ -107,6 +114,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
         writer = connection
+        try updateIndexes(connection)
         _ = try purgeTombstones()
     }
 
@@ -142,7 +150,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         guard let writer else { return }
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
-                try clock.begin(writer)
+                try noticeOthers(writer)
                 _ = try clock.settle(writer)
             }
         } catch {
@@ -164,6 +172,11 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Sets who is told of commits; nil: no one. The store keeps it alive until it is closed or gets another.
     public func setObserver(_ observer: (any StoreObserver)?) {
         lock.withLock { self.observer = observer }
+    }
+
+    /// - Throws: `.readOnly` when the store is only read.
+    public func requireWriter() throws(IotoError) {
+        if writer == nil { throw IotoError(.readOnly, "\(path): the database is open for reading only") }
     }
 
     // MARK: Transactions
@@ -299,7 +312,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             }
             try writer.run(.begin)
             do throws(IotoError) {
-                try clock.begin(writer)
+                try noticeOthers(writer)
             } catch {
                 StoreFormat.rollBack(writer)
                 throw error
@@ -340,7 +353,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         let result: Result<Void, IotoError>
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
-                try clock.begin(writer)
+                try noticeOthers(writer)
                 try clock.touch(writer)
             }
             clock.didCommit()

@@ -32,17 +32,20 @@ struct StoreClock {
     var wallTime: Int64 { wall() }
 
     /// Takes notice of other processes' commits. To be called as a write transaction begins.
-    mutating func begin(_ connection: Connection) throws(IotoError) {
+    ///
+    /// - Returns: Whether there were any.
+    mutating func begin(_ connection: Connection) throws(IotoError) -> Bool {
         let found = try StoreClock.dataVersion(connection)
-        guard found != dataVersion else { return }
+        guard found != dataVersion else { return false }
         let stored = try StoreClock.ceiling(connection)
         dataVersion = found
-        guard stored != committedCeiling else { return }
+        guard stored != committedCeiling else { return true }
         // The times reserved here are no longer ours alone.
         clock.observe(stored)
         ceiling = stored
         committedCeiling = stored
         reserve = 0
+        return true
     }
 
     /// A time above every one issued or observed, within a write transaction.

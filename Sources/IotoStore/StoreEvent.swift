@@ -7,6 +7,8 @@ public struct StoreEvent: Sendable {
         case create, update, remove
         /// The cloud refused the change; it is out of the queue.
         case rejected
+        /// The item's time was over, and it is removed.
+        case expired
     }
 
     public let kind: Kind

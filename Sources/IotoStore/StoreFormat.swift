@@ -7,24 +7,33 @@ import IotoBase
 ///
 /// ```
 /// item       (hash, sort) -> model, time, writer, position, json    the items; writer NULL: written by this database
-/// tombstone  (hash, sort) -> as item, json = the properties that the key is made of
+/// tombstone  (hash, sort) -> as item, json = the properties that the key is made of; position -1: left by expiry
 /// outbox     position -> hash, sort         changes that the cloud has not acknowledged, one row an item
 /// parked     as outbox                      the same of models that the present schema does not send
 /// model      id -> name, sent               sent: whether the schema that was last used sends the model's changes
 /// cursor     stream -> history, position    how far the hub's streams are applied
 /// rejected   position -> the change, code, reason, at                  what the cloud refused
-/// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it
+/// idx        index, hash, sort, item's key  the indexes, see `StoreIndexes`
+/// idxdef     id -> name                     which there are
+/// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it;
+///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's
 /// ```
+/// | version | adds |
+/// |---|---|
+/// | 1.0 | |
+/// | 1.1 | `idx`, `idxdef`, `meta.indexes`, and a row of `model` without a name, whose `sent` a library of 1.0 sets to 0 when it opens the file: what it then writes is not in the indexes |
+///
 /// `position` of an item is its place in the outbox: the time of the version that put it there. The hybrid clock never
 /// gives a time twice, so a position without a row says that the change is acknowledged.
 enum StoreFormat {
     /// "ioto".
     static let applicationID: Int64 = 0x696F_746F
     static let major: Int64 = 1
-    static let version: Int64 = 1000
+    static let version: Int64 = 1001
 
     static let metaReplica: Text = "replica"
     static let metaClock: Text = "clock"
+    static let metaIndexes: Text = "indexes"
 
     private static let tables: [Text] = [
         """
@@ -51,6 +60,25 @@ enum StoreFormat {
         "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     ]
 
+    /// What format 1.1 adds.
+    private static let tables1001: [Text] = [
+        """
+        CREATE TABLE idx(index_id INTEGER NOT NULL, hash TEXT NOT NULL, sort TEXT NOT NULL, item_hash TEXT NOT NULL, \
+        item_sort TEXT NOT NULL, PRIMARY KEY(index_id, hash, sort, item_hash, item_sort)) WITHOUT ROWID
+        """,
+        "CREATE TABLE idxdef(id INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+        "INSERT INTO model(name, sent) VALUES('', 0)",
+        "REPLACE INTO meta(name, value) VALUES('indexes', 0)",
+    ]
+
+    /// Says that the indexes are kept, which an older library undoes.
+    static let markIndexed: Text = "UPDATE model SET sent = 1 WHERE name = ''"
+
+    /// Whether no library that knows of no indexes has opened the file since they were made.
+    static func isIndexed(_ connection: Connection) throws(IotoError) -> Bool {
+        try connection.integer("SELECT coalesce(max(sent), 0) FROM model WHERE name = ''") != 0
+    }
+
     /// Makes the tables when the file is new, and checks it when it is not.
     ///
     /// - Throws: `.corrupt` when it is not a database of this library; `.format` when it is of a newer version.
@@ -67,6 +95,22 @@ enum StoreFormat {
         }
         try check(connection)
         try useLog(connection)
+        try migrate(connection)
+    }
+
+    /// Brings a file of an older minor version to the present one, in one transaction.
+    private static func migrate(_ connection: Connection) throws(IotoError) {
+        guard try connection.integer("PRAGMA user_version") < version else { return }
+        try transaction(connection) { () throws(IotoError) in
+            // Another process may have been faster.
+            let found = try connection.integer("PRAGMA user_version")
+            guard found < version else { return }
+            if found < 1001 {
+                for statement in tables1001 { try connection.execute(statement) }
+            }
+            try connection.execute("PRAGMA user_version = " + Text(decimal: version))
+            Log.info("\(connection.path): the file is migrated from format 1.\(found % 1000) to 1.\(version % 1000)")
+        }
     }
 
     /// - Throws: as `prepare`.
@@ -89,7 +133,7 @@ enum StoreFormat {
     /// Removes every item, pending change and cursor, and gives the database a new id. The clock goes on.
     static func reset(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
         try transaction(connection) { () throws(IotoError) in
-            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected"] {
+            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected", "idx"] {
                 try connection.execute("DELETE FROM " + table)
             }
             try writeMeta(connection, metaReplica, bits: newReplica(random))
@@ -146,6 +190,7 @@ enum StoreFormat {
 
     private static func create(_ connection: Connection, _ random: () -> UInt64) throws(IotoError) {
         for table in tables { try connection.execute(table) }
+        for statement in tables1001 { try connection.execute(statement) }
         try writeMeta(connection, metaReplica, bits: newReplica(random))
         try writeMeta(connection, metaClock, bits: 0)
         try connection.execute("PRAGMA application_id = " + Text(decimal: applicationID))

@@ -14,6 +14,12 @@ enum StoreLimits {
     static let rejectedMax: Int64 = 1000
     /// Tombstones that one open looks at to find those whose time is over.
     static let purgeStep: Int64 = 1000
+    /// Items after which the log tells how far the making of indexes has come.
+    static let indexingReport: Int64 = 50_000
+    /// Items that one transaction looks at to remove those that have expired.
+    static let expiryStep: Int64 = 200
+    /// 2020-01-01 in Unix milliseconds: a clock that stands before it has not been set, and nothing expires by it.
+    static let clockPlausible: Int64 = 1_577_836_800_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
     /// Pause between two tries to get what another process has locked, in milliseconds.

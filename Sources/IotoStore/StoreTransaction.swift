@@ -13,6 +13,8 @@ public final class StoreTransaction {
     private(set) var changes: Int64 = 0
     /// A write that failed half-way: the transaction can only be rolled back, even when its caller goes on.
     var failure: IotoError?
+    /// Whether the file says by now that its indexes are not kept.
+    var hasDisowned = false
     /// What was read last, for the write that most often follows; nil: nothing since the last write.
     private var lastRead: (key: ItemKey, row: StoredRow?)?
 
@@ -29,17 +31,7 @@ public final class StoreTransaction {
         let row = try store.row(.readItem, key, connection)
         lastRead = (key, row)
         guard let row else { return nil }
-        return store.item(row, key, model)
-    }
-
-    /// As `Store.scan`. Items that `visit` writes may or may not be visited again: to change many, gather them first.
-    public func scan(
-        _ model: Model, hash: Text?, sortPrefix: Text, after: ItemKey?, isReversed: Bool,
-        _ visit: (StoredItem) throws(IotoError) -> Bool
-    ) throws(IotoError) {
-        try checkUse()
-        let range = ScanRange(hash: hash, sortPrefix: sortPrefix, after: after, isReversed: isReversed)
-        try store.scan(model, range, connection, visit)
+        return store.live(row, key, model)
     }
 
     // MARK: Writing
@@ -51,7 +43,10 @@ public final class StoreTransaction {
     /// so that the next one wins.
     ///
     /// - Parameter body: The item's properties as JSON text.
-    /// - Throws: `.limit` when key or body is too large; `.exists` when an item of another model has the key.
+    /// An item that has expired is as good as none: it is told to have, and the new one is created in its place.
+    ///
+    /// - Throws: `.limit` when key or body is too large; `.exists` when an item of another model has the key, or one of
+    ///   the same model has a unique value.
     public func put(_ model: Model, _ key: ItemKey, body: [UInt8]) throws(IotoError) -> StoredItem {
         try checkUse()
         guard body.count <= Limits.itemBytesMax else {
@@ -63,9 +58,12 @@ public final class StoreTransaction {
                 .limit, "model '\(model.name)': a key has more than \(Limits.keyBytesMax) bytes")
         }
         let before = try current(key)
-        if let before, before.model != store.models.number(model), let other = store.models.model(before.model) {
+        if let before, before.model != store.models.number(model), let other = store.models.model(before.model),
+            !store.isExpired(other, before.body)
+        {
             throw IotoError(.exists, "an item of model '\(other.name)' has the same key")
         }
+        try checkUnique(model, key, body, over: before.flatMap { store.item($0, key, model) })
         return try modify { () throws(IotoError) in try put(model, key, body, over: before) }
     }
 
@@ -95,7 +93,9 @@ public final class StoreTransaction {
         }
         let item = StoredItem(model: model, key: key, body: body, version: version)
         try write(.writeItem, item, position: position)
-        let replaced = before.flatMap { store.item($0, key, model) }
+        try reindex(key, from: before, to: item)
+        let replaced = before.flatMap { store.live($0, key, model) }
+        if replaced == nil { noteExpired(before, key) }
         note(replaced == nil ? .create : .update, before: replaced, after: item, model, key)
         return item
     }
@@ -103,6 +103,7 @@ public final class StoreTransaction {
     /// - Parameter remains: Body of the tombstone; nil: none is needed.
     private func remove(_ item: StoredItem, _ row: StoredRow, _ remains: [UInt8]?) throws(IotoError) {
         try run(.deleteItem, item.key)
+        try reindex(item.key, from: row, to: nil)
         if let remains {
             var version = item.version
             var position = row.position
@@ -142,8 +143,9 @@ public final class StoreTransaction {
     }
 
     private func takeTombstone(_ key: ItemKey) throws(IotoError) -> StoredRow? {
-        guard let row = try tombstone(key) else { return nil }
+        guard var row = try tombstone(key) else { return nil }
         try run(.deleteTombstone, key)
+        if row.isOfExpiry { row.position = nil }
         return row
     }
 
@@ -198,6 +200,14 @@ public final class StoreTransaction {
         }
     }
 
+    /// Tells of an item that has expired and gives way before it is removed.
+    func noteExpired(_ row: StoredRow?, _ key: ItemKey) {
+        guard let row, let model = store.models.model(row.model), let item = store.item(row, key, model),
+            store.isExpired(model, item.body)
+        else { return }
+        note(.expired, before: item, after: nil, model, key)
+    }
+
     func note(
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, _ model: Model, _ key: ItemKey,
         isRemote: Bool = false, reason: Text = ""
@@ -207,7 +217,7 @@ public final class StoreTransaction {
                 kind, before: before, after: after, model: model, key: key, isRemote: isRemote, reason: reason))
     }
 
-    private func checkUse() throws(IotoError) {
+    func checkUse() throws(IotoError) {
         if let failure { throw failure }
         guard !isEnded else { throw IotoError(.misuse, "the transaction is over") }
     }

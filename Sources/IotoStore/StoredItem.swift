@@ -26,6 +26,15 @@ public final class StoredItem: Sendable {
         }
     }
 
+    /// The same item with these properties alone, as paths name them.
+    public func projected(_ paths: [Text]) -> StoredItem {
+        var properties = JSON.object(JSONObject())
+        for path in paths {
+            if let value = value(at: path) { _ = properties.set(value, at: path) }
+        }
+        return StoredItem(model: model, key: key, body: properties.text, version: version)
+    }
+
     /// The properties, parsed.
     ///
     /// - Throws: `.corrupt` when the file held something else.
@@ -47,18 +56,26 @@ struct StoredRow {
     var position: Int64?
     var body: [UInt8]
 
+    /// Position of a tombstone that expiry has left: no place in the outbox.
+    static let expiryPosition: Int64 = -1
+
+    var isOfExpiry: Bool { position == StoredRow.expiryPosition }
+
     /// Columns: model, time, writer, position, json.
     init(_ statement: Statement, _ connection: Connection, replica: UInt64) throws(IotoError) {
         model = try statement.integer(0)
-        let time = try statement.bits(1)
-        // Version.zero has no writer.
-        let writer = statement.isNull(2) ? (time == 0 ? 0 : replica) : try statement.bits(2)
-        version = Version(time: time, writer: writer)
+        version = try StoredRow.version(statement, replica: replica)
         position = try statement.optionalInteger(3)
         body = try statement.bytes(4)
         // Whether it is JSON to its end is seen when it is parsed; this tells damage from an item without parsing each.
         guard body.first == UInt8(ascii: "{"), body.last == UInt8(ascii: "}") else {
             throw connection.corrupt("an item's text is not an object")
         }
+    }
+
+    static func version(_ statement: Statement, replica: UInt64) throws(IotoError) -> Version {
+        let time = try statement.bits(1)
+        // Version.zero has no writer.
+        return Version(time: time, writer: statement.isNull(2) ? (time == 0 ? 0 : replica) : try statement.bits(2))
     }
 }

@@ -69,3 +69,63 @@ import Testing
         try FileManager.default.copyItem(atPath: fixture.path.string, toPath: target)
     }
 }
+
+extension FormatFixtureTests {
+    /// Opens a copy of a file of an older format.
+    private func openFixture(
+        _ name: String, _ configure: (inout StoreOptions) -> Void = { _ in }
+    ) throws -> (Fixture, Store) {
+        let fixture = try Fixture(try FormatFixtureTests.schema())
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Fixtures")
+        try FileManager.default.copyItem(
+            at: folder.appendingPathComponent(name), to: URL(fileURLWithPath: fixture.path.string))
+        return (fixture, try fixture.open("state.db", schema: nil, configure))
+    }
+
+    @Test func aFileOfFormat1000IsMigratedWithAllThatIsInIt() throws {
+        let (fixture, store) = try openFixture("format-1000.db")
+        let fault = try fixture.model("Fault")
+        #expect(try store.number("PRAGMA user_version") == 1001)
+        // 20 faults, of which every fifth has expired; ids from 101.
+        #expect(try store.scanned(fault).count == 16)
+        #expect(try store.scanned(fault, isReversed: true).first == "fault#119")
+        #expect(try store.get(try fixture.model("Shared"), "1") != nil)
+        #expect(try store.get(try fixture.model("Local"), "1") != nil)
+        #expect(try store.get(try fixture.model("Setting"), "1")?.version.writer == 7)
+        #expect(try store.pendingCount() == 12)
+        #expect(try store.pending().filter { $0.change.isRemoval }.count == 1)
+        #expect(try store.rejectedCount() == 1)
+        #expect(try store.cursor(of: "device/d1")?.position == 9)
+        // The indexes of its schema are made.
+        let index = try #require(fixture.schema.indexes.first { $0.name == "gs1" })
+        var sorts: [String] = []
+        try store.scan(Scan(fault, index: index, range: KeyRange(hash: "severity#critical", prefix: "at#2026-11-2"))) {
+            (row) throws(IotoError) in
+            sorts.append(try row.key().sort.string)
+            return true
+        }
+        #expect(sorts == ["fault#111", "fault#113", "fault#117", "fault#119"])
+        expectError(.exists) {
+            try store.write { (transaction) throws(IotoError) in
+                try transaction.put(fault, key(fault, "x"), body: Array(#"{"id":"x","serial":"s3"}"#.utf8))
+            }
+        }
+        // Two of the four that have expired wait in the outbox.
+        #expect(try store.removeExpired().removed == 2)
+        try store.answer(try store.pending(), .acknowledged)
+        #expect(try store.number("SELECT count(*) FROM item WHERE sort LIKE 'fault#%'") == 16)
+        store.close()
+        #expect(try fixture.open().number("PRAGMA user_version") == 1001)
+    }
+
+    @Test func aFileOfFormat1000IsReadWithoutBeingChanged() throws {
+        let (fixture, store) = try openFixture("format-1000.db") { $0.isReadOnly = true }
+        let fault = try fixture.model("Fault")
+        #expect(try store.scanned(fault).count == 16)
+        let index = try #require(fixture.schema.indexes.first { $0.name == "gs1" })
+        expectError(.busy) {
+            try store.scan(Scan(fault, index: index, range: KeyRange(hash: nil))) { (_) throws(IotoError) in true }
+        }
+        #expect(try store.nextExpiry() == nil)
+    }
+}

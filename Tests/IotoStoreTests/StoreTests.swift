@@ -144,9 +144,9 @@ import Testing
     }
 
     @Test func prefixesOfTheHighestBytesHaveNoUpperBound() throws {
-        #expect(ScanRange.successor(ofPrefix: Text([0x61, 0xFF, 0xFF])) == Text([0x62]))
-        #expect(ScanRange.successor(ofPrefix: Text([0xFF])) == nil)
-        #expect(ScanRange.successor(ofPrefix: "") == nil)
+        #expect(KeyRange.successor(ofPrefix: Text([0x61, 0xFF, 0xFF])) == Text([0x62]))
+        #expect(KeyRange.successor(ofPrefix: Text([0xFF])) == nil)
+        #expect(KeyRange.successor(ofPrefix: "") == nil)
         let fixture = try Fixture()
         let store = try fixture.open()
         let fault = try fixture.model("Fault")

@@ -102,13 +102,13 @@ static void secretsDoNotShow(Db *db)
 
 static void timeOfExpiryIsInSeconds(Db *db)
 {
-    const int64_t expires_ms = 1795218048312;
+    const int64_t expires_ms = 4102444800312;
     EXPECT_CODE(create(db, "Unit", DB_PROPS("id", "5")), 0);
     EXPECT_CODE(dbSetDate(db, "Unit", "expires", expires_ms, DB_PROPS("id", "5"), NULL), 0);
-    EXPECT_NUMBER(dbGetNum(db, "Unit", "expires", DB_PROPS("id", "5"), 0), 1795218049);
-    EXPECT_NUMBER(dbGetDate(db, "Unit", "expires", DB_PROPS("id", "5"), 0), 1795218049000);
-    EXPECT_CODE(dbSetNum(db, "Unit", "expires", 1795218049, DB_PROPS("id", "5"), NULL), 0);
-    EXPECT_NUMBER(dbGetDate(db, "Unit", "expires", DB_PROPS("id", "5"), 0), 1795218049000);
+    EXPECT_NUMBER(dbGetNum(db, "Unit", "expires", DB_PROPS("id", "5"), 0), 4102444801);
+    EXPECT_NUMBER(dbGetDate(db, "Unit", "expires", DB_PROPS("id", "5"), 0), 4102444801000);
+    EXPECT_CODE(dbSetNum(db, "Unit", "expires", 4102444801, DB_PROPS("id", "5"), NULL), 0);
+    EXPECT_NUMBER(dbGetDate(db, "Unit", "expires", DB_PROPS("id", "5"), 0), 4102444801000);
     claim("a time of expiry is stored in seconds, and read as a date in milliseconds");
 }
 

@@ -51,6 +51,8 @@ int platform_poll(int event_fd, int fd, bool want_write, int64_t timeout_ms);
 /* memcmp() and free(), which Swift takes from here rather than from a C library module. */
 int platform_compare(const void *a, const void *b, size_t bytes);
 void platform_free(void *memory);
+/* Whether `part` stands somewhere in `whole`. */
+bool platform_contains(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes);
 
 /* Read a whole file into memory from malloc(). Returns 0 or an errno; EFBIG when it is larger than `bytes_max`. */
 int platform_read_file(const char *path, size_t bytes_max, uint8_t **out_data, size_t *out_bytes);
