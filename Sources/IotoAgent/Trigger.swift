@@ -15,12 +15,14 @@ public struct TriggerEvents: OptionSet, Sendable {
     public static let commit = TriggerEvents(rawValue: Int32(DB_ON_COMMIT))
     public static let remote = TriggerEvents(rawValue: Int32(DB_ON_REMOTE))
     public static let rejected = TriggerEvents(rawValue: Int32(DB_ON_REJECTED))
+    public static let full = TriggerEvents(rawValue: Int32(DB_ON_FULL))
     public static let expired = TriggerEvents(rawValue: Int32(DB_ON_EXPIRED))
-    public static let all: TriggerEvents = [.change, .commit, .remote, .rejected, .expired]
+    public static let all: TriggerEvents = [.change, .commit, .remote, .rejected, .expired, .full]
 
     init(_ event: StoreEvent) {
         switch event.kind {
         case .rejected: self = .rejected
+        case .full: self = .full
         case .expired: self = [.change, .commit, .expired]
         case .create, .update, .remove: self = event.isRemote ? [.change, .commit, .remote] : [.change, .commit]
         }

@@ -87,12 +87,13 @@ extension StoreTransaction {
         }
 
         try modify { () throws(IotoError) in
-            if let position = known?.position, try isPending(position) {
+            if let known, let position = known.position, try isPending(position) {
                 Log.info("a pending change of model '\(model.name)' is older than the cloud's and is dropped")
-                try dequeue(position)
+                try dequeue(position, known)
             }
             let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
             if isOver {
+                noteRemoval()
                 if before != nil { try run(.deleteItem, change.key) }
                 if change.isRemoval {
                     try write(.writeTombstone, item, position: nil)

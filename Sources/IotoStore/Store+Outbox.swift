@@ -142,6 +142,7 @@ extension Store {
         guard writer != nil else { return }
         Log.error("\(path): rows of the outbox that lead to no item are dropped: \(positions.count)")
         try write { (transaction) throws(IotoError) in
+            gauge = nil
             for position in positions { try transaction.dequeue(position) }
         }
     }
@@ -166,6 +167,7 @@ extension StoreTransaction {
         try modify { () throws(IotoError) in
             let item = try current(key)
             guard let row = item == nil ? try tombstone(key) : item else {
+                store.gauge = nil
                 if try queuedKey(entry.pending.position) == key { try dequeue(entry.pending.position) }
                 return
             }
@@ -177,7 +179,7 @@ extension StoreTransaction {
             guard row.version == sent.version else {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
-            try dequeue(position)
+            try dequeue(position, row)
             switch entry.answer {
             case .acknowledged: break
             case .restamped(let version): try restamp(key, version, isRemoval: item == nil)

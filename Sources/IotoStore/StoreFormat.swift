@@ -16,7 +16,8 @@ import IotoBase
 /// idx        index, hash, sort, item's key  the indexes, see `StoreIndexes`
 /// idxdef     id -> name                     which there are
 /// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it;
-///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's
+///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's;
+///                                           `copy`: there in a backup until it is opened for writing
 /// ```
 /// | version | adds |
 /// |---|---|
@@ -34,6 +35,7 @@ enum StoreFormat {
     static let metaReplica: Text = "replica"
     static let metaClock: Text = "clock"
     static let metaIndexes: Text = "indexes"
+    static let metaCopy: Text = "copy"
 
     private static let tables: [Text] = [
         """
@@ -127,6 +129,17 @@ enum StoreFormat {
             throw IotoError(
                 .format,
                 "\(path): the file has format \(found / 1000).\(found % 1000); this library reads up to \(major).x")
+        }
+    }
+
+    /// Gives a backup that is opened for writing an id of its own: what the original has written since is another's, comes
+    /// back from the cloud, and is not mistaken for what is written here.
+    static func adopt(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
+        let count = "SELECT count(*) FROM meta WHERE name = '" + metaCopy + "'"
+        guard try connection.integer(count) != 0 else { return }
+        try transaction(connection) { () throws(IotoError) in
+            try writeMeta(connection, metaReplica, bits: max(1, random()))
+            try connection.execute("DELETE FROM meta WHERE name = '" + metaCopy + "'")
         }
     }
 

@@ -60,6 +60,15 @@ int platform_read_file(const char *path, size_t bytes_max, uint8_t **out_data, s
 int64_t platform_file_size(const char *path);
 /* Remove a file; 0 also when there was none, or an errno. */
 int platform_remove_file(const char *path);
+/* Put a file in the place of another, which need not be there, and make that durable. Returns 0 or an errno. */
+int platform_replace_file(const char *from, const char *to);
+/* Give a file a second name, or, where the file system has none to give, that name alone. `to` must not be there: EEXIST.
+ * Returns 0 or an errno. */
+int platform_keep_file(const char *path, const char *to);
+/* Write a file's content to the disk. Returns 0 or an errno. */
+int platform_sync_file(const char *path);
+/* Whether an errno says that there is no room: on the disk, by a quota, or by the process's limit. */
+bool platform_is_full(int code);
 /* Write a line to stderr in one write. */
 void platform_log(const char *line, size_t bytes);
 /* Text of an errno, in `buffer` or static. */
