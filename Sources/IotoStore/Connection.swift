@@ -12,6 +12,8 @@ final class Connection {
         case readOnly
         /// Writes a file that is of no use before it is complete.
         case copy
+        /// Reads as much of a damaged file as there is.
+        case salvage
     }
 
     let path: Text
@@ -32,7 +34,7 @@ final class Connection {
         let flags: Int32
         switch mode {
         case .writer, .copy: flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-        case .reader: flags = SQLITE_OPEN_READWRITE
+        case .reader, .salvage: flags = SQLITE_OPEN_READWRITE
         case .readOnly: flags = SQLITE_OPEN_READONLY
         }
         let code = Connection.fileName(path).withCString { name in
@@ -69,6 +71,8 @@ final class Connection {
                 return 1
             }, nil)
         _ = sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, StoreLimits.valueBytesMax)
+        // With this SQLite reads a file that lacks its end, and a schema of which it understands a part.
+        if case .salvage = mode { try execute("PRAGMA writable_schema = ON") }
         // The file is not trusted: what its schema says runs no function with side effects, and cells are checked.
         try execute("PRAGMA trusted_schema = OFF")
         try execute("PRAGMA cell_size_check = ON")

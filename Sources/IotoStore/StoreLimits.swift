@@ -40,8 +40,4 @@ enum StoreLimits {
     static let backupStep: Int32 = 256
     /// Names tried for a damaged file that is kept.
     static let damagedFilesMax = 1000
-    /// Rows that the recovery of a damaged file commits at a time.
-    static let recoveryStep = 1000
-    /// Places between two keys at which the recovery looks for readable items.
-    static let recoveryProbes = 400
 }
