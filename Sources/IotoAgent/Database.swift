@@ -89,7 +89,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
         expiry?.notice(events)
         var bytes = 0
         for event in events
-        where !event.isRemote && event.kind != .rejected && event.kind != .expired && event.model.syncsUp {
+        where !event.isRemote && event.kind != .rejected && event.kind != .conflict && event.kind != .expired && event.model.syncsUp {
             bytes += event.after?.body.count ?? event.key.sort.count
         }
         if bytes > 0 { lock.withLock { outboxListener }?.outboxDidChange(bytes: bytes) }

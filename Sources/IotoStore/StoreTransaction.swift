@@ -18,6 +18,9 @@ public final class StoreTransaction {
     /// What was read last, for the write that most often follows; nil: nothing since the last write.
     private var lastRead: (key: ItemKey, row: StoredRow?)?
 
+    /// The changes that have entered the outbox since a receipt was asked for; nil: none was.
+    var receipted: [(key: ItemKey, time: UInt64)]?
+
     init(_ store: Store, _ connection: Connection) {
         self.store = store
         self.connection = connection
@@ -118,12 +121,13 @@ public final class StoreTransaction {
     }
 
     /// A new version for a change, which stands in the outbox at `position` already or enters it at its end.
-    private func enqueue(
+    func enqueue(
         _ key: ItemKey, _ position: Int64?, after previous: Version
     ) throws(IotoError) -> (Version, Int64) {
         // The clock has seen every version of this file; of one that was edited it has not.
         store.clock.observe(previous.time)
         let version = Version(time: try store.clock.next(connection), writer: store.replica)
+        receipted?.append((key, version.time))
         if let position, try isPending(position) { return (version, position) }
         let end = Int64(bitPattern: version.time)
         try append(key, at: end)
