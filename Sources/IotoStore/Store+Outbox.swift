@@ -61,11 +61,11 @@ extension Store {
             for entry in settlement.entries { try transaction.settle(entry) }
             if !settlement.entries.isEmpty { try transaction.trimReceipts() }
             if let advance = settlement.advance {
-                let stored = try readCursor(advance.cursor.stream, transaction.connection)
-                let isNext =
-                    stored.map { $0.history == advance.cursor.history && $0.position == advance.previous }
-                    ?? (advance.previous == 0)
-                if isNext { try transaction.writeCursor(advance.cursor) }
+                let stored = try readCursor(advance.stream, transaction.connection)
+                if (stored?.position ?? 0) == advance.previous, (stored?.history ?? advance.history) == advance.history {
+                    try transaction.writeCursor(
+                        StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor))
+                }
             }
             try clock.raise(transaction.connection)
         }

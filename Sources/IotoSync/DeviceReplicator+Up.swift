@@ -146,43 +146,29 @@ extension DeviceReplicator {
             if retry.sequence == up.sequence { up.inFlight?.deadline = now.monotonic + pause(retry.milliseconds) }
             return
         }
-        let ack = try codec.decodeAck(json, context: context)
-        var entries: [Settlement.Entry] = []
-        for rejection in ack.rejections {
-            guard let pending = up.sent[rejection.version] else { continue }
-            entries.append(
-                .init(pending: pending, answer: .rejected(code: rejection.code, reason: rejection.reason)))
+        guard let time = json.hexadecimal("time") else {
+            throw IotoError(.protocolViolation, "a SYNC without a valid time")
         }
-        let refused = entries.count
-        for overruling in ack.overrulings {
-            guard let pending = up.sent[overruling.version] else { continue }
-            if let winner = overruling.winner, winner.key == pending.change.key {
-                entries.append(.init(pending: pending, answer: .overruled(by: winner)))
-            } else {
-                let error = overruling.error ?? IotoError(.protocolViolation, "overruled by another item")
-                entries.append(
-                    .init(pending: pending, answer: .rejected(code: error.code.rawValue, reason: error.message)))
+        var entries: [Settlement.Entry] = []
+        var refused = 0
+        for kind in AckKind.allCases {
+            for entry in json[kind.name]?.arrayValue ?? [] {
+                guard let version = codec.version(kind == .stored ? entry : entry["ver"]),
+                    let pending = up.sent[version],
+                    let answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
+                else { continue }
+                entries.append(.init(pending: pending, answer: answer))
+                if kind == .rejected { refused += 1 }
             }
         }
-        for restamp in ack.restamps {
-            guard let pending = up.sent[restamp.version] else { continue }
-            entries.append(.init(pending: pending, answer: .restamped(restamp.newVersion)))
-        }
-        for version in ack.versions {
-            guard let pending = up.sent[version] else { continue }
-            entries.append(.init(pending: pending, answer: .acknowledged))
-        }
-        let advance = ack.advance.flatMap { advance in
-            // In a snapshot the device's own changes are named as well, and have to be.
-            down.streams.contains { $0.name == advance.stream && $0.isInSnapshot == false }
-                ? (
-                    previous: advance.previous,
-                    cursor: StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor)
-                ) : nil
+        var advance = codec.decodeAdvance(json["feed"])
+        // In a snapshot the device's own changes are named as well, and have to be.
+        if let stream = advance?.stream, !down.streams.contains(where: { $0.name == stream && $0.isInSnapshot == false }) {
+            advance = nil
         }
         guard !entries.isEmpty || advance != nil else { return }
         if !entries.isEmpty { peer = .version2 }
-        try settle(Settlement(entries: entries, hubTime: ack.time, advance: advance), refused, now)
+        try settle(Settlement(entries: entries, hubTime: time, advance: advance), refused, now)
     }
 
     func settle(_ settlement: Settlement, _ refused: Int, _ now: Instant) throws(IotoError) {

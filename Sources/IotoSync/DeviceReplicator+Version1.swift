@@ -118,26 +118,12 @@ extension WireCodec {
         return output
     }
 
-    /// Appends the members that version 1 wants and the body lacks, each with a comma in front.
-    func appendVersion1Members(_ change: Change, _ context: Context, to output: inout [UInt8]) {
-        for entry in context.entries { append(entry.name, entry.value, unlessIn: change.body, to: &output) }
-        append(schema.updatedField, ISODate.text(change.version.milliseconds), unlessIn: change.body, to: &output)
-    }
-
-    /// The same for an item that is at hand as an object.
+    /// Adds the members that version 1 wants and an item lacks.
     func complete(_ item: inout JSONObject, _ change: Change, _ context: Context) {
         for entry in context.entries where item[entry.name] == nil { item[entry.name] = .string(entry.value) }
         if item[schema.updatedField] == nil {
             item[schema.updatedField] = .string(ISODate.text(change.version.milliseconds))
         }
-    }
-
-    private func append(_ name: Text, _ value: Text, unlessIn body: [UInt8], to output: inout [UInt8]) {
-        guard body.withUnsafeBytes({ JSONScanner.member(name, in: $0) }) == nil else { return }
-        output.append(literal: ",")
-        JSON.write(string: name, to: &output)
-        output.append(literal: ":")
-        JSON.write(string: value, to: &output)
     }
 
     /// Reads an item, or the removal of one, that a service of version 1 has sent to this device.

@@ -123,9 +123,9 @@ public struct Settlement: Sendable {
     /// The hub's clock when it answered.
     public var hubTime: UInt64
     /// The feed's move past the device's own changes: `cursor` takes the place of a stored cursor at `previous`.
-    public var advance: (previous: Int64, cursor: StreamCursor)?
+    public var advance: FeedAdvance?
 
-    public init(entries: [Entry], hubTime: UInt64, advance: (previous: Int64, cursor: StreamCursor)? = nil) {
+    public init(entries: [Entry], hubTime: UInt64, advance: FeedAdvance? = nil) {
         self.entries = entries
         self.hubTime = hubTime
         self.advance = advance

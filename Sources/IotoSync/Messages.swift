@@ -24,6 +24,20 @@ struct CatchUpRequest {
     var snapshots: [Text: Int64] = [:]
 }
 
+/// The lists of an answer, in the order in which they are heeded.
+enum AckKind: Int, CaseIterable {
+    case rejected, overruled, restamped, stored
+
+    var name: Text {
+        switch self {
+        case .rejected: "rejected"
+        case .overruled: "overruled"
+        case .restamped: "restamped"
+        case .stored: "vers"
+        }
+    }
+}
+
 /// The hub's answer to an `UpMessage`.
 struct AckMessage {
     struct Rejection {
@@ -40,9 +54,7 @@ struct AckMessage {
     /// A change that gave way to what the hub has.
     struct Overruling {
         var version: Version
-        /// nil: it can't be taken here.
-        var winner: Change?
-        var error: IotoError?
+        var winner: Change
     }
 
     var sequence: Int64

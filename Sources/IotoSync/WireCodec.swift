@@ -33,17 +33,16 @@ struct WireCodec: Sendable {
             output.append(literal: "\"")
         }
         output.append(literal: #","item":"#)
-        if schema.hasMappedModels, var item = mappedItem(of: change) {
+        if isVersion1 || schema.hasMappedModels, var item = mappedItem(of: change, isVersion1) {
             if isVersion1 { complete(&item, change, context) }
             item.write(to: &output)
         } else {
-            appendItem(of: change, isVersion1 ? context : nil, to: &output)
+            appendItem(of: change, to: &output)
         }
         output.append(literal: "}")
     }
 
-    /// - Parameter context: Of version 1.
-    private func appendItem(of change: Change, _ context: Context?, to output: inout [UInt8]) {
+    private func appendItem(of change: Change, to output: inout [UInt8]) {
         output.append(literal: "{")
         JSON.write(string: schema.typeField, to: &output)
         output.append(literal: ":")
@@ -58,13 +57,12 @@ struct WireCodec: Sendable {
             output.append(literal: ",")
             output.append(contentsOf: change.body[1..<change.body.count - 1])
         }
-        if let context { appendVersion1Members(change, context, to: &output) }
         output.append(literal: "}")
     }
 
     /// The item of a model whose properties have other names on the wire: it can't be joined in as it is stored.
-    private func mappedItem(of change: Change) -> JSONObject? {
-        guard let model = schema.model(change.model), model.isMapped,
+    private func mappedItem(of change: Change, _ isAny: Bool) -> JSONObject? {
+        guard let model = schema.model(change.model), isAny || model.isMapped,
             let body = (try? JSON.parse(change.body))?.objectValue
         else { return nil }
         return model.wireItem(body: body, key: change.key, includeHash: keyAttribute == schema.primary.hash)
@@ -84,7 +82,7 @@ struct WireCodec: Sendable {
     func change(
         _ json: JSON, context: Context
     ) throws(IotoError) -> (change: Change, model: Model, body: JSONObject) {
-        guard let version = json["ver"]?.stringValue.flatMap({ Version($0) }), version.time < HybridClock.timeMax else {
+        guard let version = version(json["ver"]) else {
             throw IotoError(.protocolViolation, "a change without a valid ver")
         }
         return try change(json, version, context: context)
@@ -223,56 +221,51 @@ struct WireCodec: Sendable {
         output.append(literal: #","overruled":["#)
         var isFirst = true
         for entry in ack.overrulings {
-            guard let winner = entry.winner else { continue }
             output.append(literal: isFirst ? #"{"ver":""# : #",{"ver":""#)
             isFirst = false
             output.append(contentsOf: entry.version.text.bytes)
             output.append(literal: #"","by":"#)
-            append(winner, to: &output)
+            append(entry.winner, to: &output)
             output.append(literal: "}")
         }
         output.append(literal: "]}")
         return output
     }
 
-    func decodeAck(_ json: JSON, context: Context) throws(IotoError) -> AckMessage {
-        guard let sequence = json["seq"]?.integerValue, let time = json.hexadecimal("time"),
-            let versions = json["vers"]?.arrayValue
-        else { throw IotoError(.protocolViolation, "a SYNC without valid seq, time or vers") }
-        var ack = AckMessage(
-            sequence: sequence, keys: [], versions: [], rejections: [], restamps: [], time: time)
-        for entry in versions {
-            ack.versions.append(try version(entry))
-        }
-        for entry in json["rejected"]?.arrayValue ?? [] {
+    /// What the hub says of one change, as a member of an answer under the name of its kind (`AckKind`).
+    func decodeAnswer(_ kind: AckKind, _ entry: JSON, to sent: Change, context: Context) -> Settlement.Answer? {
+        switch kind {
+        case .stored: return .acknowledged
+        case .restamped: return version(entry["to"]).map { .restamped($0) }
+        case .rejected:
             let code = Int32(clamping: entry["code"]?.integerValue ?? Int64(ErrorCode.rejected.rawValue))
-            ack.rejections.append(
-                .init(version: try version(entry["ver"]), code: code, reason: entry["reason"]?.stringValue ?? ""))
-        }
-        for entry in json["restamped"]?.arrayValue ?? [] {
-            ack.restamps.append(.init(version: try version(entry["ver"]), newVersion: try version(entry["to"])))
-        }
-        for entry in json["overruled"]?.arrayValue ?? [] {
-            var overruling = AckMessage.Overruling(version: try version(entry["ver"]))
+            return .rejected(code: code, reason: entry["reason"]?.stringValue ?? "")
+        case .overruled:
             do throws(IotoError) {
-                let (change, model, _) = try self.change(entry["by"] ?? .null, context: context)
-                guard model.existsOnDevice, model.syncsDown else {
-                    throw IotoError(.denied, "model \"\(change.model)\" does not come down")
-                }
-                overruling.winner = change
+                let winner = try changeDown(entry["by"] ?? .null, context: context)
+                guard winner.key == sent.key else { throw IotoError(.protocolViolation, "overruled by another item") }
+                return .overruled(by: winner)
             } catch {
-                overruling.error = error
+                return .rejected(code: error.code.rawValue, reason: error.message)
             }
-            ack.overrulings.append(overruling)
         }
-        if let feed = json["feed"] {
-            guard let stream = feed["stream"]?.stringValue, let history = feed.hexadecimal("history"),
-                let previous = feed["prev"]?.integerValue, let cursor = feed["cursor"]?.integerValue,
-                previous >= 0, cursor >= previous
-            else { throw IotoError(.protocolViolation, "a SYNC with an invalid feed") }
-            ack.advance = FeedAdvance(stream: stream, history: history, previous: previous, cursor: cursor)
+    }
+
+    /// The feed's move that an answer tells of; nil when it tells none that makes sense.
+    func decodeAdvance(_ json: JSON?) -> FeedAdvance? {
+        guard let json, let stream = json["stream"]?.stringValue, let history = json.hexadecimal("history"),
+            let (previous, cursor) = json.stretch
+        else { return nil }
+        return FeedAdvance(stream: stream, history: history, previous: previous, cursor: cursor)
+    }
+
+    /// A change for a device.
+    private func changeDown(_ json: JSON, context: Context) throws(IotoError) -> Change {
+        let (change, model, _) = try change(json, context: context)
+        guard model.existsOnDevice, model.syncsDown else {
+            throw IotoError(.denied, "model \"\(change.model)\" does not come down")
         }
-        return ack
+        return change
     }
 
     func encode(_ page: PageMessage) -> [UInt8] {
@@ -312,9 +305,8 @@ struct WireCodec: Sendable {
     func decodePage(_ json: JSON, context: Context) throws(IotoError) -> PageMessage? {
         if json["ask"]?.boolValue == true { return nil }
         guard let stream = json["stream"]?.stringValue, let history = json.hexadecimal("history"),
-            let previous = json["prev"]?.integerValue, let cursor = json["cursor"]?.integerValue,
-            let time = json.hexadecimal("time"), let changes = json["changes"]?.arrayValue,
-            previous >= 0, cursor >= previous, changes.count <= Limits.batchItemsMax
+            let (previous, cursor) = json.stretch, let time = json.hexadecimal("time"),
+            let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax
         else { throw IotoError(.protocolViolation, "a BATCH without a valid stream, history, prev, cursor, time or changes") }
         var page = PageMessage(
             answers: json["seq"]?.integerValue, stream: stream, history: history, previous: previous, cursor: cursor,
@@ -324,11 +316,7 @@ struct WireCodec: Sendable {
         let isOwn = stream.hasPrefix("device/")
         for entry in changes {
             do throws(IotoError) {
-                let (change, model, _) = try self.change(entry, context: isOwn ? context : Context())
-                guard model.existsOnDevice, model.syncsDown else {
-                    throw IotoError(.denied, "model \"\(change.model)\" does not come down")
-                }
-                page.changes.append(change)
+                page.changes.append(try changeDown(entry, context: isOwn ? context : Context()))
             } catch {
                 page.refused.append(error)
                 if page.isWhole, let key = key(of: entry["item"]) { page.refusedKeys.append(key) }
@@ -392,17 +380,24 @@ struct WireCodec: Sendable {
         }
     }
 
-    private func version(_ json: JSON?) throws(IotoError) -> Version {
-        guard let version = json?.stringValue.flatMap({ Version($0) }), version.time < HybridClock.timeMax else {
-            throw IotoError(.protocolViolation, "an invalid version")
-        }
+    /// A version that a clock can give; nil when it is none.
+    func version(_ json: JSON?) -> Version? {
+        guard let version = json?.stringValue.flatMap({ Version($0) }), version.time < HybridClock.timeMax else { return nil }
         return version
     }
 }
 
 extension JSON {
+    /// The part of a feed that a message covers, behind `prev` up to `cursor`.
+    fileprivate var stretch: (previous: Int64, cursor: Int64)? {
+        guard let previous = self["prev"]?.integerValue, let cursor = self["cursor"]?.integerValue, previous >= 0,
+            cursor >= previous
+        else { return nil }
+        return (previous, cursor)
+    }
+
     /// A member that is sixteen hexadecimal digits.
-    fileprivate func hexadecimal(_ name: Text) -> UInt64? {
+    func hexadecimal(_ name: Text) -> UInt64? {
         self[name]?.stringValue.flatMap { parseHexadecimal($0.bytes) }
     }
 }

@@ -106,8 +106,9 @@ final class MemoryReplica: DeviceStorage {
             }
         }
         clock.observe(settlement.hubTime)
-        if let (previous, cursor) = settlement.advance, (cursors[cursor.stream]?.position ?? 0) == previous {
-            cursors[cursor.stream] = cursor
+        if let advance = settlement.advance, (cursors[advance.stream]?.position ?? 0) == advance.previous {
+            cursors[advance.stream] = StreamCursor(
+                stream: advance.stream, history: advance.history, position: advance.cursor)
         }
     }
 
