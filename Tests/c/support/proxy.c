@@ -139,7 +139,7 @@ static bool say(Proxy *proxy, Pair *pair, int side, int64_t now_ms, int64_t pass
         if (put < 0) return errno == EAGAIN || errno == EINTR;
         chunk->sent += (size_t) put;
         way->queued -= (size_t) put;
-        way->allowance -= (double) put;
+        if (proxy->rate > 0) way->allowance -= (double) put;
         proxy->bytes[side] += put;
         if (chunk->sent < chunk->size) continue;
         way->first = chunk->next;
