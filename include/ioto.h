@@ -645,7 +645,8 @@ typedef struct DbStats {
     int64_t bytesWritten, fsyncs, commits;
     /** Changes refused at a limit, and changes that left the queue for a later one. */
     int64_t refused, dropped;
-    /** Reads of single items that needed the file, and those that did not; bytes of items kept in memory. */
+    /** Pages of the file that reads had to fetch and that they found in memory, and the memory for them: of the connections
+     *  that no other thread uses at this moment. */
     int64_t cacheMisses, cacheHits, cacheBytes;
 } DbStats;
 

@@ -42,6 +42,4 @@ enum StoreLimits {
     static let vacuumStep: Int64 = 128
     /// Pages that a backup copies at a time.
     static let backupStep: Int32 = 256
-    /// Names tried for a damaged file that is kept.
-    static let damagedFilesMax = 1000
 }
