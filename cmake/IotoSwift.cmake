@@ -65,7 +65,9 @@ if(IOTO_LTO)
     # gcc and clang look for ld.lld in the folders of -B. One with nothing else in it, so that no other tool changes.
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/swift/lld)
     file(CREATE_LINK ${IOTO_LLD} ${CMAKE_BINARY_DIR}/swift/lld/ld.lld SYMBOLIC)
-    list(APPEND IOTO_SWIFT_LINK_OPTIONS -fuse-ld=lld -B${CMAKE_BINARY_DIR}/swift/lld LINKER:--lto-O2)
+    # -static-libgcc: what LLVM calls of libgcc is not known before the link, and lld would take it from libgcc_s.
+    list(APPEND IOTO_SWIFT_LINK_OPTIONS
+        -fuse-ld=lld -B${CMAKE_BINARY_DIR}/swift/lld -static-libgcc LINKER:--lto-O2)
     foreach(_flag IN LISTS IOTO_SWIFT_TARGET_CODEGEN)
         list(APPEND IOTO_SWIFT_LINK_OPTIONS LINKER:-mllvm,${_flag})
     endforeach()
