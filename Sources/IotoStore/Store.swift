@@ -71,6 +71,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    /// Asked while nothing is locked; set before replication begins.
+    public var resolver: (any ConflictResolver)?
     /// Whether the file has this schema's indexes: not when another process has opened it with another schema.
     var isIndexed = false
     /// Whether the file has indexes at all: it may be of an older format, and open for reading only.

@@ -75,6 +75,10 @@ enum StoreFormat {
         state INTEGER NOT NULL, code INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY(number, hash, sort)) \
         WITHOUT ROWID
         """,
+        """
+        CREATE TABLE field(hash TEXT NOT NULL, sort TEXT NOT NULL, stamps TEXT NOT NULL, PRIMARY KEY(hash, sort)) \
+        WITHOUT ROWID
+        """,
         "CREATE INDEX receipt_open ON receipt(hash, sort, time) WHERE state = 0",
         "CREATE INDEX receipt_closed ON receipt(number) WHERE state <> 0",
     ]
@@ -155,7 +159,7 @@ enum StoreFormat {
     /// Removes every item, pending change and cursor, and gives the database a new id. The clock goes on.
     static func reset(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
         try transaction(connection) { () throws(IotoError) in
-            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected", "idx", "snapshot", "receipt"] {
+            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected", "idx", "snapshot", "receipt", "field"] {
                 try connection.execute("DELETE FROM " + table)
             }
             try writeMeta(connection, metaReplica, bits: newReplica(random))

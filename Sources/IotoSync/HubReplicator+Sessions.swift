@@ -91,12 +91,15 @@ extension HubReplicator {
                 let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
                 ack.restamps.append(.init(version: change.version, newVersion: version))
                 change.version = version
+                change.take(stamps: change.stamps)
             } else {
                 clock.observe(change.version.time)
                 ack.versions.append(change.version)
             }
             ack.keys.append(codec.wireKey(of: change))
-            accepted.append(StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule))
+            var streamed = StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule)
+            streamed.merges = model.mergesFields
+            accepted.append(streamed)
         } catch {
             guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) else { return }
             refuse(version, error, record.id, &ack)

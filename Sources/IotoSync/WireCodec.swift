@@ -32,6 +32,10 @@ struct WireCodec: Sendable {
             output.append(hexadecimal: change.own)
             output.append(literal: "\"")
         }
+        if !change.stamps.isEmpty, !isVersion1 {
+            output.append(literal: #","at":"#)
+            change.stamps.write(to: &output)
+        }
         output.append(literal: #","item":"#)
         if isVersion1 || schema.hasMappedModels, var item = mappedItem(of: change, isVersion1) {
             if isVersion1 { complete(&item, change, context) }
@@ -71,7 +75,8 @@ struct WireCodec: Sendable {
     /// Bytes that a change takes in a message at most, beside its body.
     func overhead(of change: Change) -> Int {
         // The key stands twice; each of its bytes may need an escape of six.
-        let names = schema.hasMappedModels ? schema.model(change.model)?.mappedNamesBytes ?? 0 : 0
+        var names = schema.hasMappedModels ? schema.model(change.model)?.mappedNamesBytes ?? 0 : 0
+        for (name, _) in change.stamps { names += name.count * 6 + 22 }
         return 128 + schema.typeField.count + change.model.count + wireKey(of: change).count * 12 + names
     }
 
@@ -108,6 +113,7 @@ struct WireCodec: Sendable {
             model: name, key: prepared.key, version: version, isRemoval: isRemoval,
             body: isRemoval ? JSON.object(body).text : prepared.text)
         change.own = json.hexadecimal("own") ?? 0
+        if model.mergesFields, !isRemoval { change.take(stamps: json["at"]?.objectValue) }
         guard json["key"]?.stringValue == wireKey(of: change) else {
             throw IotoError(.key, "the key of an item of model \"\(name)\" is not the one that the schema gives it")
         }
@@ -403,7 +409,7 @@ extension JSON {
 }
 
 extension Text {
-    static func hexadecimal(_ number: UInt64) -> Text {
+    public static func hexadecimal(_ number: UInt64) -> Text {
         var text = Text()
         text.appendHexadecimal(number)
         return text
