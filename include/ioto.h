@@ -166,7 +166,13 @@ enum {
     DB_OPEN_RESET = 0x2,
     /** Commit with `synchronous=NORMAL`: the death of the process loses nothing, a power failure may lose the last
      *  moments, never the consistency of the file. Without it each call that returned survives a power failure. */
-    DB_DURABILITY_NORMAL = 0x4
+    DB_DURABILITY_NORMAL = 0x4,
+    /** Look for damage, which reads the whole file, and recover what can be read if there is some: to be given after
+     *  DB_ERR_CORRUPT. Every readable item, removal and change that waits goes into a new file; the damaged one is kept
+     *  beside it, as `<path>.corrupt-1` and on, and the log tells how much was found. What was lost comes back from the
+     *  cloud where the cloud has it: the new file has an id of its own, and asks for everything. No other process may have
+     *  the database open. For an agent: dbOpen() and dbClose() with this flag before ioOpen(). */
+    DB_RECOVER = 0x8
 };
 
 /**
@@ -174,7 +180,8 @@ enum {
  *
  * @param path    File of the database. Two more files stand beside it while it is open (`-wal`, `-shm`).
  * @param schema  File of the OneTable schema, JSON5.
- * @param flags   0 or a sum of DB_READ_ONLY, DB_OPEN_RESET, DB_DURABILITY_NORMAL.
+ * @param flags   0 or a sum of DB_READ_ONLY, DB_OPEN_RESET, DB_DURABILITY_NORMAL, DB_RECOVER. A damaged file is reported,
+ *                never replaced, without DB_RECOVER.
  * @return The database, closed with dbClose(), or NULL: DB_ERR_IO if the schema can't be read; DB_ERR_SCHEMA with file and
  *         line if it is not valid; DB_ERR_CORRUPT if the file is not a database; DB_ERR_FORMAT if it is of a newer version.
  * Threads: any.
@@ -578,6 +585,88 @@ IOTO_API int dbRollback(Db *db);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Space
+ *  @{ */
+
+/** What a database may take. 0 in any field: no limit of its own. */
+typedef struct DbLimits {
+    /** sizeof(DbLimits), set by the caller. */
+    uint32_t size;
+    /** Bytes of the database file, in steps of 4096. The log beside it (`-wal`) has about 4 MB, or a quarter of this if that
+     *  is less; more while a large transaction or a long read is under way. */
+    int64_t fileBytes;
+    /** Changes that wait to be sent to the cloud, and the bytes of their items. */
+    int64_t outboxItems, outboxBytes;
+    /** Memory for pages of the file, of all connections of this handle together; at least 160 KB are used. Without a limit
+     *  it is 10 MB. */
+    int64_t cacheBytes;
+} DbLimits;
+
+/**
+ * Set limits, for this handle and from the next change on. A change that would exceed one fails with DB_ERR_FULL and changes
+ * nothing, unless the schema says `onFull: 'dropOldest'` for its model: then older changes of the same model leave the queue
+ * for it (their items stay, but are not sent). Either fires DB_ON_FULL and is counted (dbGetStats()).
+ *
+ * When the schema marks models `reserve`, an eighth of each limit is kept for them and for removals. Changes of the cloud
+ * are not refused by the outbox limits. What is in excess already stays.
+ *
+ * @param limits  The limits, copied; NULL: none.
+ * @return 0 or DB_ERR_MISUSE, also within a transaction of the calling thread.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbSetLimits(Db *db, const DbLimits *limits);
+
+/** What dbGetStats() tells. Fields are appended at the end in later versions. */
+typedef struct DbStats {
+    /** sizeof(DbStats), set by the caller. */
+    uint32_t size;
+    /** Items stored, and removed items that are remembered for the cloud. */
+    int64_t items, tombstones;
+    /** Changes that wait to be sent, and the bytes of their items. */
+    int64_t outboxItems, outboxBytes;
+    /** Changes that the cloud refused. */
+    int64_t rejectedItems;
+    /** Size of the database file and of the log beside it, and how much of the file is free for new items. */
+    int64_t fileBytes, logBytes, freeBytes;
+    /** Since the database was opened, by this handle: bytes written to the two files, calls of fsync, transactions. */
+    int64_t bytesWritten, fsyncs, commits;
+    /** Changes refused at a limit, and changes that left the queue for a later one. */
+    int64_t refused, dropped;
+    /** Reads of single items that needed the file, and those that did not; bytes of items kept in memory. */
+    int64_t cacheMisses, cacheHits, cacheBytes;
+} DbStats;
+
+/**
+ * Fill `out`, whose `size` the caller has set to sizeof(DbStats). It counts items by walking the database: some
+ * milliseconds for ten thousand, not for every second of a loop.
+ *
+ * @return 0, DB_ERR_MISUSE, or an error of the storage.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbGetStats(Db *db, DbStats *out);
+
+/**
+ * Write a backup of the database to a file, as it is committed now, while others read and write. A file that is there is
+ * replaced, in one step, when the backup is complete and on the disk; a crash meanwhile leaves it as it was (and perhaps a
+ * `<path>.part`, which the next one removes).
+ *
+ * The backup is a database as any other: dbOpen() and ioOpen() take it. Opened for writing, it gets an id of its own, so
+ * that it may be put in the place of a later state of the same device, or on another one: what the original has done since
+ * comes back from the cloud, and changes that waited when the backup was made are sent from it as well; the cloud tells
+ * them from later ones. On another device its items are still those of the first, as their keys say.
+ *
+ * @param path  File of the backup, not the database's own.
+ * @return 0; DB_ERR_MISUSE, also within a transaction of this thread; DB_ERR_EXISTS if a database is open at `path` or was
+ *         not closed (its `-wal` is there); DB_ERR_FULL; DB_ERR_IO.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbSave(Db *db, const char *path);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
 /** @name Triggers
  *  @{ */
 
@@ -596,7 +685,11 @@ enum {
      *  the winner; `cmd` is "remove" when the winner is a removal. Where the cloud's has won, DB_ON_CHANGE follows. */
     DB_ON_CONFLICT = 0x10,
     /** An item's time was over and it is removed: DB_ON_CHANGE, too, with "remove". */
-    DB_ON_EXPIRED = 0x20
+    DB_ON_EXPIRED = 0x20,
+    /** A limit of dbSetLimits() or of the schema was met, or the disk is full; dbTriggerReason() says which, and begins with
+     *  "refused: " (the call failed; `item` is what it would have stored) or "dropped: " (`item` is stored here, but its
+     *  change left the queue for a later one, and is not sent). */
+    DB_ON_FULL = 0x40
 };
 
 /** Who made a change. */
@@ -619,7 +712,7 @@ typedef enum DbOrigin {
  * @param params  NULL; kept for the documented signature.
  * @param cmd     "create", "update" or "remove".
  * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, or with DB_ON_EXPIRED
- *                where the time did; or DB_ON_REJECTED; or DB_ON_CONFLICT.
+ *                where the time did; DB_ON_REJECTED; DB_ON_CONFLICT; or DB_ON_FULL.
  */
 typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
                               const char *cmd, int events);
@@ -652,7 +745,7 @@ IOTO_API int dbRemoveTrigger(Db *db, DbTriggerProc proc, const char *model, void
 IOTO_API const DbItem *dbTriggerBefore(const DbItem *item);
 /** Inside a trigger: who made the change. Threads: owner. @since 0.1 */
 IOTO_API DbOrigin dbTriggerOrigin(const DbItem *item);
-/** Inside a DB_ON_REJECTED trigger: the cloud's reason, valid during the call; else "". Threads: owner. @since 0.1 */
+/** Inside a DB_ON_REJECTED or DB_ON_FULL trigger: the reason, valid during the call; else "". Threads: owner. @since 0.1 */
 IOTO_API const char *dbTriggerReason(const DbItem *item);
 /** Inside a DB_ON_CONFLICT trigger: the version that has lost, valid during the call; of a removal it has the properties
  *  that the key is made of. Else NULL. Threads: owner. @since 0.1 */
@@ -764,7 +857,8 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  *
  * Durations are numbers of seconds or texts with `ms`, `s`, `m`, `h` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
  * sizes are numbers of bytes or texts with `K`, `M`. Relative paths are relative to the file, or to the working directory
- * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given.
+ * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given. `database` also takes the limits of
+ * dbSetLimits(): `sizeMax`, `outboxItemsMax`, `outboxSizeMax` and `cacheSize`.
  *
  * @param config  File name; or the text itself, when its first character other than white space is `{`.
  * @return The agent, closed with ioClose(), or NULL: DB_ERR_CONFIG with file and line, or as dbOpen().
@@ -970,7 +1064,8 @@ IOTO_API int dbCheck(Db *db, DbReportProc proc, void *context);
 
 /**
  * Give the space that removed items have left back to the file system, in steps between which others can write, and empty the
- * write-ahead log as far as readers allow.
+ * write-ahead log as far as readers allow. Commits do so by themselves, 64 KB each, once a quarter of the file is free; this
+ * goes on to the end.
  *
  * @return Bytes by which the database became smaller, or a negative code: DB_ERR_READ_ONLY; DB_ERR_BUSY when others write or
  *         read for too long; DB_ERR_MISUSE within a transaction of this thread.

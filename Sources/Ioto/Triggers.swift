@@ -59,7 +59,7 @@ private func command(_ call: TriggerCall) -> UnsafePointer<CChar> {
     case .update: staticCString("update")
     case .remove, .expired: staticCString("remove")
     // A refused change is told by its event; the command is what the device had done.
-    case .rejected: staticCString("update")
+    case .rejected, .full: staticCString("update")
     case .conflict: staticCString(call.isRemoval ? "remove" : "update")
     }
 }

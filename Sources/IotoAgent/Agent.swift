@@ -71,8 +71,10 @@ public final class Agent: OutboxListener, @unchecked Sendable {
         var options = StoreOptions()
         options.durability = configuration.durability
         do throws(IotoError) {
-            database = try Database(
+            let database = try Database(
                 path: configuration.databasePath, schemaPath: configuration.schemaPath, options: options)
+            if configuration.ceilings != Ceilings() { try database.setCeilings(configuration.ceilings) }
+            self.database = database
         } catch {
             platform_close(wake)
             throw error

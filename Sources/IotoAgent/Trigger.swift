@@ -15,13 +15,15 @@ public struct TriggerEvents: OptionSet, Sendable {
     public static let commit = TriggerEvents(rawValue: Int32(DB_ON_COMMIT))
     public static let remote = TriggerEvents(rawValue: Int32(DB_ON_REMOTE))
     public static let rejected = TriggerEvents(rawValue: Int32(DB_ON_REJECTED))
+    public static let full = TriggerEvents(rawValue: Int32(DB_ON_FULL))
     public static let expired = TriggerEvents(rawValue: Int32(DB_ON_EXPIRED))
     public static let conflict = TriggerEvents(rawValue: Int32(DB_ON_CONFLICT))
-    public static let all: TriggerEvents = [.change, .commit, .remote, .rejected, .expired, .conflict]
+    public static let all: TriggerEvents = [.change, .commit, .remote, .rejected, .expired, .full, .conflict]
 
     init(_ event: StoreEvent) {
         switch event.kind {
         case .rejected: self = .rejected
+        case .full: self = .full
         case .conflict: self = .conflict
         case .expired: self = [.change, .commit, .expired]
         case .create, .update, .remove: self = event.isRemote ? [.change, .commit, .remote] : [.change, .commit]

@@ -4,13 +4,14 @@ import IotoBase
 ///
 /// Where an item is meant, its key is always parameters 1 and 2, and a body that is written is parameter 3.
 enum SQL: Int, CaseIterable {
-    case begin, commit, rollback, dataVersion
+    case begin, commit, rollback, dataVersion, pageCount, freePages, shrink
     case readMeta, writeMeta
     case readItem, writeItem, deleteItem, setItemPosition, setItemVersion
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case scanHash, scanHashReversed, scanAll, scanAllReversed
-    case enqueue, dequeue, readOutbox, isPending, pending, countPending, pendingRange
+    case enqueue, dequeue, readOutbox, isPending, pending, countPending, pendingRange, weighPending, oldestPending
+    case countItems, countTombstones
     case readCursor, writeCursor, deleteCursor
     case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked
     case addEntry, removeEntry, readHolders, readExpired, firstExpiry
@@ -25,6 +26,12 @@ enum SQL: Int, CaseIterable {
         case .commit: "COMMIT"
         case .rollback: "ROLLBACK"
         case .dataVersion: "PRAGMA data_version"
+        case .pageCount: "PRAGMA page_count"
+        case .freePages: "PRAGMA freelist_count"
+        case .shrink: "PRAGMA incremental_vacuum(16)"
+
+        case .countItems: "SELECT count(*) FROM item"
+        case .countTombstones: "SELECT count(*) FROM tombstone"
 
         case .readMeta: "SELECT value FROM meta WHERE name = ?1"
         case .writeMeta: "REPLACE INTO meta(name, value) VALUES(?1, ?2)"
@@ -95,6 +102,20 @@ enum SQL: Int, CaseIterable {
             WHERE o.position > ?1 ORDER BY o.position
             """
         case .countPending: "SELECT count(*) FROM outbox"
+        case .weighPending:
+            """
+            SELECT coalesce(i.model, t.model, 0) AS m, count(*), sum(length(CAST(coalesce(i.json, t.json, '') AS BLOB))) \
+            FROM outbox AS o \
+            LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
+            LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort GROUP BY m
+            """
+        case .oldestPending:
+            """
+            SELECT o.position, o.hash, o.sort FROM outbox AS o \
+            LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
+            LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort \
+            WHERE coalesce(i.model, t.model) = ?1 ORDER BY o.position LIMIT 1
+            """
         case .pendingRange: "SELECT (SELECT min(position) FROM outbox), (SELECT max(position) FROM outbox)"
 
         case .readCursor: "SELECT history, position FROM cursor WHERE stream = ?1"

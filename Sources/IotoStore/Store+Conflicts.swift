@@ -163,22 +163,23 @@ extension StoreTransaction {
         }
         let isChanged = merge.body != mine || before.version < change.version
         try modify { () throws(IotoError) in try write(merge.won, of: change.key) }
-        if isChanged { try replace(change.key, model, before, merge.body.text, position) }
+        if isChanged { try replace(change.key, model, before, isRemoved: false, merge.body.text) }
         return isChanged
     }
 
     /// Puts what two versions have become in the place of the one here. It goes on waiting.
     private func replace(
-        _ key: ItemKey, _ model: Model, _ before: StoredRow?, _ body: [UInt8], _ position: Int64
+        _ key: ItemKey, _ model: Model, _ known: StoredRow, isRemoved: Bool, _ body: [UInt8]
     ) throws(IotoError) {
-        let version = Version(time: try store.clock.next(connection), writer: store.replica)
-        let item = StoredItem(model: model, key: key, body: body, version: version)
+        let before = isRemoved ? nil : known
         try modify { () throws(IotoError) in
-            if before == nil { try run(.deleteTombstone, key) }
+            let (version, position) = try enqueue(model, key, body.count, known)
+            let item = StoredItem(model: model, key: key, body: body, version: version)
+            if isRemoved { try run(.deleteTombstone, key) }
             try write(.writeItem, item, position: position)
             try reindex(key, from: before, to: item)
+            noteRemote(before, item, model, key, hasExpired: false)
         }
-        noteRemote(before, item, model, key, hasExpired: false)
     }
 
     /// Decides between a change that waits and one of the cloud as the firmware does.
@@ -201,7 +202,7 @@ extension StoreTransaction {
         }
         let merged = StoredItem(model: model, key: change.key, body: body, version: known.version)
         noteConflict(winner: merged, loser: theirs, isRemoval: false, isRemote: false)
-        try replace(change.key, model, before, body, position)
+        try replace(change.key, model, known, isRemoved: before == nil, body)
         return true
     }
 

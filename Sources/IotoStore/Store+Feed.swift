@@ -103,11 +103,13 @@ extension StoreTransaction {
             try forgetStamps(change.key, model)
             if let position, try isPending(position) {
                 Log.info("a pending change of model '\(model.name)' gives way to the cloud's")
+                store.gauge = nil
                 try dequeue(position)
                 try close(change.key, upTo: UInt64(Int64.max), .overtaken)
             }
             let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
             if isOver {
+                noteRemoval()
                 if before != nil { try run(.deleteItem, change.key) }
                 if change.isRemoval {
                     try write(.writeTombstone, item, position: nil)

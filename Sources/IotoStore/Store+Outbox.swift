@@ -142,6 +142,7 @@ extension Store {
         guard writer != nil else { return }
         Log.error("\(path): rows of the outbox that lead to no item are dropped: \(positions.count)")
         try write { (transaction) throws(IotoError) in
+            gauge = nil
             for position in positions { try transaction.dequeue(position) }
         }
     }
@@ -171,6 +172,7 @@ extension StoreTransaction {
             case .rejected, .overruled: break
             }
             guard let row = item == nil ? try tombstone(key) : item else {
+                store.gauge = nil
                 if try queuedKey(entry.pending.position) == key { try dequeue(entry.pending.position) }
                 return
             }
@@ -182,7 +184,7 @@ extension StoreTransaction {
             guard row.version == sent.version else {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
-            try dequeue(position)
+            try dequeue(position, row)
             try forgetStamps(key, store.models.model(row.model))
             switch entry.answer {
             case .acknowledged: break

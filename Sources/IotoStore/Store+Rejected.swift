@@ -42,11 +42,12 @@ extension StoreTransaction {
         guard try current(key) == nil else {
             throw IotoError(.exists, "model '\(model.name)': the item has been made again since its removal was refused")
         }
-        guard let row = try tombstone(key), row.model == store.models.number(model), model.syncsUp else {
+        guard var row = try tombstone(key), row.model == store.models.number(model), model.syncsUp else {
             throw IotoError(.notFound, "model '\(model.name)': nothing is known of the item any more")
         }
         try modify { () throws(IotoError) in
-            let (version, position) = try enqueue(key, row.isOfExpiry ? nil : row.position, after: row.version)
+            if row.isOfExpiry { row.position = nil }
+            let (version, position) = try enqueue(model, key, row.body.count, row)
             let tombstone = StoredItem(model: model, key: key, body: row.body, version: version)
             try write(.writeTombstone, tombstone, position: position)
         }

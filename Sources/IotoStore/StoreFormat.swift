@@ -14,18 +14,20 @@ import IotoBase
 /// cursor     stream -> history, position    how far the hub's streams are applied; `snapshot/<stream>` while a snapshot of one
 ///                                           is under way: its floor, and 1 if what the hub has lost is sent again
 /// snapshot   stream, hash, sort             what that snapshot has named
+/// field      (hash, sort) -> stamps           which fields a waiting change changed, of models with `merge: 'fields'`
 /// receipt    number, hash, sort -> time, state, code, reason           changes that receipts were asked for, see `Receipt`
 /// rejected   position -> the change, code, reason, at                  what the cloud refused
 /// idx        index, hash, sort, item's key  the indexes, see `StoreIndexes`
 /// idxdef     id -> name                     which there are
 /// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it;
-///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's
+///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's;
+///                                           `copy`: there in a backup until it is opened for writing
 /// ```
 /// | version | adds |
 /// |---|---|
 /// | 1.0 | |
 /// | 1.1 | `idx`, `idxdef`, `meta.indexes`, and a row of `model` without a name, whose `sent` a library of 1.0 sets to 0 when it opens the file: what it then writes is not in the indexes |
-/// | 1.2 | `snapshot`, `receipt` |
+/// | 1.2 | `snapshot`, `receipt`, `field` |
 ///
 /// `position` of an item is its place in the outbox: the time of the version that put it there. The hybrid clock never
 /// gives a time twice, so a position without a row says that the change is acknowledged.
@@ -38,6 +40,7 @@ enum StoreFormat {
     static let metaReplica: Text = "replica"
     static let metaClock: Text = "clock"
     static let metaIndexes: Text = "indexes"
+    static let metaCopy: Text = "copy"
 
     private static let tables: [Text] = [
         """
@@ -153,6 +156,17 @@ enum StoreFormat {
             throw IotoError(
                 .format,
                 "\(path): the file has format \(found / 1000).\(found % 1000); this library reads up to \(major).x")
+        }
+    }
+
+    /// Gives a backup that is opened for writing an id of its own: what the original has written since is another's, comes
+    /// back from the cloud, and is not mistaken for what is written here.
+    static func adopt(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
+        let count = "SELECT count(*) FROM meta WHERE name = '" + metaCopy + "'"
+        guard try connection.integer(count) != 0 else { return }
+        try transaction(connection) { () throws(IotoError) in
+            try writeMeta(connection, metaReplica, bits: max(1, random()))
+            try connection.execute("DELETE FROM meta WHERE name = '" + metaCopy + "'")
         }
     }
 

@@ -26,10 +26,22 @@ enum StoreLimits {
     static let clockPlausible: Int64 = 1_577_836_800_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
+    /// Part of a ceiling that is kept for models marked `reserve`, and for removals, where the schema has such models.
+    static let reservedPart: Int64 = 8
+    /// Smallest page cache of one connection, in KiB.
+    static let pageCacheKiBMin: Int64 = 32
+    /// Commits make the file smaller, 16 pages each (`SQL.shrink`), when more than this many pages are free, and a quarter of all.
+    static let vacuumPagesMin: Int64 = 64
+    /// Most pages that SQLite lets a file have.
+    static let pagesMax: Int64 = 1_073_741_823
     /// Pause between two tries to get what another process has locked, in milliseconds.
     static let busyPause: Int64 = 3
     /// Problems that a check reports before it ends.
     static let problemsMax = 100
     /// Pages that one step of `vacuum` gives back, after which others can write.
-    static let vacuumStep: Int64 = 512
+    static let vacuumStep: Int64 = 128
+    /// Pages that a backup copies at a time.
+    static let backupStep: Int32 = 256
+    /// Names tried for a damaged file that is kept.
+    static let damagedFilesMax = 1000
 }
