@@ -857,7 +857,8 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  *
  * Durations are numbers of seconds or texts with `ms`, `s`, `m`, `h` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
  * sizes are numbers of bytes or texts with `K`, `M`. Relative paths are relative to the file, or to the working directory
- * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given. `database` also takes the limits of
+ * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given.
+ * `compress: 'zlib'` has messages compressed, if the cloud and this library are built with it. `database` also takes the limits of
  * dbSetLimits(): `sizeMax`, `outboxItemsMax`, `outboxSizeMax` and `cacheSize`.
  *
  * @param config  File name; or the text itself, when its first character other than white space is `{`.

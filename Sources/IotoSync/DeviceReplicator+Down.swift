@@ -66,6 +66,7 @@ extension DeviceReplicator {
         down.question += 1
         var request = CatchUpRequest(
             number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [])
+        request.inflates = compresses
         for index in indices {
             down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
             do throws(IotoError) {

@@ -114,6 +114,7 @@ extension DeviceReplicator {
         var message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
             changes: batch.map { $0.change })
+        message.inflates = compresses
         if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
             let own = Stream.device(configuration.topics.device)
             message.seen = try storage.cursor(of: own) ?? StreamCursor(stream: own, history: 0, position: 0)

@@ -8,6 +8,7 @@ extension HubReplicator {
         while !session.isBusy, let (verb, payload) = session.queue.first {
             do throws(IotoError) {
                 let (json, isVersion1) = try codec.parse(payload)
+                session.inflates = json["z"]?.integerValue == 1 && Compression.isAvailable
                 switch (verb, isVersion1) {
                 case (.syncToDynamo, false): try receivedChanges(json, session)
                 case (.syncDown, false): try receivedCatchUp(json, session)
@@ -121,7 +122,7 @@ extension HubReplicator {
     private func sendAck(_ ack: AckMessage, _ session: DeviceSession) {
         var ack = ack
         ack.time = time
-        publish(Topics.down(device: session.id, "SYNC"), codec.encode(ack))
+        publish(to: session, "SYNC", codec.encode(ack))
     }
 
     // MARK: Down
@@ -247,7 +248,7 @@ extension HubReplicator {
             return
         }
         publish(
-            Topics.down(device: session.id, "BATCH"),
+            to: session, "BATCH",
             codec.encode(
                 message(
                     page, for: record, answers: catchUp.number, isReset: isReset,

@@ -131,7 +131,7 @@ struct WireCodec: Sendable {
 
     func encode(_ message: UpMessage) -> [UInt8] {
         var output: [UInt8] = []
-        output.append(literal: #"{"v":2,"seq":"#)
+        output.append(literal: message.inflates ? #"{"v":2,"z":1,"seq":"# : #"{"v":2,"seq":"#)
         output.append(decimal: message.sequence)
         output.append(literal: #","replica":""#)
         output.append(hexadecimal: message.replica)
@@ -158,7 +158,7 @@ struct WireCodec: Sendable {
             cursors[cursor.stream] = .object(member)
         }
         return JSON.object([
-            "v": .integer(2), "seq": .integer(request.number), "timestamp": .string(ISODate.text(timestamp)),
+            "v": .integer(2), "z": .integer(request.inflates ? 1 : 0), "seq": .integer(request.number), "timestamp": .string(ISODate.text(timestamp)),
             "replica": .string(.hexadecimal(request.replica)), "account": .string(request.account),
             "cursors": .object(cursors),
         ]).text
@@ -197,7 +197,7 @@ struct WireCodec: Sendable {
 
     func encode(_ ack: AckMessage) -> [UInt8] {
         var object: JSONObject = [
-            "v": .integer(2), "seq": .integer(ack.sequence),
+            "v": .integer(2), "z": .integer(Compression.isAvailable ? 1 : 0), "seq": .integer(ack.sequence),
             "keys": .array(ack.keys.map { .string($0) }),
             "updated": .string(ISODate.text(Int64(ack.time >> 16))),
             "vers": .array(ack.versions.map { .string($0.text) }),
@@ -276,7 +276,7 @@ struct WireCodec: Sendable {
 
     func encode(_ page: PageMessage) -> [UInt8] {
         var output: [UInt8] = []
-        output.append(literal: #"{"v":2,"#)
+        output.append(literal: Compression.isAvailable ? #"{"v":2,"z":1,"# : #"{"v":2,"#)
         if let answers = page.answers {
             output.append(literal: #""seq":"#)
             output.append(decimal: answers)
@@ -348,7 +348,7 @@ struct WireCodec: Sendable {
 
     /// The number of a message of version 2 that is not read whole.
     func sequence(of payload: [UInt8]) -> Int64? {
-        payload.withUnsafeBytes { payload in
+        Compression.inflate(payload).withUnsafeBytes { payload in
             func integer(_ name: Text) -> Int64? {
                 guard let range = JSONScanner.member(name, in: payload) else { return nil }
                 return JSONScanner.decode(UnsafeRawBufferPointer(rebasing: payload[range]))?.integerValue
@@ -376,7 +376,7 @@ struct WireCodec: Sendable {
 
     /// Reads a message of either version.
     func parse(_ payload: [UInt8]) throws(IotoError) -> (json: JSON, isVersion1: Bool) {
-        let json = try JSON.parse(payload)
+        let json = try JSON.parse(Compression.inflate(payload))
         guard json.objectValue != nil else { throw IotoError(.protocolViolation, "a message that is no object") }
         guard let version = json["v"] else { return (json, true) }
         switch version.integerValue {
