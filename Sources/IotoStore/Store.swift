@@ -79,6 +79,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    /// Asked while nothing is locked; set before replication begins.
+    public var resolver: (any ConflictResolver)?
     var ceilings = Ceilings()
     /// What waits in the outbox; nil: to be weighed.
     var gauge: OutboxGauge?
