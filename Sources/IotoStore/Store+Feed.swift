@@ -13,6 +13,8 @@ extension Store {
     ) throws(IotoError) -> Int {
         try write { (transaction) throws(IotoError) in
             clock.observe(hubTime)
+            // What comes down is compared with what has been changed here.
+            try transaction.writeGathered()
             var applied = 0
             for change in changes where try transaction.apply(change) { applied += 1 }
             try transaction.writeCursor(cursor)
