@@ -138,7 +138,7 @@ import Testing
                 count += 1
             }
         }
-        #expect(count > 40 && count < 200, "\(count)")
+        #expect(count > 40 && count < 400, "\(count)")
         #expect(try store.scanned(live).count == count)
         #expect(try store.statistics().refused == 1)
         try store.put(try fixture.model("Fault"), "1")
