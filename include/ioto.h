@@ -612,6 +612,8 @@ typedef struct DbLimits {
     /** Memory for pages of the file, of all connections of this handle together; at least 160 KB are used. Without a limit
      *  it is 10 MB. */
     int64_t cacheBytes;
+    /** Memory for the items of models that the schema keeps in memory (`mem`). */
+    int64_t memoryBytes;
 } DbLimits;
 
 /**
@@ -648,6 +650,8 @@ typedef struct DbStats {
     /** Pages of the file that reads had to fetch and that they found in memory, and the memory for them: of the connections
      *  that no other thread uses at this moment. */
     int64_t cacheMisses, cacheHits, cacheBytes;
+    /** Memory for the items of models that the schema keeps in memory (`mem`), which `items` counts as well. */
+    int64_t memoryBytes;
 } DbStats;
 
 /**

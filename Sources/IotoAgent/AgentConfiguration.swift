@@ -28,7 +28,7 @@ public struct AgentConfiguration: Sendable {
         ["database", "path"], ["database", "schema"], ["database", "syncDelay"], ["database", "syncLimit"],
         ["database", "compress"],
         ["database", "durability"], ["database", "sizeMax"], ["database", "outboxItemsMax"],
-        ["database", "outboxSizeMax"], ["database", "cacheSize"],
+        ["database", "outboxSizeMax"], ["database", "cacheSize"], ["database", "memorySize"],
         ["mqtt", "endpoint"], ["mqtt", "port"], ["mqtt", "authority"], ["mqtt", "certificate"], ["mqtt", "key"],
         ["mqtt", "username"], ["mqtt", "password"], ["mqtt", "keepalive"], ["mqtt", "prefix"], ["mqtt", "alpn"],
         ["mqtt", "engine"], ["mqtt", "psk"], ["mqtt", "identity"], ["mqtt", "version"],
@@ -79,6 +79,7 @@ public struct AgentConfiguration: Sendable {
         ceilings.fileBytes = try reader.size("database", "sizeMax", in: 0...most) ?? 0
         ceilings.outboxItems = try reader.integer("database", "outboxItemsMax", in: 0...most) ?? 0
         ceilings.outboxBytes = try reader.size("database", "outboxSizeMax", in: 0...most) ?? 0
+        ceilings.memoryBytes = try reader.size("database", "memorySize", in: 0...most) ?? 0
         ceilings.cacheBytes = try reader.size("database", "cacheSize", in: 0...most) ?? 0
 
         topicPrefix = try reader.text("mqtt", "prefix") ?? Topics.defaultPrefix

@@ -81,8 +81,6 @@ public final class HubReplicator {
         for feed in feeds {
             broadcasts[feed.stream] = LiveFeed(sent: feed.position)
         }
-        // A device that the hub has never heard of asked when nobody listened, and would wait for its own time.
-        publish(Topics.down(account: Stream.all, "BATCH"), HubReplicator.plea)
         for device in devices {
             if device.isVersion1 {
                 resume(device)
