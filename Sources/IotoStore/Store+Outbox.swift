@@ -57,7 +57,7 @@ extension Store {
 
     public func settle(_ settlement: Settlement) throws(IotoError) {
         try write { (transaction) throws(IotoError) in
-            clock.observe(settlement.hubTime)
+            try transaction.observe(hubTime: settlement.hubTime)
             for entry in settlement.entries { try transaction.settle(entry) }
             if let advance = settlement.advance {
                 let stored = try readCursor(advance.cursor.stream, transaction.connection)
@@ -177,11 +177,11 @@ extension StoreTransaction {
             guard row.version == sent.version else {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
-            try dequeue(position)
             switch entry.answer {
-            case .acknowledged: break
+            case .acknowledged: try dequeue(position)
             case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
             case .rejected(let code, let reason):
+                try dequeue(position)
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
             }
             if item != nil { try settleExpiry(key) }
@@ -209,6 +209,8 @@ extension StoreTransaction {
 
     private func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
         store.clock.observe(version.time)
+        // A version below those that are known to be on the disk is not there for that.
+        store.durableTime = 0
         let statement = try connection.statement(isRemoval ? .setTombstoneVersion : .setItemVersion)
         defer { statement.end() }
         try statement.bind(3, Int64(bitPattern: version.time))

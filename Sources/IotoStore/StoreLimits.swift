@@ -22,6 +22,8 @@ enum StoreLimits {
     static let clockPlausible: Int64 = 1_577_836_800_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
+    /// How far ahead of the hub's clock a version may be that is sure to be taken as it is.
+    static let clockTrust = UInt64(Limits.clockDriftMax / 2) << 16
     /// Pause between two tries to get what another process has locked, in milliseconds.
     static let busyPause: Int64 = 3
     /// Problems that a check reports before it ends.

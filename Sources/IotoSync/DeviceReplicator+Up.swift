@@ -130,6 +130,7 @@ extension DeviceReplicator {
             guard let pending = up.sent[restamp.version] else { continue }
             entries.append(.init(pending: pending, answer: .restamped(restamp.newVersion)))
         }
+        let open = entries.count
         for version in ack.versions {
             guard let pending = up.sent[version] else { continue }
             entries.append(.init(pending: pending, answer: .acknowledged))
@@ -145,12 +146,14 @@ extension DeviceReplicator {
         try storage.settle(Settlement(entries: entries, hubTime: ack.time, advance: advance))
 
         statistics.lastUp = now.wall
-        statistics.sentItems += Int64(entries.count - refused)
+        statistics.sentItems += Int64(entries.count - open)
         statistics.refusedItems += Int64(refused)
         for entry in entries {
             up.sent[entry.pending.change.version] = nil
             up.inFlight?.open.remove(entry.pending.change.version)
         }
+        // What has a new version now goes out under it.
+        if !ack.restamps.isEmpty { up.isUrgent = true }
         guard let batch = up.inFlight, batch.open.isEmpty else { return }
         up.inFlight = nil
         up.backoff.reset()

@@ -69,22 +69,22 @@ extension HubReplicator {
         _ entry: JSON, _ record: DeviceRecord, into accepted: inout [StreamedChange], _ ack: inout AckMessage
     ) {
         do throws(IotoError) {
-            var (change, model, body) = try codec.change(entry, context: context(of: record))
+            let (change, model, body) = try codec.change(entry, context: context(of: record))
             guard model.existsInCloud, model.syncsUp else {
                 throw IotoError(.denied, "model \"\(model.name)\" does not go up")
             }
             guard Stream.owner(of: body) == record.id else {
                 throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
             }
-            // A version ahead of every honest clock would win for ever.
+            // A version ahead of every honest clock would win for ever. The device gets another one, under which it sends
+            // the change again: what were stored under it now would be stored once more should this answer be lost.
             if change.version.time > max(clock.last, HybridClock.time(now.wall &+ Limits.clockDriftMax)) {
                 let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
                 ack.restamps.append(.init(version: change.version, newVersion: version))
-                change.version = version
-            } else {
-                clock.observe(change.version.time)
-                ack.versions.append(change.version)
+                return
             }
+            clock.observe(change.version.time)
+            ack.versions.append(change.version)
             ack.keys.append(codec.wireKey(of: change))
             accepted.append(StreamedChange(change: change, stream: Stream.of(body, model: model)))
         } catch {
@@ -175,10 +175,8 @@ extension HubReplicator {
     ) {
         var ack = ack
         for version in refused {
-            let sent = ack.restamps.first { $0.newVersion == version }?.version ?? version
-            ack.versions.removeAll { $0 == sent }
-            ack.restamps.removeAll { $0.version == sent }
-            refuse(sent, IotoError(.denied, "the item is another device's"), session.id, &ack)
+            ack.versions.removeAll { $0 == version }
+            refuse(version, IotoError(.denied, "the item is another device's"), session.id, &ack)
         }
         let own = Stream.device(session.id)
         for advance in advances {

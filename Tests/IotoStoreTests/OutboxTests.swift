@@ -142,7 +142,7 @@ import Testing
         #expect(try store.pendingCount() == 0)
     }
 
-    @Test func aRestampedItemTakesOverTheVersion() throws {
+    @Test func aRestampedItemTakesOverTheVersionAndIsSentUnderIt() throws {
         let fixture = try Fixture()
         let store = try fixture.open()
         let fault = try fixture.model("Fault")
@@ -152,9 +152,11 @@ import Testing
         let pending = try store.pending()
         let stamp = Version(time: HybridClock.time(testTime - 5000), writer: 77)
         try store.answer(pending, .restamped(stamp))
-        #expect(try store.pendingCount() == 0)
+        #expect(try store.pending().map(\.change.version) == [stamp, stamp])
         #expect(try store.get(fault, "1")?.version == stamp)
         #expect(try store.number("SELECT writer FROM tombstone") == 77)
+        try store.answer(try store.pending(), .acknowledged)
+        #expect(try store.pendingCount() == 0)
         // Its own id is written as NULL.
         try store.put(fault, "1", 2)
         let own = Version(time: HybridClock.time(testTime - 4000), writer: store.replica)
@@ -315,6 +317,17 @@ import Testing
         #expect(try third.get(fault, "1") != nil)
         #expect(try third.get(local, "1") != nil)
         #expect(try third.scanned(fault) == ["fault#1"])
+    }
+
+    @Test func aVersionThatTheHubGaveIsOnTheDiskBeforeItIsSent() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open { $0.durability = .normal }
+        try store.put(try fixture.model("Fault"), "1")
+        let pending = try store.pending()
+        try store.answer(pending, .restamped(Version(time: HybridClock.time(testTime - 5000), writer: store.replica)))
+        let frames = try #require(Files.size(fixture.path + "-wal"))
+        #expect(try store.pending().count == 1)
+        #expect(try #require(Files.size(fixture.path + "-wal")) > frames)
     }
 
     @Test func whatIsSentIsOnTheDiskWhateverTheDurability() throws {

@@ -93,10 +93,13 @@ final class MemoryReplica: DeviceStorage {
                 if position == entry.pending.position { rows[key]?.position = Int64(clock.next(wall: wall)) }
                 continue
             }
+            if case .restamped(let version) = entry.answer {
+                rows[key]?.change.version = version
+                continue
+            }
             rows[key]?.position = nil
             switch entry.answer {
-            case .acknowledged: break
-            case .restamped(let version): rows[key]?.change.version = version
+            case .acknowledged, .restamped: break
             case .rejected(let code, let reason): rejected.append((row.change, code, reason))
             }
         }
@@ -110,6 +113,11 @@ final class MemoryReplica: DeviceStorage {
 
     func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int {
         try failIfTold()
+        for change in changes {
+            if let row = rows[change.key], row.position != nil, row.change.version >= change.version,
+                row.change.version.time > hubTime + UInt64(Limits.clockDriftMax / 2) << 16
+            { throw IotoError(.busy, "a pending change awaits the cloud's time") }
+        }
         var count = 0
         for change in changes where change.version > rows[change.key]?.change.version ?? .zero {
             rows[change.key] = Row(change: change, position: nil)

@@ -248,13 +248,12 @@ final class Judge {
                 else { continue }
                 if !(restamps[from]?.contains(to) ?? false) { restamps[from, default: []].append(to) }
                 if let content = contents[from] { stamped.insert(content.key) }
-                acknowledged(from, as: to)
             }
             for entry in json["rejected"]?.arrayValue ?? [] {
                 if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { rejections.insert(version) }
             }
             for entry in json["vers"]?.arrayValue ?? [] {
-                if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version, as: version) }
+                if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version) }
             }
         } else if message.topic.hasSuffix("/BATCH"), message.topic.hasPrefix("ioto/device/") {
             let device = message.topic.string.split(separator: "/")[2]
@@ -267,11 +266,11 @@ final class Judge {
         }
     }
 
-    private func acknowledged(_ version: Version, as stamp: Version) {
+    private func acknowledged(_ version: Version) {
         guard let content = contents[version] else { return }
         let item = cloud.items[content.key]
         world.require(
-            item != nil && item!.change.version >= stamp, .acknowledgement,
+            item != nil && item!.change.version >= version, .acknowledgement,
             "\(content.key.story) at \(version.story) is acknowledged, and the cloud has "
                 + (item?.change.version.story ?? "nothing"))
     }
