@@ -12,9 +12,9 @@ extension Store {
         _ changes: [Change], cursor: StreamCursor, hubTime: UInt64
     ) throws(IotoError) -> Int {
         try write { (transaction) throws(IotoError) in
-            clock.observe(hubTime)
+            try transaction.observe(hubTime: hubTime)
             var applied = 0
-            for change in changes where try transaction.apply(change) { applied += 1 }
+            for change in changes where try transaction.apply(change, hubTime: hubTime) { applied += 1 }
             try transaction.writeCursor(cursor)
             try clock.raise(transaction.connection)
             return applied
@@ -29,15 +29,16 @@ extension Store {
         return StreamCursor(stream: stream, history: try statement.bits(0), position: try statement.integer(1))
     }
 
-    /// Removes tombstones that are older than `Limits.tombstoneRetention` and that the cloud knows of: a bounded
-    /// number at a time. Opening does it once; a store that stays open for weeks asks for it from time to time.
+    /// Removes tombstones that are older than `Limits.tombstoneRetention` by the hub's clock, which alone tells how old a
+    /// change in the cloud can be, and that the cloud knows of: a bounded number at a time. Opening does it once; a store
+    /// that stays open for weeks asks for it from time to time.
     ///
     /// - Returns: The number removed.
     public func purgeTombstones() throws(IotoError) -> Int {
-        let newest = max(try clockTime(), HybridClock.time(options.wallClock()))
         let retention = UInt64(Limits.tombstoneRetention) << 16
-        guard newest > retention else { return 0 }
-        let limit = newest - retention
+        let now = try lastHubTime()
+        guard now > retention else { return 0 }
+        let limit = now - retention
         // Most often there is none, and then nothing is written.
         guard try !expiredTombstones(before: limit).isEmpty else { return 0 }
         return try write { (transaction) throws(IotoError) in
@@ -63,10 +64,20 @@ extension Store {
 }
 
 extension StoreTransaction {
+    /// Takes notice of the hub's clock.
+    func observe(hubTime: UInt64) throws(IotoError) {
+        store.clock.observe(hubTime)
+        let day: UInt64 = 86_400_000 << 16
+        guard hubTime < HybridClock.timeMax, hubTime > store.hubTime &+ day else { return }
+        // Should this transaction fail, the file says an earlier day than there could be, and nothing is purged too soon.
+        store.hubTime = hubTime
+        try StoreFormat.writeMeta(connection, StoreFormat.metaHub, bits: hubTime)
+    }
+
     /// Takes over a change of the cloud when it is newer than what is stored.
     ///
     /// - Returns: Whether it was.
-    func apply(_ change: Change) throws(IotoError) -> Bool {
+    func apply(_ change: Change, hubTime: UInt64) throws(IotoError) -> Bool {
         guard let model = store.schema.model(change.model), model.existsOnDevice else { return false }
         // Neither would leave the hub; to throw for one would block the stream for ever.
         guard change.version.time < HybridClock.timeMax, change.body.count <= Limits.itemBytesMax,
@@ -82,6 +93,10 @@ extension StoreTransaction {
         // A state that has expired is taken over as its removal.
         let isOver = change.isRemoval || store.isExpired(model, change.body)
         if let known, known.version >= change.version {
+            // A version that the hub is going to replace says nothing of which change is newer.
+            if known.version.time > hubTime &+ StoreLimits.clockTrust, let position = known.position, try isPending(position) {
+                throw IotoError(.busy, "a pending change of model '\(model.name)' awaits the cloud's time")
+            }
             // The very state whose expiry was the clock's mistake, which was ahead.
             guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
         }

@@ -80,7 +80,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Whether such a write is under way.
     private var isJoined = false
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
-    private var durableTime: UInt64 = 0
+    var durableTime: UInt64 = 0
+    /// The hub's clock, as it was heard of last, or up to a day before.
+    var hubTime: UInt64 = 0
 
     /// Opens a file, and makes it when there is none.
     ///
@@ -111,6 +113,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try StoreFormat.prepare(connection, random: options.random)
         if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
+        hubTime = try StoreFormat.findMeta(connection, StoreFormat.metaHub) ?? 0
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
         writer = connection
@@ -375,12 +378,12 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try body(writer)
     }
 
-    /// Highest time that was issued or observed here.
-    func clockTime() throws(IotoError) -> UInt64 {
-        if isInTransaction { return clock.last }
+    /// The hub's clock, as it was heard of last, or up to a day before; 0: never.
+    func lastHubTime() throws(IotoError) -> UInt64 {
+        if isInTransaction { return hubTime }
         try acquire()
         defer { release() }
-        return clock.last
+        return hubTime
     }
 
     /// Lends a connection for reading: the writer's within a transaction of this thread, else one of the pool.

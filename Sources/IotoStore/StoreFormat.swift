@@ -16,7 +16,8 @@ import IotoBase
 /// idx        index, hash, sort, item's key  the indexes, see `StoreIndexes`
 /// idxdef     id -> name                     which there are
 /// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it;
-///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's
+///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's;
+///                                           `hub`: the hub's clock, exact to a day, once it was heard of
 /// ```
 /// | version | adds |
 /// |---|---|
@@ -34,6 +35,7 @@ enum StoreFormat {
     static let metaReplica: Text = "replica"
     static let metaClock: Text = "clock"
     static let metaIndexes: Text = "indexes"
+    static let metaHub: Text = "hub"
 
     private static let tables: [Text] = [
         """
@@ -167,11 +169,15 @@ enum StoreFormat {
     }
 
     static func readMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64 {
+        guard let value = try findMeta(connection, name) else { throw connection.corrupt("'\(name)' is missing") }
+        return value
+    }
+
+    static func findMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64? {
         let statement = try connection.statement(.readMeta)
         defer { statement.end() }
         try statement.bind(1, name)
-        guard try statement.step() else { throw connection.corrupt("'\(name)' is missing") }
-        return try statement.bits(0)
+        return try statement.step() ? try statement.bits(0) : nil
     }
 
     static func writeMeta(_ connection: Connection, _ name: Text, bits: UInt64) throws(IotoError) {
