@@ -20,6 +20,8 @@ struct DownState {
     var generation: Int64 = 1
     /// Counts the questions, so that an answer can be told from the pages that come unasked.
     var question: Int64
+    /// When to ask for everything though there is no sign of anything, on the monotonic clock.
+    var refreshAt: Int64 = .max
 
     init(topics: Topics, seed: UInt64, timeout: (first: Int64, last: Int64)) {
         // Anywhere: the broker keeps the answers to a process that is gone for the next one, which must not take them
@@ -49,12 +51,18 @@ extension DeviceReplicator {
     }
 
     func askIfDue(_ now: Instant) {
+        if now.monotonic >= down.refreshAt { return ask(Array(down.streams.indices), now) }
         let due = down.streams.indices.filter { down.streams[$0].askAt.map { $0 <= now.monotonic } ?? false }
         if !due.isEmpty { ask(due, now) }
     }
 
     private func ask(_ indices: [Int], _ now: Instant) {
         guard isConnected else { return }
+        if indices.count == down.streams.count {
+            // Not in step with the rest of the fleet.
+            let spread = UInt64(max(1, configuration.refreshInterval / 2))
+            down.refreshAt = now.monotonic + configuration.refreshInterval - Int64(random.next() % spread)
+        }
         down.question += 1
         var request = CatchUpRequest(
             number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [])

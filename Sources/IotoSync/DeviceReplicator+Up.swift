@@ -152,8 +152,13 @@ extension DeviceReplicator {
             up.sent[entry.pending.change.version] = nil
             up.inFlight?.open.remove(entry.pending.change.version)
         }
-        // What has a new version now goes out under it.
-        if !ack.restamps.isEmpty { up.isUrgent = true }
+        if !ack.restamps.isEmpty {
+            // What has a new version now goes out under it, and a page that waited for that can be applied.
+            up.isUrgent = true
+            for index in down.streams.indices where down.streams[index].askAt != nil && down.streams[index].asked == nil {
+                down.streams[index].askAt = now.monotonic
+            }
+        }
         guard let batch = up.inFlight, batch.open.isEmpty else { return }
         up.inFlight = nil
         up.backoff.reset()

@@ -86,10 +86,13 @@ final class Device: ClientOwner, StoreObserver {
         var configuration = DeviceReplicator<Store>.Configuration(topics: Topics(device: id, account: account))
         configuration.syncDelay = world.random.pick([0, 100, 5_000])
         configuration.syncLimit = world.random.pick([200, 1_000, 10_240])
+        configuration.refreshInterval = Simulation.refreshInterval
         self.configuration = configuration
     }
 
     var isRunning: Bool { store != nil }
+    /// Whether it is going to do something by itself before the time of silence is over.
+    var hasPlans: Bool { (replicator?.deadline ?? .max) <= monotonic + Simulation.silence + 5_000 }
     var isConnected: Bool { replicator?.isConnected ?? false }
 
     // MARK: Life

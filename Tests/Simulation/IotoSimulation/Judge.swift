@@ -144,20 +144,36 @@ final class Judge {
 
     /// A database was opened: it must hold what was confirmed, and of what was under way all or nothing.
     func reopened(_ device: Device, _ found: StoreImage) {
-        if found == device.image { return }
-        if device.durability == .normal, device.wasPowerCut, device.unsynced.contains(found) {
+        let image = forgetting(device.image, found)
+        if found == image { return }
+        let unsynced = device.durability == .normal && device.wasPowerCut ? device.unsynced.map { forgetting($0, found) } : []
+        if unsynced.contains(found) {
             world.tell(device.who, "has lost its last moments")
             memories[device.id] = memory(of: found, memories[device.id])
             return
         }
-        let states = device.durability == .normal && device.wasPowerCut ? device.unsynced : [device.image]
-        for state in states {
+        for state in unsynced + [image] {
             for doubt in device.doubts where explains(doubt, from: state, to: found) {
                 memories[device.id] = memory(of: found, memories[device.id])
                 return
             }
         }
         world.fail(.durability, "\(device.who): \(difference(device.image, found))")
+    }
+
+    /// The state without the tombstones whose time is over by their versions: of those that a device wrote in 1970, which the
+    /// cloud has, opening forgets.
+    private func forgetting(_ state: StoreImage, _ found: StoreImage) -> StoreImage {
+        var state = state
+        let limit = HybridClock.time(world.trueTime - Limits.tombstoneRetention)
+        for key in state.keys where found.rows[key] == nil {
+            guard let row = state.rows[key], row.isRemoval, row.version.time < limit,
+                !state.outbox.values.contains(key)
+            else { continue }
+            state.rows[key] = nil
+            state.keys.removeAll { $0 == key }
+        }
+        return state
     }
 
     private func memory(of image: StoreImage, _ former: Memory?) -> Memory {

@@ -11,6 +11,8 @@ import IotoSync
 public final class Simulation {
     /// How long everything may take to converge once the faults have stopped, in simulated milliseconds.
     static let convergenceMax: Int64 = 30 * 60_000
+    /// How often devices ask though there is no sign of anything.
+    static let refreshInterval: Int64 = 20 * 60_000
     /// How long nobody may say anything after that.
     static let silence: Int64 = 120_000
 
@@ -158,7 +160,10 @@ public final class Simulation {
         let convergence = world.now - start
         guard world.violation == nil else { return convergence }
         world.tell("JUDGE", "everything has converged")
-        world.run(until: world.now + 20_000)
+        // A question that was put off is asked all the same.
+        let rest = world.now
+        repeat { world.run(until: world.now + 10_000) } while devices.contains { $0.hasPlans }
+            && world.now - rest < Simulation.convergenceMax && world.violation == nil
         let published = devices.map { $0.published }
         world.run(until: world.now + Simulation.silence)
         for (device, before) in zip(devices, published) {
