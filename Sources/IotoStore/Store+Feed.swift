@@ -11,7 +11,12 @@ extension Store {
     public func apply(
         _ changes: [Change], cursor: StreamCursor, hubTime: UInt64
     ) throws(IotoError) -> Int {
-        try write { (transaction) throws(IotoError) in
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.cursorBeforeItems) {
+                try write { (transaction) throws(IotoError) in try transaction.writeCursor(cursor) }
+            }
+        #endif
+        return try write { (transaction) throws(IotoError) in
             try transaction.observe(hubTime: hubTime)
             var applied = 0
             for change in changes where try transaction.apply(change, hubTime: hubTime) { applied += 1 }
@@ -35,7 +40,11 @@ extension Store {
     ///
     /// - Returns: The number removed.
     public func purgeTombstones() throws(IotoError) -> Int {
-        let retention = UInt64(Limits.tombstoneRetention) << 16
+        #if IOTO_MUTANTS
+            let retention = Mutant.isActive(.purgedEarly) ? 0 : UInt64(Limits.tombstoneRetention) << 16
+        #else
+            let retention = UInt64(Limits.tombstoneRetention) << 16
+        #endif
         let now = try lastHubTime()
         guard now > retention else { return 0 }
         let limit = now - retention
@@ -89,7 +98,11 @@ extension StoreTransaction {
         store.clock.observe(change.version.time)
         let before = try current(change.key)
         let grave = before == nil ? try tombstone(change.key) : nil
-        let known = before ?? grave
+        #if IOTO_MUTANTS
+            let known = Mutant.isActive(.versionIgnored) || Mutant.isActive(.tombstoneIgnored) && grave != nil ? nil : before ?? grave
+        #else
+            let known = before ?? grave
+        #endif
         // A state that has expired is taken over as its removal.
         let isOver = change.isRemoval || store.isExpired(model, change.body)
         if let known, known.version >= change.version {
@@ -97,6 +110,9 @@ extension StoreTransaction {
             if known.version.time > hubTime &+ StoreLimits.clockTrust, let position = known.position, try isPending(position) {
                 throw IotoError(.busy, "a pending change of model '\(model.name)' awaits the cloud's time")
             }
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.outboxRowLost), let position = known.position { try dequeue(position) }
+            #endif
             // The very state whose expiry was the clock's mistake, which was ahead.
             guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
         }
@@ -109,10 +125,14 @@ extension StoreTransaction {
             let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
             if isOver {
                 if before != nil { try run(.deleteItem, change.key) }
-                if change.isRemoval {
-                    try write(.writeTombstone, item, position: nil)
-                } else {
+                if !change.isRemoval {
                     try bury(item)
+                } else {
+                    #if IOTO_MUTANTS
+                        if !Mutant.isActive(.noTombstone) { try write(.writeTombstone, item, position: nil) }
+                    #else
+                        try write(.writeTombstone, item, position: nil)
+                    #endif
                 }
             } else {
                 if grave != nil { try run(.deleteTombstone, change.key) }
@@ -142,6 +162,9 @@ extension StoreTransaction {
             }
         }
         guard let after else { return }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.eventTwice) { note(.update, before: before, after: after, model, key, isRemote: true) }
+        #endif
         note(before == nil ? .create : .update, before: before, after: after, model, key, isRemote: true)
     }
 }

@@ -35,6 +35,9 @@ extension Store {
             }
         }
         if !unreadable.isEmpty { try drop(unreadable) }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.sentBeforeDurable) { return changes }
+        #endif
         // A version that is sent and then lost with the power could be given to another change.
         if options.durability == .normal, newest > 0 { try makeDurable(upTo: newest) }
         return changes
@@ -64,6 +67,9 @@ extension Store {
                 let isNext =
                     stored.map { $0.history == advance.cursor.history && $0.position == advance.previous }
                     ?? (advance.previous == 0)
+                #if IOTO_MUTANTS
+                    if Mutant.isActive(.advanceUnchecked) { try transaction.writeCursor(advance.cursor) }
+                #endif
                 if isNext { try transaction.writeCursor(advance.cursor) }
             }
             try clock.raise(transaction.connection)
@@ -172,8 +178,14 @@ extension StoreTransaction {
             // The answer to an earlier try may have moved the item to the queue's end since this one was sent.
             var position = entry.pending.position
             if let place = row.position, row.version == sent.version { position = place }
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.ackOfLaterTryIgnored) { position = entry.pending.position }
+            #endif
             // A row that is gone was settled before, or gave way to a newer change of the cloud.
             guard try queuedKey(position) == key else { return }
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.ackClearsNewer) { return try dequeue(position) }
+            #endif
             guard row.version == sent.version else {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }

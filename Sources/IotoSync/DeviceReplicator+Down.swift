@@ -27,6 +27,9 @@ struct DownState {
         // Anywhere: the broker keeps the answers to a process that is gone for the next one, which must not take them
         // for answers to its own questions.
         question = Int64(seed % (1 << 31))
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.questionsMeet) { question = 0 }
+        #endif
         var names = [Stream.device(topics.device), Stream.all]
         if !topics.account.isEmpty { names.append(Stream.account(topics.account)) }
         streams = names.map { Follow(name: $0, backoff: Backoff(first: timeout.first, last: timeout.last)) }
@@ -51,6 +54,11 @@ extension DeviceReplicator {
     }
 
     func askIfDue(_ now: Instant) {
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.questionForgotten) {
+                for index in down.streams.indices { down.streams[index].askAt = nil }
+            }
+        #endif
         if now.monotonic >= down.refreshAt { return ask(Array(down.streams.indices), now) }
         let due = down.streams.indices.filter { down.streams[$0].askAt.map { $0 <= now.monotonic } ?? false }
         if !due.isEmpty { ask(due, now) }
@@ -86,6 +94,9 @@ extension DeviceReplicator {
 
     func receivedPage(_ payload: [UInt8], _ now: Instant) throws(IotoError) {
         guard let page = try codec.decodePage(payload, context: context) else {
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.pleaIgnored) { return }
+            #endif
             // The hub has started anew. What waits for an answer of the one before need not wait for its own time.
             let soon = now.monotonic + Int64(random.next() % DeviceReplicator.askSpread)
             for index in down.streams.indices {
@@ -103,7 +114,12 @@ extension DeviceReplicator {
         let startsAnew = isAnswer && page.isReset && page.previous == 0
         let isKnown = stored.history == page.history || stored.position == 0
         // A page may begin before the cursor: what is applied already has the same version and is passed over.
-        guard startsAnew || isKnown && page.previous <= stored.position else {
+        #if IOTO_MUTANTS
+            let isBlind = Mutant.isActive(.gapIgnored)
+        #else
+            let isBlind = false
+        #endif
+        guard startsAnew || isKnown && (isBlind || page.previous <= stored.position) else {
             // A gap, or another history. One question is enough, however many pages follow the gap.
             if down.streams[index].asked == nil {
                 ask([index], now)

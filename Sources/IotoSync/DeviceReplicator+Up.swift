@@ -42,6 +42,12 @@ extension DeviceReplicator {
         guard isConnected else { return }
         if let batch = up.inFlight {
             guard now.monotonic >= batch.deadline else { return }
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.neverResent) {
+                    up.inFlight?.deadline = .max
+                    return
+                }
+            #endif
             // No answer: the outbox is read again, so that what has changed meanwhile goes out in its latest state.
             up.inFlight = nil
             up.isUrgent = true

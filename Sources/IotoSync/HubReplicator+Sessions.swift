@@ -59,6 +59,9 @@ extension HubReplicator {
             sendAck(ack, session)
             return
         }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.hubAcksBeforeStoring) { sendAck(ack, session) }
+        #endif
         session.isBusy = true
         request(.apply(accepted, device: session.id), .apply(device: session.id, ack))
     }
@@ -69,11 +72,18 @@ extension HubReplicator {
         _ entry: JSON, _ record: DeviceRecord, into accepted: inout [StreamedChange], _ ack: inout AckMessage
     ) {
         do throws(IotoError) {
-            let (change, model, body) = try codec.change(entry, context: context(of: record))
-            guard model.existsInCloud, model.syncsUp else {
+            #if IOTO_MUTANTS
+                let trustsOwner = Mutant.isActive(.hubTrustsOwner)
+                let trustsDirection = Mutant.isActive(.hubTrustsDirection)
+            #else
+                let trustsOwner = false
+                let trustsDirection = false
+            #endif
+            let (change, model, body) = try codec.change(entry, context: trustsOwner ? Context() : context(of: record))
+            guard trustsDirection || model.existsInCloud && model.syncsUp else {
                 throw IotoError(.denied, "model \"\(model.name)\" does not go up")
             }
-            guard Stream.owner(of: body) == record.id else {
+            guard trustsOwner || Stream.owner(of: body) == record.id else {
                 throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
             }
             // A version ahead of every honest clock would win for ever. The device gets another one, under which it sends
@@ -81,6 +91,13 @@ extension HubReplicator {
             if change.version.time > max(clock.last, HybridClock.time(now.wall &+ Limits.clockDriftMax)) {
                 let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
                 ack.restamps.append(.init(version: change.version, newVersion: version))
+                #if IOTO_MUTANTS
+                    if Mutant.isActive(.stampStored) {
+                        var stamped = change
+                        stamped.version = version
+                        accepted.append(StreamedChange(change: stamped, stream: Stream.of(body, model: model)))
+                    }
+                #endif
                 return
             }
             clock.observe(change.version.time)
@@ -206,6 +223,9 @@ extension HubReplicator {
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
             // What was stored while the page was read may not be in it.
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.moveMissed) { session.hasMoved = false }
+            #endif
             if session.hasMoved { moved(cursor.stream) }
         }
         var rest = catchUp

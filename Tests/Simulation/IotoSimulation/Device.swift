@@ -71,7 +71,7 @@ final class Device: ClientOwner, StoreObserver {
 
     init(
         _ world: World, id: Text, account: Text, wall: WallClock, link: Link, broker: Broker, judge: Judge,
-        durability: Durability
+        durability: Durability, refreshInterval: Int64
     ) {
         self.world = world
         self.id = id
@@ -86,7 +86,7 @@ final class Device: ClientOwner, StoreObserver {
         var configuration = DeviceReplicator<Store>.Configuration(topics: Topics(device: id, account: account))
         configuration.syncDelay = world.random.pick([0, 100, 5_000])
         configuration.syncLimit = world.random.pick([200, 1_000, 10_240])
-        configuration.refreshInterval = Simulation.refreshInterval
+        configuration.refreshInterval = refreshInterval
         self.configuration = configuration
     }
 

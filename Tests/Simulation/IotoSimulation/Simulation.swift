@@ -11,8 +11,6 @@ import IotoSync
 public final class Simulation {
     /// How long everything may take to converge once the faults have stopped, in simulated milliseconds.
     static let convergenceMax: Int64 = 30 * 60_000
-    /// How often devices ask though there is no sign of anything.
-    static let refreshInterval: Int64 = 20 * 60_000
     /// How long nobody may say anything after that.
     static let silence: Int64 = 120_000
 
@@ -49,7 +47,9 @@ public final class Simulation {
                 wall: mixture.clock(world),
                 link: Link(
                     latency: world.random.pick([1...10, 20...200, 50...3_000]), bytesPerSecond: isSlow ? 2_000 : 0),
-                broker: broker, judge: judge, durability: world.random.chance(750) ? .full : .normal)
+                broker: broker, judge: judge, durability: world.random.chance(750) ? .full : .normal,
+                // Only a broker that drops pages makes it necessary that devices ask without a sign.
+                refreshInterval: mixture.hasShortQueues ? 20 * 60_000 : 100 * 3_600_000)
             devices.append(device)
         }
         cloud.onMoved = { [unowned hub] in hub.moved($0) }
