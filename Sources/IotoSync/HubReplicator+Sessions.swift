@@ -75,11 +75,12 @@ extension HubReplicator {
             #if IOTO_MUTANTS
                 let trustsOwner = Mutant.isActive(.hubTrustsOwner)
                 let trustsDirection = Mutant.isActive(.hubTrustsDirection)
+                let context = trustsOwner ? Context() : context(of: record)
             #else
-                let trustsOwner = false
-                let trustsDirection = false
+                let (trustsOwner, trustsDirection) = (false, false)
+                let context = context(of: record)
             #endif
-            let (change, model, body) = try codec.change(entry, context: trustsOwner ? Context() : context(of: record))
+            let (change, model, body) = try codec.change(entry, context: context)
             guard trustsDirection || model.existsInCloud && model.syncsUp else {
                 throw IotoError(.denied, "model \"\(model.name)\" does not go up")
             }

@@ -79,8 +79,17 @@ public final class Simulation {
         let outcome = Outcome(
             violation: world.violation, digest: world.digest, time: world.now, applied: judge.applications,
             stored: judge.storings, faults: world.faults, convergence: convergence)
-        for device in devices { device.shutDown() }
+        end()
         return outcome
+    }
+
+    /// Everything goes, or it would hold each other for ever.
+    private func end() {
+        world.end()
+        for device in devices { device.shutDown() }
+        hub.crash()
+        broker.end()
+        devices = []
     }
 
     // MARK: Under way

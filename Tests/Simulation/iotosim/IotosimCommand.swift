@@ -5,28 +5,20 @@ import IotoSimulation
 /// `iotosim`: runs simulations by their seeds.
 enum IotosimCommand {
     static let usage = """
-        usage: scripts/simulate [--seeds N] [--from S] [--trace] [--digest]
-               scripts/simulate --mutants [--seeds N] [--from S]
+        usage: scripts/simulate [--seeds N] [--from S] [--jobs J] [--trace] [--digest]
+               scripts/simulate --mutants [--seeds N] [--from S] [--jobs J]
                scripts/simulate --mutant NAME [--seeds N] [--from S] [--trace]
 
           --seeds N      number of simulations (1000), or of tries to find each mutant
           --from S       seed of the first one (1)
-          --trace        tell what happens
+          --jobs J       processes that share the work; one for each processor unless given
+          --trace        tell what happens, one simulation after the other
           --digest       print for each seed what is equal when it is run again
           --mutants      plant faults in the product, one after the other: each has to be found
           --mutant NAME  plant this fault
 
         The exit status is 0 when nothing was violated, or every mutant was found.
         """
-
-    private struct Options {
-        var seeds: UInt64 = 1000
-        var first: UInt64 = 1
-        var isTold = false
-        var printsDigest = false
-        var huntsMutants = false
-        var mutant: String?
-    }
 
     static func run(_ arguments: [String]) -> Int32 {
         var options = Options()
@@ -35,21 +27,27 @@ enum IotosimCommand {
             switch argument {
             case "--seeds": options.seeds = arguments.popFirst().flatMap { UInt64($0) } ?? 0
             case "--from": options.first = arguments.popFirst().flatMap { UInt64($0) } ?? 0
+            case "--jobs": options.jobs = arguments.popFirst().flatMap { Int($0) } ?? 0
             case "--trace": options.isTold = true
             case "--digest": options.printsDigest = true
             case "--mutants": options.huntsMutants = true
             case "--mutant": options.mutant = arguments.popFirst() ?? ""
+            // Of the processes that share the work.
+            case "--worker": options.isWorker = true
+            case "--step": options.step = arguments.popFirst().flatMap { UInt64($0) } ?? 0
             case "--help", "-h":
-                print(usage)
+                say(usage)
                 return 0
             default: return misuse(usage)
             }
         }
-        guard options.seeds > 0, options.first <= UInt64.max - options.seeds else { return misuse(usage) }
+        guard options.seeds > 0, options.first <= UInt64.max - options.seeds, (1...256).contains(options.jobs),
+            options.step > 0
+        else { return misuse(usage) }
         // The product's own log lines are part of the story, or noise.
         Log.set({ _, _ in }, level: .error)
         #if IOTO_MUTANTS
-            if options.huntsMutants { return hunt(options) }
+            if options.huntsMutants { return Hunt(options).run() }
             if let name = options.mutant {
                 guard let mutant = Mutant.allCases.first(where: { "\($0)" == name }) else {
                     return misuse("mutants: " + Mutant.allCases.map { "\($0)" }.joined(separator: ", "))
@@ -61,70 +59,34 @@ enum IotosimCommand {
                 return misuse("this build has no mutants: use scripts/simulate")
             }
         #endif
-        return simulate(options)
+        if options.isWorker { return Worker(options).run() }
+        return Campaign(options).run()
     }
 
     private static func misuse(_ text: String) -> Int32 {
         FileHandle.standardError.write(Data((text + "\n").utf8))
         return 2
     }
-
-    private static func simulate(_ options: Options) -> Int32 {
-        var failed = 0
-        var applied = 0
-        var stored = 0
-        var longest: Int64 = 0
-        var simulated: Int64 = 0
-        let start = Date()
-        for seed in options.first..<options.first + options.seeds {
-            let outcome = runSeed(seed, isTold: options.isTold)
-            applied += outcome.applied
-            stored += outcome.stored
-            simulated += outcome.time
-            longest = max(longest, outcome.convergence)
-            if options.printsDigest { print("seed \(seed): \(String(outcome.digest, radix: 16))") }
-            guard let violation = outcome.violation else { continue }
-            failed += 1
-            print("seed \(seed): violated after \(violation.time) ms: \(violation.invariant.rawValue)")
-            print("    \(violation.detail)")
-            print("    scripts/simulate \(options.mutant.map { "--mutant \($0) " } ?? "")--seeds 1 --from \(seed) --trace")
-        }
-        let time = String(format: "%.1f", Date().timeIntervalSince(start))
-        print(
-            "\(options.seeds) seeds in \(time) s: \(simulated / 3_600_000) hours simulated, \(stored) changes stored, "
-                + "\(applied) applied, longest convergence \(longest / 1000) s, \(failed) failed")
-        return failed == 0 ? 0 : 1
-    }
-
-    private static func runSeed(_ seed: UInt64, isTold: Bool) -> Simulation.Outcome {
-        Simulation(seed: seed, storyteller: isTold ? { print($0) } : nil).run()
-    }
-
-    #if IOTO_MUTANTS
-        private static func hunt(_ options: Options) -> Int32 {
-            var survivors = 0
-            let start = Date()
-            for mutant in Mutant.allCases {
-                Mutant.activate(mutant)
-                var tries: UInt64 = 0
-                var found: (seed: UInt64, violation: Violation)?
-                while found == nil, tries < options.seeds {
-                    let seed = options.first + tries
-                    if let violation = runSeed(seed, isTold: false).violation { found = (seed, violation) }
-                    tries += 1
-                }
-                Mutant.activate(nil)
-                let name = "\(mutant)".padding(toLength: 22, withPad: " ", startingAt: 0)
-                if let found {
-                    print("\(name) caught by seed \(found.seed): \(found.violation.invariant.rawValue)")
-                } else {
-                    survivors += 1
-                    print("\(name) SURVIVED \(tries) seeds: \(mutant.rawValue)")
-                }
-            }
-            let time = String(format: "%.1f", Date().timeIntervalSince(start))
-            print("\(Mutant.allCases.count) mutants in \(time) s, \(survivors) survived")
-            return survivors == 0 ? 0 : 1
-        }
-    #endif
 }
+
+struct Options {
+    var seeds: UInt64 = 1000
+    var first: UInt64 = 1
+    var jobs = ProcessInfo.processInfo.activeProcessorCount
+    var isTold = false
+    var printsDigest = false
+    var huntsMutants = false
+    var mutant: String?
+    var isWorker = false
+    /// Of a worker: from one seed of its own to the next.
+    var step: UInt64 = 1
+
+    var range: Range<UInt64> { first..<first + seeds }
+
+    func commandLine(seed: UInt64) -> String {
+        "scripts/simulate " + (mutant.map { "--mutant \($0) " } ?? "") + "--seeds 1 --from \(seed) --trace"
+    }
+}
+
+/// Prints a line at once, for those who watch.
+func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
