@@ -323,6 +323,56 @@ int platform_remove_file(const char *path)
     return unlink(path) == 0 || errno == ENOENT ? 0 : errno;
 }
 
+static int sync_path(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC);
+    if (fd < 0) {
+        return errno;
+    }
+    int code = fsync(fd) == 0 ? 0 : errno;
+    close(fd);
+    return code;
+}
+
+int platform_sync_file(const char *path) { return sync_path(path, O_RDONLY); }
+
+/* Make the names in a file's folder durable. */
+static int sync_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) {
+        return sync_path(".", O_RDONLY | O_DIRECTORY);
+    }
+    char *folder = strndup(path, slash == path ? 1 : (size_t) (slash - path));
+    if (folder == NULL) {
+        return ENOMEM;
+    }
+    int code = sync_path(folder, O_RDONLY | O_DIRECTORY);
+    free(folder);
+    return code == EINVAL ? 0 : code; /* a file system without folders to sync */
+}
+
+int platform_replace_file(const char *from, const char *to)
+{
+    return rename(from, to) == 0 ? sync_folder(to) : errno;
+}
+
+int platform_keep_file(const char *path, const char *to)
+{
+    if (link(path, to) == 0) {
+        return sync_folder(to);
+    }
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS && errno != EMLINK) {
+        return errno;
+    }
+    if (access(to, F_OK) == 0) {
+        return EEXIST;
+    }
+    return rename(path, to) == 0 ? sync_folder(to) : errno;
+}
+
+bool platform_is_full(int code) { return code == ENOSPC || code == EDQUOT || code == EFBIG; }
+
 void platform_log(const char *line, size_t bytes)
 {
     ssize_t written = write(STDERR_FILENO, line, bytes);

@@ -31,6 +31,29 @@ public enum Files {
         }
     }
 
+    /// Puts a file in the place of another, which need not be there, and makes that durable.
+    public static func replace(_ path: Text, by other: Text) throws(IotoError) {
+        try check(other.withCString { from in path.withCString { platform_replace_file(from, $0) } }, path)
+    }
+
+    /// Gives a file a second name; where the file system can't, it has that name alone.
+    ///
+    /// - Throws: `.exists` when the name is taken.
+    public static func keep(_ path: Text, as other: Text) throws(IotoError) {
+        try check(path.withCString { from in other.withCString { platform_keep_file(from, $0) } }, other)
+    }
+
+    /// Writes a file's content to the disk.
+    public static func sync(_ path: Text) throws(IotoError) {
+        try check(path.withCString { platform_sync_file($0) }, path)
+    }
+
+    private static func check(_ code: Int32, _ path: Text) throws(IotoError) {
+        guard code != 0 else { return }
+        let kind: ErrorCode = platform_is_full(code) ? .full : code == 17 ? .exists : .io
+        throw IotoError(kind, "\(path): \(systemErrorText(code))", detail: code)
+    }
+
     /// `path`, taken from the folder of the file `base` when it is relative.
     public static func resolve(_ path: Text, besideFile base: Text) -> Text {
         if path.bytes.first == UInt8(ascii: "/") { return path }

@@ -8,11 +8,12 @@ final class ReaderPool {
         let connection: Connection
         let thread: UInt
         var depth: Int
+        var isStale = false
     }
 
     private let path: Text
-    private let vfs: Text?
     private let mode: Connection.Mode
+    private let meter: FileMeter
     private let lock = Lock()
     private let returned = Condition()
     private var idle: [Connection] = []
@@ -20,11 +21,25 @@ final class ReaderPool {
     /// Connections that are being opened.
     private var opening = 0
     private var isClosed = false
+    /// Memory for pages that a connection gets.
+    private var pageCacheKiB = StoreLimits.pageCacheKiB
 
-    init(path: Text, vfs: Text?, mode: Connection.Mode) {
+    init(path: Text, mode: Connection.Mode, meter: FileMeter) {
         self.path = path
-        self.vfs = vfs
         self.mode = mode
+        self.meter = meter
+    }
+
+    /// Sets the memory for pages of each connection, from its next use on.
+    func setPageCache(_ kibibytes: Int64) {
+        lock.withLock {
+            pageCacheKiB = kibibytes
+            // Those that are lent give way when they come back.
+            for index in loans.indices { loans[index].isStale = true }
+            for connection in idle { connection.close() }
+            idle = []
+            returned.broadcast()
+        }
     }
 
     /// Lends a connection to the calling thread for the time of `body`.
@@ -48,7 +63,8 @@ final class ReaderPool {
         let thread = Thread.currentIdentity
         if let connection = try lock.withLock({ () throws(IotoError) in try take(for: thread) }) { return connection }
         do throws(IotoError) {
-            let connection = try Connection(path: path, vfs: vfs, mode: mode)
+            let connection = try Connection(path: path, mode: mode, meter: meter)
+            try connection.setPageCache(lock.withLock { pageCacheKiB })
             lock.withLock {
                 opening -= 1
                 loans.append(Loan(connection: connection, thread: thread, depth: 1))
@@ -89,13 +105,13 @@ final class ReaderPool {
             for index in loans.indices where loans[index].thread == thread {
                 loans[index].depth -= 1
                 guard loans[index].depth == 0 else { return }
-                let connection = loans.remove(at: index).connection
-                if isClosed {
-                    connection.close()
+                let loan = loans.remove(at: index)
+                if isClosed || loan.isStale {
+                    loan.connection.close()
                 } else {
-                    idle.append(connection)
-                    returned.broadcast()
+                    idle.append(loan.connection)
                 }
+                returned.broadcast()
                 return
             }
         }

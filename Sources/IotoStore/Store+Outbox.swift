@@ -62,15 +62,19 @@ extension Store {
         try write { (transaction) throws(IotoError) in
             try transaction.observe(hubTime: settlement.hubTime)
             for entry in settlement.entries { try transaction.settle(entry) }
+            if !settlement.entries.isEmpty { try transaction.trimReceipts() }
             if let advance = settlement.advance {
-                let stored = try readCursor(advance.cursor.stream, transaction.connection)
-                let isNext =
-                    stored.map { $0.history == advance.cursor.history && $0.position == advance.previous }
-                    ?? (advance.previous == 0)
+                let stored = try readCursor(advance.stream, transaction.connection)
                 #if IOTO_MUTANTS
-                    if Mutant.isActive(.advanceUnchecked) { try transaction.writeCursor(advance.cursor) }
+                    if Mutant.isActive(.advanceUnchecked) {
+                        try transaction.writeCursor(
+                            StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor))
+                    }
                 #endif
-                if isNext { try transaction.writeCursor(advance.cursor) }
+                if (stored?.position ?? 0) == advance.previous, (stored?.history ?? advance.history) == advance.history {
+                    try transaction.writeCursor(
+                        StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor))
+                }
             }
             try clock.raise(transaction.connection)
         }
@@ -148,6 +152,7 @@ extension Store {
         guard writer != nil else { return }
         Log.error("\(path): rows of the outbox that lead to no item are dropped: \(positions.count)")
         try write { (transaction) throws(IotoError) in
+            gauge = nil
             for position in positions { try transaction.dequeue(position) }
         }
     }
@@ -171,7 +176,13 @@ extension StoreTransaction {
         let key = sent.key
         try modify { () throws(IotoError) in
             let item = try current(key)
+            switch entry.answer {
+            // Of what has changed since, the next answer decides.
+            case .acknowledged, .restamped: try close(key, upTo: sent.version.time, .durable)
+            case .rejected, .overruled, .again: break
+            }
             guard let row = item == nil ? try tombstone(key) : item else {
+                store.gauge = nil
                 if try queuedKey(entry.pending.position) == key { try dequeue(entry.pending.position) }
                 return
             }
@@ -189,12 +200,19 @@ extension StoreTransaction {
             guard row.version == sent.version else {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
+            if case .again(let version) = entry.answer {
+                try moveReceipts(key, from: sent.version.time, to: version.time)
+                return try restamp(key, version, isRemoval: item == nil)
+            }
+            try dequeue(position, row)
             switch entry.answer {
-            case .acknowledged: try dequeue(position)
+            case .acknowledged, .again: break
             case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
             case .rejected(let code, let reason):
-                try dequeue(position)
+                try close(key, upTo: sent.version.time, .rejected, code: code, reason: reason)
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
+            case .overruled(let winner):
+                try yield(to: winner, row, item)
             }
             if item != nil { try settleExpiry(key) }
         }
@@ -211,6 +229,11 @@ extension StoreTransaction {
     /// Moves the row of an item that has changed since it was sent to the end of the queue.
     private func requeue(_ key: ItemKey, from position: Int64, isRemoval: Bool) throws(IotoError) {
         try dequeue(position)
+        try requeue(key, isRemoval: isRemoval)
+    }
+
+    /// Puts an item that does not wait at the end of the queue.
+    func requeue(_ key: ItemKey, isRemoval: Bool) throws(IotoError) {
         let end = Int64(bitPattern: try store.clock.next(connection))
         try append(key, at: end)
         let statement = try connection.statement(isRemoval ? .setTombstonePosition : .setItemPosition)
@@ -219,7 +242,28 @@ extension StoreTransaction {
         _ = try statement.step(key: key)
     }
 
-    private func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
+    /// The hub keeps what it has.
+    private func yield(to winner: Change, _ row: StoredRow, _ item: StoredRow?) throws(IotoError) {
+        guard let model = store.schema.model(winner.model), row.model == store.models.number(model),
+            winner.body.count <= Limits.itemBytesMax
+        else { return }
+        let mine = StoredItem(model: model, key: winner.key, body: row.body, version: row.version)
+        let theirs = StoredItem(model: model, key: winner.key, body: winner.body, version: winner.version)
+        let isOver = winner.isRemoval || store.isExpired(model, winner.body)
+        store.clock.observe(winner.version.time)
+        try close(winner.key, upTo: row.version.time, .overtaken)
+        noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
+        try take(winner, model, item, hasGrave: item == nil, position: nil, isOver)
+    }
+
+    func noteConflict(winner: StoredItem, loser: StoredItem, isRemoval: Bool, isRemote: Bool) {
+        events.append(
+            StoreEvent(
+                .conflict, before: nil, after: winner, model: winner.model, key: winner.key, isRemote: isRemote,
+                loser: loser, isRemoval: isRemoval))
+    }
+
+    func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
         store.clock.observe(version.time)
         // A version below those that are known to be on the disk is not there for that.
         store.durableTime = 0

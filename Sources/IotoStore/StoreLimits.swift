@@ -12,6 +12,10 @@ enum StoreLimits {
     static let valueBytesMax: Int32 = 1024 * 1024
     /// Changes refused by the cloud that are kept; the oldest give way.
     static let rejectedMax: Int64 = 1000
+    /// Receipts of changes that are settled; the oldest give way.
+    static let receiptsMax: Int64 = 10_000
+    /// Open receipts of one item; the oldest give way.
+    static let receiptsOfItemMax: Int64 = 100
     /// Tombstones that one open looks at to find those whose time is over.
     static let purgeStep: Int64 = 1000
     /// Items after which the log tells how far the making of indexes has come.
@@ -24,10 +28,22 @@ enum StoreLimits {
     static let clockReserveMax: UInt64 = 10_000
     /// How far ahead of the hub's clock a version may be that is sure to be taken as it is.
     static let clockTrust = UInt64(Limits.clockDriftMax / 2) << 16
+    /// Part of a ceiling that is kept for models marked `reserve`, and for removals, where the schema has such models.
+    static let reservedPart: Int64 = 8
+    /// Smallest page cache of one connection, in KiB.
+    static let pageCacheKiBMin: Int64 = 32
+    /// Commits make the file smaller, 16 pages each (`SQL.shrink`), when more than this many pages are free, and a quarter of all.
+    static let vacuumPagesMin: Int64 = 64
+    /// Most pages that SQLite lets a file have.
+    static let pagesMax: Int64 = 1_073_741_823
     /// Pause between two tries to get what another process has locked, in milliseconds.
     static let busyPause: Int64 = 3
     /// Problems that a check reports before it ends.
     static let problemsMax = 100
     /// Pages that one step of `vacuum` gives back, after which others can write.
-    static let vacuumStep: Int64 = 512
+    static let vacuumStep: Int64 = 128
+    /// Pages that a backup copies at a time.
+    static let backupStep: Int32 = 256
+    /// Names tried for a damaged file that is kept.
+    static let damagedFilesMax = 1000
 }

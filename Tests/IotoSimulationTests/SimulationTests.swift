@@ -19,7 +19,7 @@ struct SimulationTests {
         }
         #expect(digests[0] == digests[1])
         #expect(stories[0] == stories[1])
-        #expect(stories[0].count > 100)
+        #expect(stories[0].count > 50)
     }
 
     @Test func tellingTheStoryChangesNothing() {

@@ -127,7 +127,7 @@ import Testing
         #expect(throws: IotoError.self) { try store.apply([older], cursor: cursor(1), hubTime: hubTime) }
         #expect(try store.cursor(of: cursor(1).stream) == nil)
         // The hub gives it a time between the cloud's change and its own.
-        try store.answer(pending, .restamped(Version(time: HybridClock.time(testTime - 35_000), writer: store.replica)))
+        try store.answer(pending, .again(as: Version(time: HybridClock.time(testTime - 35_000), writer: store.replica)))
         #expect(try store.apply([older], cursor: cursor(1), hubTime: hubTime) == 0)
         let newer = change(shared, "1", 6, milliseconds: testTime - 34_000)
         #expect(try store.apply([newer], cursor: cursor(2), hubTime: hubTime) == 1)
@@ -215,7 +215,9 @@ import Testing
         let fixture = try Fixture()
         let store = try fixture.open()
         func advance(_ previous: Int64, _ next: StreamCursor) throws -> StreamCursor? {
-            try store.settle(Settlement(entries: [], hubTime: 0, advance: (previous, next)))
+            let advance = FeedAdvance(
+                stream: next.stream, history: next.history, previous: previous, cursor: next.position)
+            try store.settle(Settlement(entries: [], hubTime: 0, advance: advance))
             return try store.cursor(of: stream)
         }
         #expect(try advance(3, cursor(4)) == nil)

@@ -273,7 +273,7 @@ final class Device: ClientOwner, StoreObserver {
     func storeDidCommit(_ events: [StoreEvent]) {
         self.events += events
         var bytes = 0
-        for event in events where !event.isRemote && event.kind != .rejected && event.model.syncsUp {
+        for event in events where !event.isRemote && event.isChange && event.model.syncsUp {
             bytes += event.after?.body.count ?? event.key.sort.count
         }
         if bytes > 0 {
@@ -507,6 +507,7 @@ func describe(_ message: Message) -> String {
         let feed = json["feed"].map { ", feed \($0["prev"]?.integerValue ?? 0) to \($0["cursor"]?.integerValue ?? 0)" }
         return "ack #\(json["seq"]?.integerValue ?? 0): \(versions("vers"))"
             + (json["rejected"] == nil ? "" : ", refused \(versions("rejected", "ver"))")
+            + (json["again"] == nil ? "" : ", again \(versions("again", "ver")) as \(versions("again", "to"))")
             + (json["restamped"] == nil ? "" : ", restamped \(versions("restamped", "ver")) as \(versions("restamped", "to"))")
             + (feed ?? "")
     case "BATCH":

@@ -50,7 +50,7 @@ final class Judge {
     func called(
         _ device: Device, _ attempt: Device.Attempt, from before: StoreImage, to after: StoreImage, _ events: [StoreEvent]
     ) {
-        for event in events where event.kind != .rejected {
+        for event in events where event.isChange {
             if event.isRemote { applications += 1 }
         }
         if before == after, events.isEmpty { return }
@@ -59,7 +59,7 @@ final class Judge {
         checkCursors(device, before, after)
         world.require(
             Set(after.outbox.values).count == after.outbox.count, .bounds, "\(device.who): an item stands in the outbox twice")
-        for event in events where event.isRemote && event.kind != .rejected {
+        for event in events where event.isRemote && event.isChange {
             world.require(event.model.syncsDown, .direction, "\(device.who): \(event.key.story) has come down")
             guard let version = event.after?.version else { continue }
             let isNew = memories[device.id, default: Memory()].applied
@@ -72,7 +72,7 @@ final class Judge {
         _ device: Device, _ before: StoreImage, _ after: StoreImage, _ events: [StoreEvent]
     ) {
         var state: [ItemKey: StoreImage.Row?] = [:]
-        for event in events where event.kind != .rejected {
+        for event in events where event.isChange {
             let known = state[event.key] ?? before.item(event.key)
             let isExpected = event.kind == .create ? event.before == nil : event.before.map { $0.body } == known?.body
             world.require(
@@ -256,9 +256,11 @@ final class Judge {
     func hubPublishes(_ message: Message) {
         guard let json = try? JSON.parse(message.payload) else { return }
         if message.topic.hasSuffix("/SYNC") {
-            let keys = json["keys"]?.arrayValue ?? []
-            world.require(!keys.isEmpty || json["rejected"] != nil || json["vers"] != nil, .acknowledgement, "an empty ack")
-            for entry in json["restamped"]?.arrayValue ?? [] {
+            let lists: [Text] = ["vers", "rejected", "restamped", "again", "overruled"]
+            world.require(
+                json["retryAfter"] != nil || json["v"] == nil
+                    || lists.contains { !(json[$0]?.arrayValue ?? []).isEmpty }, .acknowledgement, "an empty ack")
+            for entry in (json["restamped"]?.arrayValue ?? []) + (json["again"]?.arrayValue ?? []) {
                 guard let from = entry["ver"]?.stringValue.flatMap({ Version($0) }),
                     let to = entry["to"]?.stringValue.flatMap({ Version($0) })
                 else { continue }
@@ -413,6 +415,11 @@ final class Judge {
         guard row.isRemoval == item.change.isRemoval else { return false }
         return row.isRemoval || (try? JSON.parse(row.body)) == (try? JSON.parse(item.change.body))
     }
+}
+
+extension StoreEvent {
+    /// Tells of a change of an item, rather than of what becomes of one.
+    var isChange: Bool { kind.isChange || kind == .expired }
 }
 
 extension Text {
