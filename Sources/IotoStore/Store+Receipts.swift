@@ -125,6 +125,15 @@ extension StoreTransaction {
         _ = try statement.step(key: key)
     }
 
+    /// A version that the cloud answers for goes by another time now, and so do the open receipts up to it.
+    func moveReceipts(_ key: ItemKey, from time: UInt64, to newTime: UInt64) throws(IotoError) {
+        let statement = try connection.statement(.moveReceipts)
+        defer { statement.end() }
+        try statement.bind(3, bits: time)
+        try statement.bind(4, bits: newTime)
+        _ = try statement.step(key: key)
+    }
+
     func trimReceipts() throws(IotoError) {
         let statement = try connection.statement(.trimReceipts)
         defer { statement.end() }
