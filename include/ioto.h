@@ -127,7 +127,9 @@ enum {
     /** The broker or the cloud broke the protocol. */
     DB_ERR_PROTOCOL = -301,
     /** The cloud refused a change. */
-    DB_ERR_REJECTED = -302
+    DB_ERR_REJECTED = -302,
+    /** A change of the cloud took the place of this one. */
+    DB_ERR_CONFLICT = -303
 };
 
 /**
@@ -281,6 +283,12 @@ typedef struct DbParams {
     const char *fields;
     /** dbFind: only count: dbListCount() gives the number, dbListItem() nothing. See dbCount(). */
     bool count;
+    /**
+     * dbCreate, dbUpdate, dbSet, dbSetField and its kin, dbRemove, dbRetryRejected: where a receipt for the change is left, which
+     * ioGetReceipt() and ioWaitReceipt() take, also after a restart; 0 when the call fails, or when nothing of it goes to the
+     * cloud. Of several items that one call removes, the receipt is for all. NULL: none is wanted.
+     */
+    int64_t *receipt;
 } DbParams;
 
 #ifdef __cplusplus
@@ -677,6 +685,10 @@ enum {
     DB_ON_REMOTE = 0x4,
     /** The cloud refused a change made here; it is out of the queue, and dbTriggerReason() says why. */
     DB_ON_REJECTED = 0x8,
+    /** A change made here that the cloud did not have yet met a change of the cloud to the same item. The model's `resolve`
+     *  has decided: `item` is the version that has won, dbTriggerLoser() the one that has lost, dbTriggerOrigin() who wrote
+     *  the winner; `cmd` is "remove" when the winner is a removal. Where the cloud's has won, DB_ON_CHANGE follows. */
+    DB_ON_CONFLICT = 0x10,
     /** An item's time was over and it is removed: DB_ON_CHANGE, too, with "remove". */
     DB_ON_EXPIRED = 0x20,
     /** A limit of dbSetLimits() or of the schema was met, or the disk is full; dbTriggerReason() says which, and begins with
@@ -705,7 +717,7 @@ typedef enum DbOrigin {
  * @param params  NULL; kept for the documented signature.
  * @param cmd     "create", "update" or "remove".
  * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, or with DB_ON_EXPIRED
- *                where the time did; DB_ON_REJECTED; or DB_ON_FULL.
+ *                where the time did; DB_ON_REJECTED; DB_ON_CONFLICT; or DB_ON_FULL.
  */
 typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
                               const char *cmd, int events);
@@ -740,6 +752,9 @@ IOTO_API const DbItem *dbTriggerBefore(const DbItem *item);
 IOTO_API DbOrigin dbTriggerOrigin(const DbItem *item);
 /** Inside a DB_ON_REJECTED or DB_ON_FULL trigger: the reason, valid during the call; else "". Threads: owner. @since 0.1 */
 IOTO_API const char *dbTriggerReason(const DbItem *item);
+/** Inside a DB_ON_CONFLICT trigger: the version that has lost, valid during the call; of a removal it has the properties
+ *  that the key is made of. Else NULL. Threads: owner. @since 0.1 */
+IOTO_API const DbItem *dbTriggerLoser(const DbItem *item);
 
 /**
  * Have triggers run on the firmware's own event loop instead of the library's thread. From this call on they wait until
@@ -769,6 +784,28 @@ IOTO_API int dbGetFd(Db *db);
  * @since 0.2
  */
 IOTO_API int dbDispatch(Db *db, int max_ms);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Rejected changes
+ *  What the cloud refuses leaves the queue, so that it keeps nothing else waiting, and is kept: the last 1000, which
+ *  dbEachRejected() lists.
+ *  @{ */
+
+/**
+ * Send a rejected change again: the item as it is now, or its removal. It leaves the list.
+ *
+ * @param id      Its number, as dbEachRejected() tells it.
+ * @param props   Properties to change first, or NULL for none.
+ * @param params  DB_PARAMS(...) or NULL. Honours: receipt.
+ * @return 0; DB_ERR_NOT_FOUND when there is no such change, or its item is gone; DB_ERR_EXISTS when a removal was refused and
+ *         the item has been made again; or as dbUpdate().
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API int dbRetryRejected(Db *db, int64_t id, const DbProps *props, const DbParams *params);
+/** Forget a rejected change; the item stays as it is here. Returns 0 or DB_ERR_NOT_FOUND. Threads: any. @since 0.1 */
+IOTO_API int dbDiscardRejected(Db *db, int64_t id);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */
@@ -855,6 +892,52 @@ IOTO_API int ioGetFd(Io *io);
 /** dbDispatch() of the agent's database. Threads: any. @since 0.2 */
 IOTO_API int ioDispatch(Io *io, int max_ms);
 
+/** What has become of a change, see ioGetReceipt(). */
+typedef enum IoReceiptState {
+    /** It waits in the database, which survives a restart. */
+    IO_RECEIPT_STORED = 1,
+    /** It is on its way: the cloud has not answered yet. */
+    IO_RECEIPT_SENT = 2,
+    /** The cloud has it, or a later change of the same item made here, on disk. */
+    IO_RECEIPT_DURABLE = 3,
+    /** The cloud refused it; see dbEachRejected(). */
+    IO_RECEIPT_REJECTED = 4,
+    /** A change of the cloud has taken its place, see DB_ON_CONFLICT. */
+    IO_RECEIPT_OVERTAKEN = 5
+} IoReceiptState;
+
+/** What ioGetReceipt() tells. Fields are appended at the end in later versions. */
+typedef struct IoReceipt {
+    /** sizeof(IoReceipt), set by the caller. */
+    uint32_t size;
+    IoReceiptState state;
+    /** Of IO_RECEIPT_REJECTED: the cloud's code, DB_ERR_*, and its reason; else 0 and "". */
+    int code;
+    char reason[160];
+} IoReceipt;
+
+/**
+ * What has become of a change that a receipt was asked for with DB_PARAMS(.receipt = &receipt). A receipt keeps its meaning over
+ * restarts. The last 10,000 receipts of changes that are settled are kept, and the last 100 of one item that are not.
+ *
+ * @param out  Filled; its `size` is set by the caller.
+ * @return 0; DB_ERR_NOT_FOUND when there is no such receipt, or no more: 0 is none; DB_ERR_MISUSE.
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API int ioGetReceipt(Io *io, int64_t receipt, IoReceipt *out);
+
+/**
+ * Send what is pending, and wait until the cloud has decided on a change.
+ *
+ * @param timeout_ms  Wait at most this long; 0 asks for it to be sent and returns.
+ * @return 0 when the cloud has it on disk; DB_ERR_REJECTED, where dbGetError() is the cloud's reason; DB_ERR_CONFLICT when a change of
+ *         the cloud has taken its place; DB_ERR_TIMEOUT; DB_ERR_OFFLINE when the agent is not started; DB_ERR_NOT_FOUND.
+ * Threads: any, not from a trigger unless `timeout_ms` is 0.
+ * @since 0.1
+ */
+IOTO_API int ioWaitReceipt(Io *io, int64_t receipt, int timeout_ms);
+
 /** State of the link to the broker. */
 typedef enum IoLink { IO_LINK_STOPPED = 0, IO_LINK_CONNECTING = 1, IO_LINK_CONNECTED = 2, IO_LINK_WAITING = 3 } IoLink;
 
@@ -920,6 +1003,8 @@ typedef struct DbPending {
     /** When the refusal came, Unix milliseconds, and the cloud's reason; 0 and "" of a change that waits. */
     int64_t refused_ms;
     const char *reason;
+    /** Number of the change; of a refused one for dbRetryRejected() and dbDiscardRejected(). */
+    int64_t id;
 } DbPending;
 
 /** Called for a change, which is valid during the call. It may call the database; false ends the listing. */

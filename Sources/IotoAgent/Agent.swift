@@ -58,6 +58,8 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     var requests: [Request] = []
     var changedBytes: Int? = nil
     var status = Status()
+    /// What was sent and is not answered yet, for receipts.
+    var sent: [Version: PendingChange] = [:]
     let wake: Int32
 
     /// Opens the database and makes an agent that is not started.

@@ -12,10 +12,12 @@ enum SQL: Int, CaseIterable {
     case scanHash, scanHashReversed, scanAll, scanAllReversed
     case enqueue, dequeue, readOutbox, isPending, pending, countPending, pendingRange, weighPending, oldestPending
     case countItems, countTombstones
-    case readCursor, writeCursor
+    case readCursor, writeCursor, deleteCursor
+    case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked
     case addEntry, removeEntry, readHolders, readExpired, firstExpiry
     case scanIndex, scanIndexReversed, scanIndexAll, scanIndexAllReversed
-    case writeRejected, trimRejected, countRejected, readRejected
+    case writeRejected, trimRejected, countRejected, readRejected, deleteRejected
+    case writeReceipt, readReceipt, closeReceipts, trimReceipts, trimOpenReceipts
 
     var text: Text {
         switch self {
@@ -118,6 +120,32 @@ enum SQL: Int, CaseIterable {
         case .readCursor: "SELECT history, position FROM cursor WHERE stream = ?1"
         case .writeCursor: "REPLACE INTO cursor(stream, history, position) VALUES(?1, ?2, ?3)"
 
+        case .deleteRejected: "DELETE FROM rejected WHERE position = ?1"
+
+        case .writeReceipt: "REPLACE INTO receipt(hash, sort, number, time, state, code, reason) VALUES(?1, ?2, ?3, ?4, 0, 0, '')"
+        case .readReceipt: "SELECT state, code, reason, hash, sort, time FROM receipt WHERE number = ?1"
+        case .closeReceipts:
+            """
+            UPDATE receipt SET state = ?4, code = ?5, reason = ?6 \
+            WHERE hash = ?1 AND sort = ?2 AND time <= ?3 AND state = 0
+            """
+        case .trimReceipts:
+            """
+            DELETE FROM receipt WHERE state <> 0 AND number <= \
+            (SELECT number FROM receipt WHERE state <> 0 ORDER BY number DESC LIMIT 1 OFFSET ?1)
+            """
+        case .trimOpenReceipts:
+            """
+            DELETE FROM receipt WHERE hash = ?1 AND sort = ?2 AND state = 0 AND time <= \
+            (SELECT time FROM receipt WHERE hash = ?1 AND sort = ?2 AND state = 0 ORDER BY time DESC LIMIT 1 OFFSET ?3)
+            """
+
+        case .deleteCursor: "DELETE FROM cursor WHERE stream = ?1"
+
+        case .nameInSnapshot: "INSERT OR IGNORE INTO snapshot(hash, sort, stream) VALUES(?1, ?2, ?3)"
+        case .isNamedInSnapshot: "SELECT 1 FROM snapshot WHERE hash = ?1 AND sort = ?2 AND stream = ?3"
+        case .clearSnapshot: "DELETE FROM snapshot WHERE stream = ?1"
+        case .isParked: "SELECT 1 FROM parked WHERE position = ?1"
         // 3 index, 4 and 5 the key in it.
         case .addEntry:
             "INSERT OR IGNORE INTO idx(index_id, hash, sort, item_hash, item_sort) VALUES(?3, ?4, ?5, ?1, ?2)"

@@ -357,6 +357,23 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Whether the calling thread is in a transaction of `begin`.
     var isInSession: Bool { isInTransaction && session != nil }
 
+    /// The writes of this thread's transaction are to be under a receipt from now on.
+    func beginReceipt() throws(IotoError) {
+        guard isInTransaction, let session, session.receipted == nil else {
+            throw IotoError(.misuse, "\(path): no receipt can be made here")
+        }
+        session.receipted = []
+    }
+
+    func endReceipt() throws(IotoError) -> Int64 {
+        guard isInTransaction, let session else { return 0 }
+        return try session.endReceipt()
+    }
+
+    func forgetReceipt() {
+        if isInTransaction { session?.receipted = nil }
+    }
+
     /// Whether the calling thread is in a transaction.
     public var isInTransaction: Bool { owner.load(ordering: .relaxed) == Thread.currentIdentity }
 

@@ -12,6 +12,10 @@ enum StoreLimits {
     static let valueBytesMax: Int32 = 1024 * 1024
     /// Changes refused by the cloud that are kept; the oldest give way.
     static let rejectedMax: Int64 = 1000
+    /// Receipts of changes that are settled; the oldest give way.
+    static let receiptsMax: Int64 = 10_000
+    /// Open receipts of one item; the oldest give way.
+    static let receiptsOfItemMax: Int64 = 100
     /// Tombstones that one open looks at to find those whose time is over.
     static let purgeStep: Int64 = 1000
     /// Items after which the log tells how far the making of indexes has come.

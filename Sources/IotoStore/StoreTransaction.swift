@@ -36,6 +36,9 @@ public final class StoreTransaction {
     /// What was read last, for the write that most often follows; nil: nothing since the last write.
     private var lastRead: (key: ItemKey, row: StoredRow?)?
 
+    /// The changes that have entered the outbox since a receipt was asked for; nil: none was.
+    var receipted: [(key: ItemKey, time: UInt64)]?
+
     init(_ store: Store, _ connection: Connection) {
         self.store = store
         self.connection = connection
@@ -210,12 +213,13 @@ public final class StoreTransaction {
     /// - Parameters:
     ///   - size: Bytes that the item has by the change.
     ///   - previous: The item's row before it, or its tombstone's.
-    private func enqueue(
+    func enqueue(
         _ model: Model, _ key: ItemKey, _ size: Int, _ previous: StoredRow?
     ) throws(IotoError) -> (Version, Int64) {
         // The clock has seen every version of this file; of one that was edited it has not.
         if let previous { store.clock.observe(previous.version.time) }
         let version = Version(time: try store.clock.next(connection), writer: store.replica)
+        receipted?.append((key, version.time))
         let number = store.models.number(model)
         if let previous, let position = previous.position, try isPending(position) {
             if previous.model != number { store.gauge = nil }
