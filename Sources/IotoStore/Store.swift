@@ -145,11 +145,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         _ = try purgeTombstones()
         guard schema.models.contains(where: { $0.isDelayed }) else { return }
         try gathering.start { [unowned(unsafe) self] in
-            do throws(IotoError) {
-                try self.flushDelayed()
-            } catch {
-                Log.warning("changes in memory are not committed for now: \(error.message)")
-            }
+            do throws(IotoError) { try self.flushDelayed() } catch { Log.warning(error.message) }
         }
     }
 
