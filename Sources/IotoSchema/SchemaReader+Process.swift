@@ -47,7 +47,7 @@ extension SchemaReader {
         let number = place(
             of: key,
             in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description")
-        if let number, number == 6 || number == 7 || number == 12 {
+        if let number, number == 7 || number == 12 {
             warnOfOwner("'\(key)' has no effect in this version")
         }
         switch number {

@@ -6,7 +6,10 @@ import IotoSync
 /// What a service of protocol version 1 says, which has no versions.
 extension Store {
     public func apply(_ change: UnversionedChange) throws(IotoError) -> Bool {
-        try write { (transaction) throws(IotoError) in try transaction.apply(change) }
+        try write { (transaction) throws(IotoError) in
+            try transaction.writeGathered()
+            return try transaction.apply(change)
+        }
     }
 }
 
@@ -16,7 +19,6 @@ extension StoreTransaction {
             change.sort.count <= Limits.keyBytesMax, (change.hash?.count ?? 0) <= Limits.keyBytesMax,
             let key = try key(of: change)
         else { return false }
-        try prepareToScan(change.model)
         let before = try current(key)
         let known = before == nil ? try tombstone(key) : before
         if let known, let position = known.position, try isPending(position) {

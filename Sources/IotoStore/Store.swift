@@ -82,6 +82,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    /// Asked while nothing is locked; set before replication begins.
+    public var resolver: (any ConflictResolver)?
     var ceilings = Ceilings()
     /// What waits in the outbox; nil: to be weighed.
     var gauge: OutboxGauge?
@@ -145,7 +147,11 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         _ = try purgeTombstones()
         guard schema.models.contains(where: { $0.isDelayed }) else { return }
         try gathering.start { [unowned(unsafe) self] in
-            do throws(IotoError) { try self.flushDelayed() } catch { Log.warning(error.message) }
+            do throws(IotoError) {
+                try self.flushDelayed()
+            } catch {
+                Log.warning("changes in memory are not committed for now: \(error.message)")
+            }
         }
     }
 
@@ -350,9 +356,6 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         }
     }
 
-    /// Whether the calling thread is in a transaction of `begin`.
-    var isInSession: Bool { isInTransaction && session != nil }
-
     /// The writes of this thread's transaction are to be under a receipt from now on.
     func beginReceipt() throws(IotoError) {
         guard isInTransaction, let session, session.receipted == nil else {
@@ -369,6 +372,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     func forgetReceipt() {
         if isInTransaction { session?.receipted = nil }
     }
+
+    /// Whether the calling thread is in a transaction of `begin`.
+    var isInSession: Bool { isInTransaction && session != nil }
 
     /// Whether the calling thread is in a transaction.
     public var isInTransaction: Bool { owner.load(ordering: .relaxed) == Thread.currentIdentity }

@@ -36,6 +36,8 @@ public final class StoreTransaction {
     /// What was read last, for the write that most often follows; nil: nothing since the last write.
     private var lastRead: (key: ItemKey, row: StoredRow?)?
 
+    /// What the firmware has decided; nil: it is not asked.
+    var resolutions: [Resolution]?
     /// The changes that have entered the outbox since a receipt was asked for; nil: none was.
     var receipted: [(key: ItemKey, time: UInt64)]?
 
@@ -173,13 +175,16 @@ public final class StoreTransaction {
     ) throws(IotoError) -> StoredItem {
         var version = Version.zero
         var position: Int64?
+        var isWaiting = false
         if model.isReplicated {
             let previous = before == nil ? try takeTombstone(key) : before
             version = previous?.version ?? .zero
             position = previous?.position
             if model.syncsUp { (version, position) = try enqueue(model, key, body.count, previous) }
+            isWaiting = before != nil && position == previous?.position
         }
         let item = StoredItem(model: model, key: key, body: body, version: version)
+        if model.mergesFields { try stampFields(item, over: before, isWaiting: isWaiting) }
         try write(.writeItem, item, position: position)
         try reindex(key, from: before, to: item)
         let replaced = before.flatMap { store.live($0, key, model) }
@@ -192,6 +197,7 @@ public final class StoreTransaction {
     private func remove(_ item: StoredItem, _ row: StoredRow, _ remains: [UInt8]?) throws(IotoError) {
         hasRemoved = true
         try run(.deleteItem, item.key)
+        try forgetStamps(item.key, item.model)
         try reindex(item.key, from: row, to: nil)
         if let remains {
             var version = item.version
