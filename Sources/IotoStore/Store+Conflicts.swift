@@ -37,6 +37,8 @@ extension Store {
     ) throws(IotoError) -> Int {
         var tries = 1
         while true {
+            // The resolver is asked of what the disk has.
+            try flushDelayed()
             let resolutions = tries < Store.triesMax ? try resolve(changes) : nil
             do throws(IotoError) {
                 return try applyOnce(changes, part, cursor, hubTime, resolutions)
