@@ -68,6 +68,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         up.inFlight = nil
         up.isUrgent = true
         askForEverything(now)
+        holdForTime(now)
         sendIfDue(now)
     }
 
@@ -164,6 +165,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public var deadline: Int64? {
         guard isConnected else { return nil }
         var earliest = up.inFlight?.deadline ?? up.sendAt
+        if up.holdUntil > Int64.min { earliest = max(up.holdUntil, earliest ?? up.holdUntil) }
         for stream in down.streams {
             if let askAt = stream.askAt { earliest = min(earliest ?? askAt, askAt) }
         }
