@@ -55,6 +55,8 @@ extension Store {
         try write { (transaction) throws(IotoError) in
             transaction.resolutions = resolutions
             clock.observe(hubTime)
+            // What comes down is compared with what has been changed here.
+            try transaction.writeGathered()
             if let part, part.begins { try transaction.beginSnapshot(cursor.stream, part) }
             for change in changes {
                 if part != nil { try transaction.name(change.key, in: cursor.stream) }

@@ -228,10 +228,16 @@ enum StoreFormat {
         return try connection.integer("SELECT count(*) FROM sqlite_master") == 0
     }
 
-    private static func create(_ connection: Connection, _ random: () -> UInt64) throws(IotoError) {
+    /// Makes a database in memory, for entries of these indexes.
+    static func prepareMemory(_ connection: Connection, _ fingerprint: UInt64) throws(IotoError) {
         for table in tables { try connection.execute(table) }
         for statement in tables1001 { try connection.execute(statement) }
         for statement in tables1002 { try connection.execute(statement) }
+        try writeMeta(connection, metaIndexes, bits: fingerprint)
+    }
+
+    private static func create(_ connection: Connection, _ random: () -> UInt64) throws(IotoError) {
+        try prepareMemory(connection, 0)
         try writeMeta(connection, metaReplica, bits: newReplica(random))
         try writeMeta(connection, metaClock, bits: 0)
         try connection.execute("PRAGMA application_id = " + Text(decimal: applicationID))
