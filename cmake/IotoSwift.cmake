@@ -50,10 +50,13 @@ string(JSON _swift_resources ERROR_VARIABLE _json_error GET "${_target_info}" pa
 find_program(IOTO_LLD NAMES ld.lld HINTS ${_swift_resources}/../../bin NO_DEFAULT_PATH DOC "ld.lld of the Swift toolchain")
 mark_as_advanced(IOTO_LLD)
 set(_lto_default OFF)
-if(IOTO_LLD AND NOT IOTO_SANITIZE)
+if(IOTO_LLD)
     set(_lto_default ON)
 endif()
 option(IOTO_LTO "Optimize the Swift modules as one at link time" ${_lto_default})
+if(IOTO_SANITIZE)
+    set(IOTO_LTO OFF)
+endif()
 
 # IOTO_SWIFT_LINK_OPTIONS: what the link of the modules needs.
 set(IOTO_SWIFT_LINK_OPTIONS)
