@@ -141,7 +141,9 @@ enum {
     /** The cloud refused a change. */
     DB_ERR_REJECTED = -302,
     /** A change of the cloud took the place of this one. */
-    DB_ERR_CONFLICT = -303
+    DB_ERR_CONFLICT = -303,
+    /** Another database has gone on as this device, see ioRejoin(). */
+    DB_ERR_FENCED = -304
 };
 
 /**
@@ -896,6 +898,25 @@ IOTO_API int ioSyncDown(Io *io, int timeout_ms);
 /** The documented name of ioSyncUp() without a wait. Threads: any. @since 0.1 */
 IOTO_API int ioFlushSync(Io *io);
 
+/**
+ * Give the database a new identity, and go on as the device.
+ *
+ * The cloud knows each database of a device, and which connection of it was the last. When the same device id is started with
+ * two databases, a storage image is cloned, or an older state of the file is restored, the one that comes with what is over is
+ * fenced: it stays open, its changes are kept and queued, but nothing is sent or fetched, also after a restart. ioGetStatus()
+ * says IO_LINK_FENCED and DB_ERR_FENCED, the status callback is told, and calls that wait for the cloud return DB_ERR_FENCED.
+ *
+ * Call this on the database that is to be the device's from now on: a restored one, once the state before is given up; a clone
+ * only if the original is not to be used any more, which is then fenced in turn. A clone that becomes a device of its own needs its
+ * own `deviceId` in the configuration, and no call: it gets its identity when ioOpen() sees the other id. Changes that wait in the
+ * queue are sent, and the cloud's newer ones come down, as after a time offline.
+ *
+ * @return 0, also when the database was not fenced; or a negative code of the storage.
+ * Threads: any, not within a transaction.
+ * @since 0.2
+ */
+IOTO_API int ioRejoin(Io *io);
+
 /** dbGetFd() of the agent's database. Threads: any; best the loop's. @since 0.2 */
 IOTO_API int ioGetFd(Io *io);
 /** dbDispatch() of the agent's database. Threads: any. @since 0.2 */
@@ -948,13 +969,21 @@ IOTO_API int ioGetReceipt(Io *io, int64_t receipt, IoReceipt *out);
 IOTO_API int ioWaitReceipt(Io *io, int64_t receipt, int timeout_ms);
 
 /** State of the link to the broker. */
-typedef enum IoLink { IO_LINK_STOPPED = 0, IO_LINK_CONNECTING = 1, IO_LINK_CONNECTED = 2, IO_LINK_WAITING = 3 } IoLink;
+typedef enum IoLink {
+    IO_LINK_STOPPED = 0,
+    IO_LINK_CONNECTING = 1,
+    IO_LINK_CONNECTED = 2,
+    /** The next try is due later. */
+    IO_LINK_WAITING = 3,
+    /** Another database has gone on as this device: nothing is sent or fetched before ioRejoin(). */
+    IO_LINK_FENCED = 4
+} IoLink;
 
 /** What ioGetStatus() tells. Fields are appended at the end in later versions. */
 typedef struct IoStatus {
     /** sizeof(IoStatus), set by the caller. */
     uint32_t size;
-    /** Link to the broker; IO_LINK_WAITING: the next try is due later. */
+    /** Link to the broker. */
     IoLink link;
     /** Every change of the cloud up to the connection is applied. */
     bool caughtUp;

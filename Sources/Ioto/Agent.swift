@@ -100,6 +100,15 @@ private func database(_ io: OpaquePointer) throws(IotoError) -> OpaquePointer {
     return call.handle.database
 }
 
+@_cdecl("ioRejoin") @implementation
+public func ioRejoin(_ io: OpaquePointer?) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try AgentCall(io)
+        try call.agent.rejoin()
+        return 0
+    }
+}
+
 @_cdecl("ioSync") @implementation
 public func ioSync(_ io: OpaquePointer?, _ timeout_ms: Int32) -> Int32 {
     sync(io, [.up, .down], timeout_ms)

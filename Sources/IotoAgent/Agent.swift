@@ -13,6 +13,7 @@ public final class Agent: OutboxListener, @unchecked Sendable {
         case connecting = 1
         case connected = 2
         case waiting = 3
+        case fenced = 4
     }
 
     public struct Status: Sendable {
@@ -57,6 +58,8 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     var isStopping = false
     var requests: [Request] = []
     var changedBytes: Int? = nil
+    /// The database has a new identity, which the network thread does not know of yet.
+    var hasRejoined = false
     var status = Status()
     /// What was sent and is not answered yet, for receipts.
     var sent: [Version: PendingChange] = [:]
@@ -76,6 +79,13 @@ public final class Agent: OutboxListener, @unchecked Sendable {
             if configuration.ceilings != Ceilings() { try database.setCeilings(configuration.ceilings) }
             self.database = database
         } catch {
+            platform_close(wake)
+            throw error
+        }
+        do throws(IotoError) {
+            try database.store.assign(to: configuration.deviceID)
+        } catch {
+            database.close()
             platform_close(wake)
             throw error
         }
@@ -146,6 +156,13 @@ public final class Agent: OutboxListener, @unchecked Sendable {
                 if case .failure(let error) = request.outcome { throw error }
             }
         }
+    }
+
+    /// Gives the database a new identity, under which it goes on as the device.
+    public func rejoin() throws(IotoError) {
+        try database.store.renewIdentity()
+        lock.withLock { hasRejoined = true }
+        platform_event_signal(wake)
     }
 
     public func currentStatus() throws(IotoError) -> Status {

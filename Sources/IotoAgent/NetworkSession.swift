@@ -39,10 +39,10 @@ final class NetworkSession: MQTTDelegate {
 
     /// Runs until the agent is stopped.
     func run() {
-        backoff.reset()
-        connectAt = 0
+        begin()
         while !agent.lock.withLock({ agent.isStopping }) {
             let now = Instant.now
+            obeyFence()
             connectIfDue(now)
             takeLocalChanges(now)
             beginRequests(now)
@@ -65,6 +65,24 @@ final class NetworkSession: MQTTDelegate {
     }
 
     // MARK: Connection
+
+    private func begin() {
+        backoff.reset()
+        replicator.recallEpoch()
+        connectAt = 0
+    }
+
+    /// A database that another one has followed keeps away from the broker, which would throw the other one out.
+    private func obeyFence() {
+        let hasRejoined = agent.lock.withLock {
+            defer { agent.hasRejoined = false }
+            return agent.hasRejoined
+        }
+        if hasRejoined { begin() }
+        guard hasRejoined || replicator.isFenced else { return }
+        if client.isConnected || hasRejoined { client.disconnect() }
+        if replicator.isFenced { connectAt = nil }
+    }
 
     private func connectIfDue(_ now: Instant) {
         guard let connectAt, now.monotonic >= connectAt else { return }
@@ -190,6 +208,7 @@ final class NetworkSession: MQTTDelegate {
                     case .up: try isFlushed(request)
                     case .down: replicator.isConnected && replicator.isCaughtUp(since: target)
                     }
+                if !isDone, replicator.isFenced, let error = replicator.lastError { throw error }
                 if isDone { finish(request, .success(())) }
             } catch {
                 finish(request, .failure(error))
@@ -220,7 +239,9 @@ final class NetworkSession: MQTTDelegate {
     private func report(link: Agent.Link? = nil) {
         agent.lock.withLock {
             agent.status.link =
-                link ?? (replicator.isConnected ? .connected : connectAt == nil ? .connecting : .waiting)
+                link
+                ?? (replicator.isFenced
+                    ? .fenced : replicator.isConnected ? .connected : connectAt == nil ? .connecting : .waiting)
             agent.status.isCaughtUp = replicator.isCaughtUp
             let former = agent.status.statistics
             agent.status.statistics = replicator.statistics
@@ -234,7 +255,7 @@ final class NetworkSession: MQTTDelegate {
             agent.status.sentBytes = client.bytesOut
             agent.status.receivedBytes = client.bytesIn
             agent.status.connections = connections
-            agent.status.lastError = lastError ?? replicator.lastError
+            agent.status.lastError = replicator.isFenced ? replicator.lastError : lastError ?? replicator.lastError
         }
     }
 }

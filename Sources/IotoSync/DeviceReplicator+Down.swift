@@ -60,7 +60,7 @@ extension DeviceReplicator {
         guard isConnected else { return }
         down.question += 1
         var request = CatchUpRequest(
-            number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [])
+            number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [], epoch: epoch)
         for index in indices {
             down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
             do throws(IotoError) {
@@ -147,6 +147,7 @@ extension DeviceReplicator {
             }
         }
         guard isAnswer else { return }
+        confirmEpoch()
         down.streams[index].backoff.reset()
         down.streams[index].asked = nil
         down.streams[index].askAt = nil

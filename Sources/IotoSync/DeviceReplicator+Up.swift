@@ -111,7 +111,7 @@ extension DeviceReplicator {
             deadline: now.monotonic + up.backoff.next(using: &random))
         var message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
-            changes: batch.map { $0.change })
+            changes: batch.map { $0.change }, epoch: epoch)
         if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
             let own = Stream.device(configuration.topics.device)
             message.seen = try storage.cursor(of: own) ?? StreamCursor(stream: own, history: 0, position: 0)

@@ -37,6 +37,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
 
     var up: UpState
     var down: DownState
+    /// Of this connection, or of the last one.
+    var epoch = Epoch()
     /// What the service was found to speak. One of version 1 is taken for one until it is found out otherwise.
     var peer = Peer.unknown
 
@@ -57,6 +59,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
 
     /// The broker has accepted the session and the subscriptions.
     public func connected(_ now: Instant) {
+        beginEpoch()
+        guard !isFenced else { return }
         isConnected = true
         if peer == .version2 { peer = .unknown }
         up.backoff.reset()
@@ -85,7 +89,9 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         do throws(IotoError) {
             guard verb == "SYNC" || verb == "BATCH" || Version1Verb(verb) != nil else { return }
             let (json, isVersion1) = try codec.parse(payload)
-            if isVersion1 {
+            if !isVersion1, let nonce = json.hexadecimal("fenced") {
+                fenced(nonce, now)
+            } else if isVersion1 {
                 try receivedVersion1(verb, json, now)
             } else if verb == "SYNC" {
                 try receivedAck(json, now)
@@ -145,6 +151,65 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
 
     /// What was sent and is not answered yet.
     public var sent: [Version: PendingChange] { up.sent }
+
+    // MARK: Epoch
+
+    /// Another database has gone on as this device: nothing is sent or asked any more.
+    public var isFenced: Bool { epoch.isFenced }
+
+    /// Reads anew what the storage has of the epoch.
+    public func recallEpoch() {
+        do throws(IotoError) {
+            epoch = try storage.epoch()
+            lastError = epoch.isFenced ? DeviceReplicator.fence : lastError?.code == .fenced ? nil : lastError
+        } catch {
+            note(error)
+        }
+    }
+
+    private static var fence: IotoError {
+        IotoError(.fenced, "another database has gone on as this device: this one is a copy or an older state, or was replaced")
+    }
+
+    private func beginEpoch() {
+        recallEpoch()
+        guard epoch.number == 0 || epoch.isConfirmed, !isFenced else { return }
+        let next = Epoch(number: epoch.number + 1, nonce: max(1, random.next()))
+        do throws(IotoError) {
+            try storage.setEpoch(next)
+            epoch = next
+        } catch {
+            // The one before is as good for the hub, as long as nobody else has gone on.
+            note(error)
+        }
+    }
+
+    /// The hub has taken note of this connection.
+    func confirmEpoch() {
+        guard epoch.number > 0, !epoch.isConfirmed else { return }
+        var confirmed = epoch
+        confirmed.isConfirmed = true
+        do throws(IotoError) {
+            try storage.setEpoch(confirmed)
+            epoch = confirmed
+        } catch {
+            // With the next answer, then; or the next connection is under this one's number.
+            note(error)
+        }
+    }
+
+    /// A message for an earlier connection, or for the other database, has another number.
+    private func fenced(_ nonce: UInt64, _ now: Instant) {
+        guard nonce == epoch.nonce, epoch.number > 0, !isFenced else { return }
+        epoch.isFenced = true
+        disconnected(now)
+        do throws(IotoError) {
+            try storage.setEpoch(epoch)
+        } catch {
+            note(error)
+        }
+        note(DeviceReplicator.fence)
+    }
 
     // MARK: Outputs
 

@@ -7,6 +7,12 @@ public protocol DeviceStorage: AnyObject {
     /// Random id of this database file, the writer in the versions that it issues.
     var replica: UInt64 { get }
 
+    /// Under which the database takes part, as it was set last.
+    func epoch() throws(IotoError) -> Epoch
+
+    /// Keeps it, on the disk before this returns, whatever the database's durability.
+    func setEpoch(_ epoch: Epoch) throws(IotoError)
+
     /// The outbox's oldest changes behind `position`, with the items' latest states, in order of position.
     ///
     /// - Parameters:
@@ -53,6 +59,26 @@ public protocol DeviceStorage: AnyObject {
     ///
     /// - Returns: Whether the item changed.
     func apply(_ change: UnversionedChange) throws(IotoError) -> Bool
+}
+
+/// Tells the connections of one database apart, so that the hub sees when there is a second one of it: a copy of the file, or
+/// an older state. Each connection has the next number, once the hub has answered under the one before.
+public struct Epoch: Sendable, Equatable {
+    /// 0: there was no connection yet.
+    public var number: Int64
+    /// Random: two of the same number are two databases.
+    public var nonce: UInt64
+    /// The hub has answered under it.
+    public var isConfirmed: Bool
+    /// The hub has said that another database has gone on as this device.
+    public var isFenced: Bool
+
+    public init(number: Int64 = 0, nonce: UInt64 = 0, isConfirmed: Bool = false, isFenced: Bool = false) {
+        self.number = number
+        self.nonce = nonce
+        self.isConfirmed = isConfirmed
+        self.isFenced = isFenced
+    }
 }
 
 /// How a page belongs to the snapshot of its stream.

@@ -27,9 +27,11 @@ extension HubReplicator {
     ///
     /// - Returns: nil when it had to be asked for: the message at hand stays in the queue until the answer.
     private func record(
-        _ session: DeviceSession, replica: UInt64, account: Text
+        _ session: DeviceSession, replica: UInt64, account: Text, _ epoch: Epoch
     ) throws(IotoError) -> DeviceRecord? {
-        if let record = session.record, record.replica == replica {
+        if let record = session.record, record.replica == replica,
+            epoch.number == 0 || record.epoch == epoch.number && record.nonce == epoch.nonce
+        {
             guard record.account == account else {
                 throw IotoError(.denied, "the device belongs to another account than \"\(account)\"")
             }
@@ -38,7 +40,9 @@ extension HubReplicator {
         guard account.isEmpty || Topics.isValidID(account) else {
             throw IotoError(.protocolViolation, "an invalid account id")
         }
-        open(session, DeviceRecord(id: session.id, account: account, replica: replica))
+        var record = DeviceRecord(id: session.id, account: account, replica: replica)
+        (record.epoch, record.nonce) = (epoch.number, epoch.nonce)
+        open(session, record)
         return nil
     }
 
@@ -53,7 +57,7 @@ extension HubReplicator {
 
     private func receivedChanges(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
         let (message, entries) = try codec.decodeUp(json)
-        guard let record = try record(session, replica: message.replica, account: message.account) else { return }
+        guard let record = try record(session, replica: message.replica, account: message.account, message.epoch) else { return }
         session.queue.removeFirst()
 
         var ack = AckMessage(
@@ -125,7 +129,7 @@ extension HubReplicator {
 
     private func receivedCatchUp(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
         let catchUp = try codec.decodeCatchUp(json)
-        guard let record = try record(session, replica: catchUp.replica, account: catchUp.account) else { return }
+        guard let record = try record(session, replica: catchUp.replica, account: catchUp.account, catchUp.epoch) else { return }
         session.queue.removeFirst()
         answerNext(catchUp, session, record)
     }
@@ -173,6 +177,11 @@ extension HubReplicator {
             case .open:
                 guard !session.queue.isEmpty else { return }
                 let (verb, payload) = session.queue.removeFirst()
+                if error.code == .fenced, let nonce = codec.nonce(of: payload) {
+                    publish(
+                        Topics.down(device: session.id, verb == .syncDown ? "BATCH" : "SYNC"), codec.encodeFence(nonce))
+                    return
+                }
                 haveRetried(session.id, verb, codec.sequence(of: payload), after: wait)
             case .apply(_, let ack): haveRetried(session.id, .syncToDynamo, ack.sequence, after: wait)
             case .answer(_, let catchUp, _): haveRetried(session.id, .syncDown, catchUp.number, after: wait)

@@ -8,6 +8,7 @@ struct UpMessage {
     var replica: UInt64
     var account: Text
     var changes: [Change]
+    var epoch = Epoch()
     /// How far the device's own stream is applied, when the hub has to know it to decide conflicts.
     var seen: StreamCursor?
 }
@@ -19,6 +20,7 @@ struct CatchUpRequest {
     var replica: UInt64
     var account: Text
     var cursors: [StreamCursor]
+    var epoch = Epoch()
     /// The streams in whose snapshots the device is, with the floors at which these began: it wants all there is, its own
     /// changes too.
     var snapshots: [Text: Int64] = [:]

@@ -11,7 +11,9 @@ final class MemoryReplica: DeviceStorage {
         var position: Int64?
     }
 
-    let replica: UInt64
+    var replica: UInt64
+    /// As kept on the disk.
+    var keptEpoch = Epoch()
     private var clock = HybridClock()
     var wall: Int64 = 1_700_000_000_000
     var rows: [ItemKey: Row] = [:]
@@ -62,6 +64,13 @@ final class MemoryReplica: DeviceStorage {
     }
 
     // MARK: DeviceStorage
+
+    func epoch() -> Epoch { keptEpoch }
+
+    func setEpoch(_ epoch: Epoch) throws(IotoError) {
+        try failIfTold()
+        keptEpoch = epoch
+    }
 
     private var pending: [PendingChange] {
         rows.values.compactMap { row in row.position.map { PendingChange(position: $0, change: row.change) } }
