@@ -846,6 +846,11 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  *                 username: null, password: null, keepalive: '60s', prefix: '' },
  *     }
  *
+ * For metered links `database` also takes `dailyBytes: '1M'` and `window: '01:00-05:30'`: so much is sent in a day (UTC) at most,
+ * and only then. Models whose `priority` in the schema is above 0 are counted and go out in spite of both. What the schema says
+ * of `dailyBytes` and `window` of single models holds as well; models of higher `priority` go first. What is held back waits, and
+ * ioSync() ends with DB_ERR_TIMEOUT then.
+ *
  * Durations are numbers of seconds or texts with `ms`, `s`, `m`, `h` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
  * sizes are numbers of bytes or texts with `K`, `M`. Relative paths are relative to the file, or to the working directory
  * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given. `database` also takes the limits of
@@ -1003,10 +1008,38 @@ typedef struct IoStatus {
     /** Code and text of the last failure of the link or of replication; 0 and "" when there was none. */
     int lastError;
     char lastErrorText[160];
+    /** Bytes of the items of `pendingItems`. */
+    int64_t pendingBytes;
+    /** How long the oldest of them waits; 0: none does. */
+    int64_t oldestPending_ms;
+    /** Conflicts since ioOpen(), see DB_ON_CONFLICT. */
+    int64_t conflicts;
+    /** A daily budget or a window holds changes of some model back at this time. */
+    bool held;
+    /** Of the last request for everything new: entries of the cloud's feeds that have come, and that there were to come. Entries are
+     *  no items: those of one item that follow each other can come as one. */
+    int64_t catchUpDone, catchUpTotal;
 } IoStatus;
 
 /** Fill `out`, whose `size` the caller has set to sizeof(IoStatus). Returns 0 or DB_ERR_MISUSE. Threads: any. @since 0.1 */
 IOTO_API int ioGetStatus(Io *io, IoStatus *out);
+
+/** Told of a status, which is valid during the call. */
+typedef void (*IoStatusProc)(void *context, Io *io, const IoStatus *status);
+
+/**
+ * Have a function told when the link, `caughtUp`, `connections`, `held`, `lastError` or the progress of catching up changes; and once
+ * soon after this call. With ioGetStatus() and a loop of your own, set a flag in it.
+ *
+ * @param proc     Called on the agent's thread, one call at a time, with no lock held, while the agent is started. Replication waits
+ *                 for it. It may call any function but ioStop(), ioClose(), and those that wait for the cloud. NULL: none; after
+ *                 this returns, the one before is not called any more.
+ * @param context  Passed to `proc`.
+ * @return 0 or DB_ERR_MISUSE.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int ioSetStatusProc(Io *io, IoStatusProc proc, void *context);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */

@@ -31,6 +31,7 @@ final class NetworkSession: MQTTDelegate {
         var sync = DeviceReplicator<Store>.Configuration(topics: configuration.topics)
         sync.syncDelay = configuration.syncDelay
         sync.syncLimit = configuration.syncLimit
+        (sync.dailyBytes, sync.window) = (configuration.dailyBytes, configuration.window)
         random = JitterGenerator(seed: SystemRandom.uint64())
         replicator = DeviceReplicator(
             storage: agent.database.store, schema: agent.database.schema, configuration: sync, seed: random.next())
@@ -51,12 +52,14 @@ final class NetworkSession: MQTTDelegate {
             // The status is there before anybody who waits for it is woken.
             report()
             finishRequests()
+            agent.tellStatus()
             client.step(wake: agent.wake, timeout: timeout(Instant.now))
         }
         sayGoodbye()
         failRequests()
         lastError = nil
         report(link: .stopped)
+        agent.tellStatus()
     }
 
     /// Frees the client, and with it the cycle of the two: the client holds its delegate strongly. The last call.
@@ -255,6 +258,8 @@ final class NetworkSession: MQTTDelegate {
             agent.status.sentBytes = client.bytesOut
             agent.status.receivedBytes = client.bytesIn
             agent.status.connections = connections
+            agent.status.isHolding = replicator.isHolding
+            agent.status.catchUp = replicator.catchUpProgress
             agent.status.lastError = replicator.isFenced ? replicator.lastError : lastError ?? replicator.lastError
         }
     }

@@ -42,8 +42,8 @@ extension SchemaReader {
     private func readOption(_ key: Text, _ value: JSON, _ options: inout ProcessOptions) throws(IotoError) {
         let number = place(
             of: key,
-            in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description")
-        if let number, number == 2 || number == 4 || number == 6 || number == 7 || number == 12 {
+            in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description window")
+        if let number, number == 2 || number == 4 || number == 6 {
             warnOfOwner("'\(key)' has no effect in this version")
         }
         switch number {
@@ -60,7 +60,7 @@ extension SchemaReader {
         case 8:
             for (key, value) in try object(value) {
                 path.append(key)
-                guard place(of: key, in: "outboxLimit outboxBytes onFull dailyBytes") != nil else {
+                guard place(of: key, in: "outboxLimit outboxBytes onFull dailyBytes window") != nil else {
                     warnOfOwner("unknown key \(quoted(key))")
                     path.removeLast()
                     continue
@@ -73,6 +73,12 @@ extension SchemaReader {
         case 11: options.onFull = OnFull(rawValue: try choice(value, "refuse dropOldest")) ?? .refuse
         case 12: options.dailyBytes = try integer(value, 1...(1 << 40))
         case 13: break
+        case 14:
+            if value.isNull { return }
+            guard let window = SendWindow(try text(value)) else {
+                throw ownerFailure("\(quoted(value)) is not a part of the day, as '01:00-05:30'")
+            }
+            options.window = window
         default: warnOfOwner("unknown key \(quoted(key))")
         }
     }

@@ -59,6 +59,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let options: StoreOptions
     let models: ModelTable
     let indexes: StoreIndexes
+    let lanes: SendLanes
     let readers: ReaderPool
     let meter: FileMeter
     let hasReservedModels: Bool
@@ -111,6 +112,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader, meter: meter)
         hasReservedModels = schema.models.contains { $0.process.isReserved }
         indexes = StoreIndexes(schema)
+        lanes = SendLanes(schema)
         if options.isReadOnly {
             guard !options.isReset else {
                 throw IotoError(.readOnly, "\(path): a database that is only read can't be reset")
@@ -512,6 +514,16 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try writeDurably { (connection) throws(IotoError) in
             try StoreFormat.writeMeta(connection, StoreFormat.metaEpoch, bits: bits)
             try StoreFormat.writeMeta(connection, StoreFormat.metaNonce, bits: epoch.nonce)
+        }
+    }
+
+    public func counter(_ name: Text) throws(IotoError) -> UInt64 {
+        try read { (connection) throws(IotoError) in try StoreFormat.findMeta(connection, "sent " + name) }
+    }
+
+    public func setCounter(_ name: Text, _ bits: UInt64) throws(IotoError) {
+        try write { (transaction) throws(IotoError) in
+            try StoreFormat.writeMeta(transaction.connection, "sent " + name, bits: bits)
         }
     }
 

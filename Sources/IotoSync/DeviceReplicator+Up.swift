@@ -23,6 +23,7 @@ struct UpState {
     var isUrgent = false
     /// For a service of version 1, whose answers name no versions: what the last messages held.
     var messages: [(sequence: Int64, changes: [PendingChange])] = []
+    var meter = SendMeter()
     /// What all calls of `flush` together want; nil: nothing.
     var flush: FlushProgress?
 
@@ -55,7 +56,7 @@ extension DeviceReplicator {
             up.inFlight = nil
             up.isUrgent = true
         }
-        let isDue = up.sendAt.map { now.monotonic >= $0 } ?? false
+        let isDue = up.sendAt.map { now.monotonic >= $0 } ?? false || up.meter.resumeAt.map { now.monotonic >= $0 } ?? false
         guard isDue || up.isUrgent || up.flush != nil || up.gatheredBytes >= configuration.syncLimit else {
             return
         }
@@ -74,10 +75,10 @@ extension DeviceReplicator {
         var size = 0
         var batch: [PendingChange] = []
         var tooLarge: [PendingChange] = []
-        var position: Int64 = 0
+        var position = Int64.min
         repeat {
             let pending = try storage.pendingChanges(
-                after: position, bytesMax: limit, itemsMax: Limits.batchItemsMax)
+                after: position, held: try heldModels(now), bytesMax: limit, itemsMax: Limits.batchItemsMax)
             guard let last = pending.last else { break }
             position = last.position
             for entry in pending {
@@ -85,6 +86,7 @@ extension DeviceReplicator {
                 if bytes > Limits.publishBytesMax {
                     tooLarge.append(entry)
                 } else if batch.isEmpty || size + bytes <= limit {
+                    if exceedsBudget(entry.change, bytes) { continue }
                     batch.append(entry)
                     size += bytes
                 } else {
@@ -101,8 +103,9 @@ extension DeviceReplicator {
             up.flush = nil
             return
         }
+        keepCounts()
         // What waits behind this batch goes out as soon as this one is answered.
-        up.isUrgent = (try storage.pendingRange()?.upperBound ?? 0) > last.position
+        up.isUrgent = (try storage.pendingRange()?.upperBound ?? .min) > last.position
         up.sequence &+= 1
         if up.sent.count + batch.count > DeviceReplicator.sentMax { up.sent.removeAll() }
         for entry in batch { up.sent[entry.change.version] = entry }
@@ -149,6 +152,7 @@ extension DeviceReplicator {
         guard let time = json.hexadecimal("time") else {
             throw IotoError(.protocolViolation, "a SYNC without a valid time")
         }
+        learn(time, now)
         var entries: [Settlement.Entry] = []
         var refused = 0
         for kind in AckKind.allCases {

@@ -15,6 +15,9 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         public var syncDelay: Int64 = 5_000
         /// Size of a batch in bytes, reached which it is sent at once.
         public var syncLimit: Int = 10 * 1024
+        /// Bytes of changes that are sent in a day at most, and when; nil: any. Not for models of priority above 0.
+        public var dailyBytes: Int64?
+        public var window: SendWindow?
         /// First and longest wait for an answer of the hub before asking again, in milliseconds.
         public var answerTimeout: (first: Int64, last: Int64) = (5_000, 300_000)
 
@@ -35,6 +38,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// The last failure of replication; the cause of a status line, not of a stop.
     public internal(set) var lastError: IotoError?
 
+    /// Something has a budget or a window.
+    let isMetered: Bool
     var up: UpState
     var down: DownState
     /// Of this connection, or of the last one.
@@ -46,6 +51,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         self.storage = storage
         self.codec = WireCodec(schema: schema)
         self.configuration = configuration
+        isMetered = configuration.dailyBytes != nil || configuration.window != nil
+            || schema.models.contains { $0.process.dailyBytes != nil || $0.process.window != nil }
         var context = Context()
         context.set("deviceId", configuration.topics.device)
         if !configuration.topics.account.isEmpty { context.set("accountId", configuration.topics.account) }
@@ -149,6 +156,20 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// Whether every stream has been followed to its end since the connection was made.
     public var isCaughtUp: Bool { isConnected && isCaughtUp(since: down.generation) }
 
+    /// How far the streams have been followed since the last request for everything, in entries of the hub's feeds: what is done,
+    /// and what there was to be done.
+    public var catchUpProgress: (done: Int64, total: Int64) {
+        var progress: (done: Int64, total: Int64) = (0, 0)
+        for stream in down.streams where stream.end > stream.start {
+            progress.total += stream.end - stream.start
+            progress.done += min(stream.reached, stream.end) - stream.start
+        }
+        return progress
+    }
+
+    /// A budget or a window holds changes of some model back.
+    public var isHolding: Bool { up.meter.isHolding }
+
     /// What was sent and is not answered yet.
     public var sent: [Version: PendingChange] { up.sent }
 
@@ -223,6 +244,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public var deadline: Int64? {
         guard isConnected else { return nil }
         var earliest = up.inFlight?.deadline ?? up.sendAt
+        if up.inFlight == nil, let resumeAt = up.meter.resumeAt { earliest = min(earliest ?? resumeAt, resumeAt) }
         for stream in down.streams {
             if let askAt = stream.askAt { earliest = min(earliest ?? askAt, askAt) }
         }

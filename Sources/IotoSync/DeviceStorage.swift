@@ -13,12 +13,19 @@ public protocol DeviceStorage: AnyObject {
     /// Keeps it, on the disk before this returns, whatever the database's durability.
     func setEpoch(_ epoch: Epoch) throws(IotoError)
 
-    /// The outbox's oldest changes behind `position`, with the items' latest states, in order of position.
+    /// A number that is kept under a name; 0 when there is none.
+    func counter(_ name: Text) throws(IotoError) -> UInt64
+
+    func setCounter(_ name: Text, _ bits: UInt64) throws(IotoError)
+
+    /// The outbox's oldest changes behind `position`, with the items' latest states, in order of position: the position of a
+    /// model of higher `priority` is lower.
     ///
     /// - Parameters:
-    ///   - position: 0 for the first.
+    ///   - position: `Int64.min` for the first.
+    ///   - held: Of models, by their ordinals, whose changes are passed over, 1; empty: none are.
     ///   - bytesMax: Stop when the bodies exceed this size; the first change is given whatever its size.
-    func pendingChanges(after position: Int64, bytesMax: Int, itemsMax: Int) throws(IotoError) -> [PendingChange]
+    func pendingChanges(after position: Int64, held: [UInt8], bytesMax: Int, itemsMax: Int) throws(IotoError) -> [PendingChange]
 
     /// Number of changes in the outbox.
     func pendingCount() throws(IotoError) -> Int64

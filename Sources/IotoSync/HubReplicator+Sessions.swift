@@ -274,9 +274,11 @@ extension HubReplicator {
     ) -> PageMessage {
         // Cloud applications stamp on clocks of their own: what devices have seen of them, the hub has to have seen, too.
         for entry in page.entries { clock.observe(entry.change.version.time) }
-        return PageMessage(
+        var message = PageMessage(
             answers: answers, stream: page.stream, history: page.history, previous: page.previous,
             cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, isWhole: isWhole, floor: page.floor, time: time,
             changes: page.entries.map { $0.change }.filter { isWhole || $0.version.writer != record?.replica })
+        if answers != nil { message.end = page.end }
+        return message
     }
 }

@@ -69,6 +69,8 @@ public struct FeedPage: Sendable, Equatable {
     public var entries: [FeedEntry]
     /// Tombstones of entries up to here may be gone: whoever has not come as far has to begin anew.
     public var floor: Int64 = 0
+    /// Position of the feed's end when the page was read; 0: not known.
+    public var end: Int64 = 0
     /// The store's clock when the page was read: what is committed later has a time as high at least, for
     /// `HubRequest.readFeedSince`.
     public var time: UInt64

@@ -88,6 +88,8 @@ struct PageMessage {
     /// With a reset: the feed's floor. A device that stood below it has missed removals; one that did not stood in another
     /// history.
     var floor: Int64 = 0
+    /// In an answer: the feed's end, as far as the hub knows it.
+    var end: Int64 = 0
     var time: UInt64
     /// The changes as read; nil for one that does not fit the schema and is to be passed over.
     var changes: [Change]

@@ -302,6 +302,10 @@ struct WireCodec: Sendable {
             output.append(decimal: page.floor)
         }
         if page.isWhole { output.append(literal: #","snapshot":true"#) }
+        if page.end > 0 {
+            output.append(literal: #","end":"#)
+            output.append(decimal: page.end)
+        }
         output.append(literal: #","time":""#)
         output.append(hexadecimal: page.time)
         output.append(literal: #"""#)
@@ -325,6 +329,7 @@ struct WireCodec: Sendable {
             hasMore: json["more"]?.boolValue ?? false, isReset: json["reset"]?.boolValue ?? false,
             isWhole: json["snapshot"]?.boolValue ?? false, floor: json["floor"]?.integerValue ?? 0, time: time,
             changes: [])
+        page.end = json["end"]?.integerValue ?? 0
         let isOwn = stream.hasPrefix("device/")
         for entry in changes {
             do throws(IotoError) {

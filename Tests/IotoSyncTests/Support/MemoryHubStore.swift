@@ -125,6 +125,7 @@ final class MemoryHubStore {
             cursor: hasMore ? entries.last?.position ?? position : heads[stream] ?? 0, hasMore: hasMore,
             entries: entries, time: clock.last)
         page.floor = floors[stream] ?? 0
+        page.end = heads[stream] ?? 0
         return page
     }
 

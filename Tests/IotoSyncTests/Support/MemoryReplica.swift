@@ -77,10 +77,22 @@ final class MemoryReplica: DeviceStorage {
             .sorted { $0.position < $1.position }
     }
 
-    func pendingChanges(after position: Int64, bytesMax: Int, itemsMax: Int) throws(IotoError) -> [PendingChange] {
+    var counters: [Text: UInt64] = [:]
+
+    func counter(_ name: Text) -> UInt64 { counters[name] ?? 0 }
+
+    func setCounter(_ name: Text, _ bits: UInt64) throws(IotoError) {
+        try failIfTold()
+        counters[name] = bits
+    }
+
+    func pendingChanges(
+        after position: Int64, held: [UInt8] = [], bytesMax: Int, itemsMax: Int
+    ) throws(IotoError) -> [PendingChange] {
         var bytes = 0
         var result: [PendingChange] = []
         for entry in pending where entry.position > position && result.count < itemsMax {
+            if let model = schema.model(entry.change.model), held.count > model.ordinal, held[model.ordinal] == 1 { continue }
             bytes += entry.change.body.count
             if bytes > bytesMax && !result.isEmpty { break }
             result.append(entry)
