@@ -18,6 +18,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         /// Bytes of changes that are sent in a day at most, and when; nil: any. Not for models of priority above 0.
         public var dailyBytes: Int64?
         public var window: SendWindow?
+        /// Read and write compressed messages, with a hub that does.
+        public var compresses = false
         /// First and longest wait for an answer of the hub before asking again, in milliseconds.
         public var answerTimeout: (first: Int64, last: Int64) = (5_000, 300_000)
 
@@ -46,6 +48,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     var epoch = Epoch()
     /// What the service was found to speak. One of version 1 is taken for one until it is found out otherwise.
     var peer = Peer.unknown
+    /// The hub reads compressed messages.
+    private var peerInflates = false
 
     public init(storage: Storage, schema: Schema, configuration: Configuration, seed: UInt64) {
         self.storage = storage
@@ -69,6 +73,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         beginEpoch()
         guard !isFenced else { return }
         isConnected = true
+        peerInflates = false
         if peer == .version2 { peer = .unknown }
         up.backoff.reset()
         up.inFlight = nil
@@ -96,6 +101,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         do throws(IotoError) {
             guard verb == "SYNC" || verb == "BATCH" || Version1Verb(verb) != nil else { return }
             let (json, isVersion1) = try codec.parse(payload)
+            if compresses, json["z"]?.integerValue == 1 { peerInflates = true }
             if !isVersion1, let nonce = json.hexadecimal("fenced") {
                 fenced(nonce, now)
             } else if isVersion1 {
@@ -257,8 +263,13 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     }
 
     func publish(_ verb: ServiceVerb, _ payload: [UInt8]) {
-        publications.append(Publication(topic: configuration.topics.service(verb), payload: payload))
+        publications.append(
+            Publication(
+                topic: configuration.topics.service(verb),
+                payload: peerInflates ? Compression.deflate(payload) : payload))
     }
+
+    var compresses: Bool { configuration.compresses && Compression.isAvailable }
 
     func note(_ error: IotoError) {
         lastError = error

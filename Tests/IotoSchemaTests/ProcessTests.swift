@@ -61,19 +61,13 @@ import Testing
     }
 
     @Test(arguments: [
+        ("mem: true, sync: 'up'", "'sync' and 'delay' have no effect on a model in memory"),
         ("merge: 'fields', sync: 'up'", "'merge' has an effect beside sync: 'both' alone"),
         ("limits: {mem: true}", "limits: unknown key \"mem\""), ("overflow: 1", "unknown key \"overflow\""),
     ])
     func optionWithoutEffectWarns(rules: String, message: String) throws {
         let warnings = try schema("sk: {}", rest: "process: {Fault: {\(rules)}}").warnings
         #expect(warnings.last == Text("schema.json5:9: process: model \"Fault\": " + message))
-    }
-
-    @Test(arguments: ["mem: true", "delay: 5"])
-    func whatThisVersionDoesNotDoIsSaid(rules: String) throws {
-        let name = rules.prefix { $0 != ":" }
-        let warnings = try schema("sk: {}", rest: "process: {Fault: {\(rules)}}").warnings
-        #expect(warnings == [Text("schema.json5:9: process: model \"Fault\": '\(name)' has no effect in this version" as String)])
     }
 
     @Test(arguments: [
