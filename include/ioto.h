@@ -141,7 +141,9 @@ enum {
     /** The cloud refused a change. */
     DB_ERR_REJECTED = -302,
     /** A change of the cloud took the place of this one. */
-    DB_ERR_CONFLICT = -303
+    DB_ERR_CONFLICT = -303,
+    /** Another database has gone on as this device, see ioRejoin(). */
+    DB_ERR_FENCED = -304
 };
 
 /**
@@ -873,6 +875,10 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  *                 username: null, password: null, keepalive: '60s', prefix: '' },
  *     }
  *
+ * For metered links `database` also takes `dailyBytes: '1M'` and `window: '01:00-05:30'`: so much is sent in a day (UTC) at most,
+ * and only then. Models whose `priority` in the schema is above 0 are counted and go out in spite of both. What the schema says
+ * of `dailyBytes` and `window` of single models holds as well; models of higher `priority` go first. What is held back waits, and
+ * ioSync() ends with DB_ERR_TIMEOUT then.
  * Of `mqtt` there are as well: `version`, 'auto' (MQTT 5, and 3.1.1 with a broker that does not speak it), '5' or '3.1.1'; `alpn`, a
  * protocol to ask for in the TLS handshake; `psk` and `identity`, a key in hexadecimal digits that is shared with the broker in place
  * of certificates, and its name there, which is `deviceId` unless given; `engine`, an engine of OpenSSL, 'pkcs11' for one, that keeps
@@ -932,6 +938,25 @@ IOTO_API int ioSyncDown(Io *io, int timeout_ms);
 /** The documented name of ioSyncUp() without a wait. Threads: any. @since 0.1 */
 IOTO_API int ioFlushSync(Io *io);
 
+/**
+ * Give the database a new identity, and go on as the device.
+ *
+ * The cloud knows each database of a device, and which connection of it was the last. When the same device id is started with
+ * two databases, a storage image is cloned, or an older state of the file is restored, the one that comes with what is over is
+ * fenced: it stays open, its changes are kept and queued, but nothing is sent or fetched, also after a restart. ioGetStatus()
+ * says IO_LINK_FENCED and DB_ERR_FENCED, the status callback is told, and calls that wait for the cloud return DB_ERR_FENCED.
+ *
+ * Call this on the database that is to be the device's from now on: a restored one, once the state before is given up; a clone
+ * only if the original is not to be used any more, which is then fenced in turn. A clone that becomes a device of its own needs its
+ * own `deviceId` in the configuration, and no call: it gets its identity when ioOpen() sees the other id. Changes that wait in the
+ * queue are sent, and the cloud's newer ones come down, as after a time offline.
+ *
+ * @return 0, also when the database was not fenced; or a negative code of the storage.
+ * Threads: any, not within a transaction.
+ * @since 0.2
+ */
+IOTO_API int ioRejoin(Io *io);
+
 /** dbGetFd() of the agent's database. Threads: any; best the loop's. @since 0.2 */
 IOTO_API int ioGetFd(Io *io);
 /** dbDispatch() of the agent's database. Threads: any. @since 0.2 */
@@ -984,13 +1009,21 @@ IOTO_API int ioGetReceipt(Io *io, int64_t receipt, IoReceipt *out);
 IOTO_API int ioWaitReceipt(Io *io, int64_t receipt, int timeout_ms);
 
 /** State of the link to the broker. */
-typedef enum IoLink { IO_LINK_STOPPED = 0, IO_LINK_CONNECTING = 1, IO_LINK_CONNECTED = 2, IO_LINK_WAITING = 3 } IoLink;
+typedef enum IoLink {
+    IO_LINK_STOPPED = 0,
+    IO_LINK_CONNECTING = 1,
+    IO_LINK_CONNECTED = 2,
+    /** The next try is due later. */
+    IO_LINK_WAITING = 3,
+    /** Another database has gone on as this device: nothing is sent or fetched before ioRejoin(). */
+    IO_LINK_FENCED = 4
+} IoLink;
 
 /** What ioGetStatus() tells. Fields are appended at the end in later versions. */
 typedef struct IoStatus {
     /** sizeof(IoStatus), set by the caller. */
     uint32_t size;
-    /** Link to the broker; IO_LINK_WAITING: the next try is due later. */
+    /** Link to the broker. */
     IoLink link;
     /** Every change of the cloud up to the connection is applied. */
     bool caughtUp;
@@ -1010,10 +1043,38 @@ typedef struct IoStatus {
     /** Code and text of the last failure of the link or of replication; 0 and "" when there was none. */
     int lastError;
     char lastErrorText[160];
+    /** Bytes of the items of `pendingItems`. */
+    int64_t pendingBytes;
+    /** How long the oldest of them waits; 0: none does. */
+    int64_t oldestPending_ms;
+    /** Conflicts since ioOpen(), see DB_ON_CONFLICT. */
+    int64_t conflicts;
+    /** A daily budget or a window holds changes of some model back at this time. */
+    bool held;
+    /** Of the last request for everything new: entries of the cloud's feeds that have come, and that there were to come. Entries are
+     *  no items: those of one item that follow each other can come as one. */
+    int64_t catchUpDone, catchUpTotal;
 } IoStatus;
 
 /** Fill `out`, whose `size` the caller has set to sizeof(IoStatus). Returns 0 or DB_ERR_MISUSE. Threads: any. @since 0.1 */
 IOTO_API int ioGetStatus(Io *io, IoStatus *out);
+
+/** Told of a status, which is valid during the call. */
+typedef void (*IoStatusProc)(void *context, Io *io, const IoStatus *status);
+
+/**
+ * Have a function told when the link, `caughtUp`, `connections`, `held`, `lastError` or the progress of catching up changes; and once
+ * soon after this call. With ioGetStatus() and a loop of your own, set a flag in it.
+ *
+ * @param proc     Called on the agent's thread, one call at a time, with no lock held, while the agent is started. Replication waits
+ *                 for it. It may call any function but ioStop(), ioClose(), and those that wait for the cloud. NULL: none; after
+ *                 this returns, the one before is not called any more.
+ * @param context  Passed to `proc`.
+ * @return 0 or DB_ERR_MISUSE.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int ioSetStatusProc(Io *io, IoStatusProc proc, void *context);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */

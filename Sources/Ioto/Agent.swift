@@ -63,6 +63,7 @@ public func ioStart(_ io: OpaquePointer?) -> Int32 {
 @_cdecl("ioStop") @implementation
 public func ioStop(_ io: OpaquePointer?) {
     entry(()) { () throws(IotoError) in
+        if let io, platform_is_inside(io) { throw misuse("an agent can't be stopped from its status callback") }
         let call = try AgentCall(io)
         call.agent.stop()
     }
@@ -98,6 +99,15 @@ public func ioClose(_ io: OpaquePointer?) {
 private func database(_ io: OpaquePointer) throws(IotoError) -> OpaquePointer {
     let call = try AgentCall(io)
     return call.handle.database
+}
+
+@_cdecl("ioRejoin") @implementation
+public func ioRejoin(_ io: OpaquePointer?) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try AgentCall(io)
+        try call.agent.rejoin()
+        return 0
+    }
 }
 
 @_cdecl("ioSync") @implementation
@@ -136,7 +146,7 @@ public func ioGetStatus(_ io: OpaquePointer?, _ out: UnsafeMutablePointer<IoStat
         guard let out, out.pointee.size >= MemoryLayout<UInt32>.size else {
             throw misuse("out is NULL or has no size")
         }
-        var status = cStatus(try call.agent.currentStatus())
+        var status = try cStatus(call.agent)
         status.size = out.pointee.size
         let bytes = min(Int(out.pointee.size), MemoryLayout<IoStatus>.size)
         withUnsafeBytes(of: &status) { source in
@@ -147,8 +157,39 @@ public func ioGetStatus(_ io: OpaquePointer?, _ out: UnsafeMutablePointer<IoStat
     }
 }
 
-private func cStatus(_ status: Agent.Status) -> IoStatus {
+@_cdecl("ioSetStatusProc") @implementation
+public func ioSetStatusProc(_ io: OpaquePointer?, _ proc: IoStatusProc?, _ context: UnsafeMutableRawPointer?) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try AgentCall(io)
+        let agent = call.agent
+        guard let proc else {
+            agent.setObserver(nil)
+            return 0
+        }
+        // The observer goes before the agent.
+        agent.setObserver { [unowned(unsafe) agent] in
+            do throws(IotoError) {
+                var status = try cStatus(agent)
+                let isMarked = platform_inside_begin(io)
+                proc(context, io, &status)
+                if isMarked { platform_inside_end() }
+            } catch {
+                Log.warning(error.message)
+            }
+        }
+        return 0
+    }
+}
+
+private func cStatus(_ agent: Agent) throws(IotoError) -> IoStatus {
+    let status = try agent.currentStatus()
     var out = IoStatus()
+    out.size = UInt32(MemoryLayout<IoStatus>.size)
+    out.pendingBytes = status.pendingBytes
+    out.oldestPending_ms = status.oldestPending
+    out.conflicts = status.conflicts
+    out.held = status.isHolding
+    (out.catchUpDone, out.catchUpTotal) = status.catchUp
     out.link = IoLink(status.link.rawValue)
     out.caughtUp = status.isCaughtUp
     out.pendingItems = status.pendingItems

@@ -56,14 +56,14 @@ public func dbEachPending(
         let call = try DatabaseCall(db)
         let store = call.database.store
         guard let proc else { throw misuse("proc is NULL") }
-        var position: Int64 = 0
+        var position = Int64.min
         var count: Int32 = 0
         while true {
-            let page = try store.pendingChanges(after: position, bytesMax: pageBytesMax, itemsMax: pageItemsMax)
+            let page = try store.pendingChanges(after: position, held: [], bytesMax: pageBytesMax, itemsMax: pageItemsMax)
             for pending in page {
                 position = pending.position
                 count += 1
-                guard tell(proc, context, store, pending.change, queued: position) else { return count }
+                guard tell(proc, context, store, pending.change, queued: pending.time) else { return count }
             }
             if page.isEmpty { return count }
         }

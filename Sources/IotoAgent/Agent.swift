@@ -13,6 +13,7 @@ public final class Agent: OutboxListener, @unchecked Sendable {
         case connecting = 1
         case connected = 2
         case waiting = 3
+        case fenced = 4
     }
 
     public struct Status: Sendable {
@@ -25,6 +26,19 @@ public final class Agent: OutboxListener, @unchecked Sendable {
         public var receivedBytes: Int64 = 0
         public var connections: Int64 = 0
         public var lastError: IotoError?
+        public var pendingBytes: Int64 = 0
+        /// How long the oldest change waits, in milliseconds; 0: none does.
+        public var oldestPending: Int64 = 0
+        public var conflicts: Int64 = 0
+        public var isHolding = false
+        public var catchUp: (done: Int64, total: Int64) = (0, 0)
+
+        /// Whether an observer has to be told.
+        func differs(from other: Status) -> Bool {
+            link != other.link || isCaughtUp != other.isCaughtUp || connections != other.connections
+                || isHolding != other.isHolding || catchUp != other.catchUp || lastError?.code != other.lastError?.code
+                || lastError?.message != other.lastError?.message
+        }
     }
 
     /// What is asked of the network thread, with its outcome.
@@ -58,6 +72,13 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     var isStopping = false
     var requests: [Request] = []
     var changedBytes: Int? = nil
+    /// Told of changes of the status, on the network thread.
+    private var observer: (() -> Void)?
+    private var told = Status()
+    /// The network thread while it tells, or 0.
+    private var teller: UInt = 0
+    /// The database has a new identity, which the network thread does not know of yet.
+    var hasRejoined = false
     var status = Status()
     /// What was sent and is not answered yet, for receipts.
     var sent: [Version: PendingChange] = [:]
@@ -77,6 +98,13 @@ public final class Agent: OutboxListener, @unchecked Sendable {
             if configuration.ceilings != Ceilings() { try database.setCeilings(configuration.ceilings) }
             self.database = database
         } catch {
+            platform_close(wake)
+            throw error
+        }
+        do throws(IotoError) {
+            try database.store.assign(to: configuration.deviceID)
+        } catch {
+            database.close()
             platform_close(wake)
             throw error
         }
@@ -150,6 +178,13 @@ public final class Agent: OutboxListener, @unchecked Sendable {
         }
     }
 
+    /// Gives the database a new identity, under which it goes on as the device.
+    public func rejoin() throws(IotoError) {
+        try database.store.renewIdentity()
+        lock.withLock { hasRejoined = true }
+        platform_event_signal(wake)
+    }
+
     /// Takes a session of the firmware's in place of one of its own.
     ///
     /// - Throws: `.misuse` once the agent has been started.
@@ -175,9 +210,35 @@ public final class Agent: OutboxListener, @unchecked Sendable {
 
     public func currentStatus() throws(IotoError) -> Status {
         var status = lock.withLock { self.status }
-        status.pendingItems = try database.store.pendingCount()
+        let pending = try database.store.pendingWeight()
+        (status.pendingItems, status.pendingBytes, status.oldestPending) = (pending.items, pending.bytes, pending.age)
         status.rejectedItems = try database.store.rejectedCount()
+        status.conflicts = database.conflicts
         return status
+    }
+
+    /// Sets who is told when the status changes; the one before is not called any more when this returns.
+    public func setObserver(_ observer: (() -> Void)?) {
+        lock.withLock {
+            while teller != 0, teller != Thread.currentIdentity { condition.wait(lock) }
+            self.observer = observer
+            told = Status()
+        }
+        platform_event_signal(wake)
+    }
+
+    /// Tells the observer when the status is another one than it was told last. On the network thread.
+    func tellStatus() {
+        lock.lock()
+        defer { lock.unlock() }
+        guard let observer, status.differs(from: told) else { return }
+        told = status
+        teller = Thread.currentIdentity
+        lock.unlock()
+        observer()
+        lock.lock()
+        teller = 0
+        condition.broadcast()
     }
 
     public func outboxDidChange(bytes: Int) {

@@ -1,6 +1,7 @@
 import IotoBase
 import IotoJSON
 import IotoMQTT
+import IotoSchema
 import IotoStore
 import IotoSync
 
@@ -16,6 +17,9 @@ public struct AgentConfiguration: Sendable {
     public var syncDelay: Int64
     /// Bytes.
     public var syncLimit: Int
+    /// Bytes of changes sent in a day, and the part of the day in which they are; nil: any.
+    public var dailyBytes: Int64?
+    public var window: SendWindow?
     /// Compress messages, with a cloud that does.
     public var compresses = false
     public var mqtt: MQTTOptions
@@ -28,7 +32,8 @@ public struct AgentConfiguration: Sendable {
         ["database", "path"], ["database", "schema"], ["database", "syncDelay"], ["database", "syncLimit"],
         ["database", "compress"],
         ["database", "durability"], ["database", "sizeMax"], ["database", "outboxItemsMax"],
-        ["database", "outboxSizeMax"], ["database", "cacheSize"], ["database", "memorySize"],
+        ["database", "outboxSizeMax"], ["database", "cacheSize"], ["database", "memorySize"], ["database", "dailyBytes"],
+        ["database", "window"],
         ["mqtt", "endpoint"], ["mqtt", "port"], ["mqtt", "authority"], ["mqtt", "certificate"], ["mqtt", "key"],
         ["mqtt", "username"], ["mqtt", "password"], ["mqtt", "keepalive"], ["mqtt", "prefix"], ["mqtt", "alpn"],
         ["mqtt", "engine"], ["mqtt", "psk"], ["mqtt", "identity"], ["mqtt", "version"],
@@ -64,6 +69,11 @@ public struct AgentConfiguration: Sendable {
         syncDelay = try reader.duration("database", "syncDelay", in: 0...day) ?? 5_000
         let limit = try reader.size("database", "syncLimit", in: 1...Int64(Limits.messageBytesMax))
         syncLimit = Int(limit ?? 10 * 1024)
+        dailyBytes = try reader.size("database", "dailyBytes", in: 1...(1 << 40))
+        if let text = try reader.text("database", "window") {
+            window = SendWindow(text)
+            if window == nil { throw reader.error(["database", "window"], "a part of the day is expected, as '01:00-05:30'") }
+        }
         switch try reader.text("database", "compress") ?? "none" {
         case "none": break
         case "zlib": compresses = true

@@ -22,6 +22,10 @@ public final class Database: StoreObserver, @unchecked Sendable {
     private var sharedContext = Context()
     private var outboxListener: (any OutboxListener)?
     private var expiry: ExpiryWorker?
+    private var conflictCount: Int64 = 0
+
+    /// Conflicts since the database was opened.
+    public var conflicts: Int64 { lock.withLock { conflictCount } }
 
     /// Opens or creates the database at `path` under the schema file.
     public init(path: Text, schemaPath: Text, options: StoreOptions) throws(IotoError) {
@@ -94,6 +98,9 @@ public final class Database: StoreObserver, @unchecked Sendable {
             bytes += event.after?.body.count ?? event.key.sort.count
         }
         if bytes > 0 { lock.withLock { outboxListener }?.outboxDidChange(bytes: bytes) }
+        var conflicts: Int64 = 0
+        for event in events where event.kind == .conflict { conflicts += 1 }
+        if conflicts > 0 { lock.withLock { conflictCount += conflicts } }
     }
 
     /// Removes every item that has expired, now.

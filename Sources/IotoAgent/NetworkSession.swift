@@ -36,6 +36,7 @@ final class NetworkSession: MQTTDelegate {
         var sync = DeviceReplicator<Store>.Configuration(topics: configuration.topics)
         sync.syncDelay = configuration.syncDelay
         sync.syncLimit = configuration.syncLimit
+        (sync.dailyBytes, sync.window) = (configuration.dailyBytes, configuration.window)
         sync.compresses = configuration.compresses
         random = JitterGenerator(seed: SystemRandom.uint64())
         replicator = DeviceReplicator(
@@ -45,10 +46,10 @@ final class NetworkSession: MQTTDelegate {
 
     /// Runs until the agent is stopped.
     func run() {
-        backoff.reset()
-        connectAt = 0
+        begin()
         while !agent.lock.withLock({ agent.isStopping }) {
             let now = Instant.now
+            obeyFence()
             connectIfDue(now)
             takeLocalChanges(now)
             beginRequests(now)
@@ -57,12 +58,14 @@ final class NetworkSession: MQTTDelegate {
             // The status is there before anybody who waits for it is woken.
             report()
             finishRequests()
+            agent.tellStatus()
             client.step(wake: agent.wake, timeout: timeout(Instant.now))
         }
         sayGoodbye()
         failRequests()
         lastError = nil
         report(link: .stopped)
+        agent.tellStatus()
     }
 
     /// Frees the client, and with it the cycle of the two: the client holds its delegate strongly. The last call.
@@ -71,6 +74,24 @@ final class NetworkSession: MQTTDelegate {
     }
 
     // MARK: Connection
+
+    private func begin() {
+        backoff.reset()
+        replicator.recallEpoch()
+        connectAt = 0
+    }
+
+    /// A database that another one has followed keeps away from the broker, which would throw the other one out.
+    private func obeyFence() {
+        let hasRejoined = agent.lock.withLock {
+            defer { agent.hasRejoined = false }
+            return agent.hasRejoined
+        }
+        if hasRejoined { begin() }
+        guard hasRejoined || replicator.isFenced else { return }
+        if client.isConnected || hasRejoined { client.disconnect() }
+        if replicator.isFenced { connectAt = nil }
+    }
 
     private func connectIfDue(_ now: Instant) {
         guard let connectAt, now.monotonic >= connectAt else { return }
@@ -196,6 +217,7 @@ final class NetworkSession: MQTTDelegate {
                     case .up: try isFlushed(request)
                     case .down: replicator.isConnected && replicator.isCaughtUp(since: target)
                     }
+                if !isDone, replicator.isFenced, let error = replicator.lastError { throw error }
                 if isDone { finish(request, .success(())) }
             } catch {
                 finish(request, .failure(error))
@@ -226,7 +248,9 @@ final class NetworkSession: MQTTDelegate {
     private func report(link: Agent.Link? = nil) {
         agent.lock.withLock {
             agent.status.link =
-                link ?? (replicator.isConnected ? .connected : connectAt == nil ? .connecting : .waiting)
+                link
+                ?? (replicator.isFenced
+                    ? .fenced : replicator.isConnected ? .connected : connectAt == nil ? .connecting : .waiting)
             agent.status.isCaughtUp = replicator.isCaughtUp
             let former = agent.status.statistics
             agent.status.statistics = replicator.statistics
@@ -240,7 +264,9 @@ final class NetworkSession: MQTTDelegate {
             agent.status.sentBytes = client.bytesOut
             agent.status.receivedBytes = client.bytesIn
             agent.status.connections = connections
-            agent.status.lastError = lastError ?? replicator.lastError
+            agent.status.isHolding = replicator.isHolding
+            agent.status.catchUp = replicator.catchUpProgress
+            agent.status.lastError = replicator.isFenced ? replicator.lastError : lastError ?? replicator.lastError
         }
     }
 }

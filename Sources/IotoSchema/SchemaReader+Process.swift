@@ -46,10 +46,7 @@ extension SchemaReader {
     private func readOption(_ key: Text, _ value: JSON, _ options: inout ProcessOptions) throws(IotoError) {
         let number = place(
             of: key,
-            in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description")
-        if let number, number == 7 || number == 12 {
-            warnOfOwner("'\(key)' has no effect in this version")
-        }
+            in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description window")
         switch number {
         case 0: options.enable = Enable(rawValue: try choice(value, "cloud device both")) ?? .both
         case 1: options.sync = Direction(rawValue: try choice(value, "up down both none")) ?? .none
@@ -64,7 +61,7 @@ extension SchemaReader {
         case 8:
             for (key, value) in try object(value) {
                 path.append(key)
-                guard place(of: key, in: "outboxLimit outboxBytes onFull dailyBytes") != nil else {
+                guard place(of: key, in: "outboxLimit outboxBytes onFull dailyBytes window") != nil else {
                     warnOfOwner("unknown key \(quoted(key))")
                     path.removeLast()
                     continue
@@ -77,6 +74,12 @@ extension SchemaReader {
         case 11: options.onFull = OnFull(rawValue: try choice(value, "refuse dropOldest")) ?? .refuse
         case 12: options.dailyBytes = try integer(value, 1...(1 << 40))
         case 13: break
+        case 14:
+            if value.isNull { return }
+            guard let window = SendWindow(try text(value)) else {
+                throw ownerFailure("\(quoted(value)) is not a part of the day, as '01:00-05:30'")
+            }
+            options.window = window
         default: warnOfOwner("unknown key \(quoted(key))")
         }
     }

@@ -42,6 +42,8 @@ struct OutboxGauge {
     }
 
     private(set) var total = Weight()
+    /// When the oldest entered, by the clock of the database; of the moment of weighing.
+    private(set) var oldest: Int64 = .max
     private var models: [Int64: Weight] = [:]
 
     init(_ connection: Connection) throws(IotoError) {
@@ -49,6 +51,7 @@ struct OutboxGauge {
         defer { statement.end() }
         while try statement.step() {
             add(try statement.integer(0), items: try statement.integer(1), bytes: try statement.integer(2))
+            oldest = min(oldest, try statement.integer(3))
         }
     }
 

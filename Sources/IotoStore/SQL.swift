@@ -104,7 +104,8 @@ enum SQL: Int, CaseIterable {
         case .countPending: "SELECT count(*) FROM outbox"
         case .weighPending:
             """
-            SELECT coalesce(i.model, t.model, 0) AS m, count(*), sum(length(CAST(coalesce(i.json, t.json, '') AS BLOB))) \
+            SELECT coalesce(i.model, t.model, 0) AS m, count(*), sum(length(CAST(coalesce(i.json, t.json, '') AS BLOB))), \
+            min(o.position & 1152921504606846975) \
             FROM outbox AS o \
             LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
             LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort GROUP BY m

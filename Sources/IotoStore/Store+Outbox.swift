@@ -5,7 +5,7 @@ import IotoSync
 /// The way up: the outbox, and what the hub answers.
 extension Store {
     public func pendingChanges(
-        after position: Int64, bytesMax: Int, itemsMax: Int
+        after start: Int64, held: [UInt8] = [], bytesMax: Int, itemsMax: Int
     ) throws(IotoError) -> [PendingChange] {
         var changes: [PendingChange] = []
         var unreadable: [Int64] = []
@@ -13,7 +13,7 @@ extension Store {
         try read { (connection) throws(IotoError) in
             let statement = try connection.statement(.pending)
             defer { statement.end() }
-            try statement.bind(1, position)
+            try statement.bind(1, start)
             var size = 0
             while changes.count < itemsMax, try statement.step() {
                 let position = try statement.integer(3)
@@ -23,6 +23,13 @@ extension Store {
                 }
                 // Another process, with another schema, may have queued it.
                 guard let model = models.model(row.state.model), model.syncsUp else { continue }
+                if !held.isEmpty, held[model.ordinal] != 0 {
+                    // A lane of nothing but what is held back is not read to its end.
+                    guard lanes.isHeld(position, held) else { continue }
+                    statement.end()
+                    try statement.bind(1, SendLanes.end(of: position))
+                    continue
+                }
                 guard changes.isEmpty || row.state.body.count <= bytesMax - size else { break }
                 size += row.state.body.count
                 newest = max(newest, row.state.version.time)
@@ -234,7 +241,9 @@ extension StoreTransaction {
 
     /// Puts an item that does not wait at the end of the queue.
     func requeue(_ key: ItemKey, isRemoval: Bool) throws(IotoError) {
-        let end = Int64(bitPattern: try store.clock.next(connection))
+        let row = isRemoval ? try tombstone(key) : try current(key)
+        let end = store.lanes.position(
+            try store.clock.next(connection), row.flatMap { store.models.model($0.model) }?.ordinal)
         try append(key, at: end)
         let statement = try connection.statement(isRemoval ? .setTombstonePosition : .setItemPosition)
         defer { statement.end() }
@@ -272,7 +281,7 @@ extension StoreTransaction {
     ) throws(IotoError) {
         let statement = try connection.statement(.writeRejected)
         defer { statement.end() }
-        try statement.bind(4, position)
+        try statement.bind(4, PendingChange.time(of: position))
         try statement.bind(5, row.model)
         try statement.bind(6, bits: row.version.time)
         let isOwn = row.version.writer == store.replica || row.version == .zero

@@ -22,6 +22,7 @@ import IotoBase
 /// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it;
 ///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's;
 ///                                           `hub`: the hub's clock, exact to a day, once it was heard of;
+///                                           `epoch`, `nonce`: see `Epoch`; `device`: fingerprint of whose it is;
 ///                                           `copy`: there in a backup until it is opened for writing
 /// ```
 /// | version | adds |
@@ -42,6 +43,9 @@ enum StoreFormat {
     static let metaClock: Text = "clock"
     static let metaIndexes: Text = "indexes"
     static let metaHub: Text = "hub"
+    static let metaEpoch: Text = "epoch"
+    static let metaNonce: Text = "nonce"
+    static let metaOwner: Text = "device"
     static let metaCopy: Text = "copy"
 
     private static let tables: [Text] = [
@@ -167,7 +171,7 @@ enum StoreFormat {
         let count = "SELECT count(*) FROM meta WHERE name = '" + metaCopy + "'"
         guard try connection.integer(count) != 0 else { return }
         try transaction(connection) { () throws(IotoError) in
-            try writeMeta(connection, metaReplica, bits: max(1, random()))
+            _ = try renewReplica(connection, random)
             try connection.execute("DELETE FROM meta WHERE name = '" + metaCopy + "'")
         }
     }
@@ -178,9 +182,17 @@ enum StoreFormat {
             for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected", "idx", "snapshot", "receipt", "field"] {
                 try connection.execute("DELETE FROM " + table)
             }
-            try writeMeta(connection, metaReplica, bits: newReplica(random))
+            _ = try renewReplica(connection, random)
         }
         try connection.execute("PRAGMA incremental_vacuum")
+    }
+
+    /// Gives the database another id, which was never connected.
+    static func renewReplica(_ connection: Connection, _ random: () -> UInt64) throws(IotoError) -> UInt64 {
+        let replica = newReplica(random)
+        try writeMeta(connection, metaReplica, bits: replica)
+        try writeMeta(connection, metaEpoch, bits: 0)
+        return replica
     }
 
     /// Runs `body` in a transaction of its own, which an error rolls back.
@@ -211,15 +223,23 @@ enum StoreFormat {
     }
 
     static func readMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64 {
-        guard let value = try findMeta(connection, name) else { throw connection.corrupt("'\(name)' is missing") }
-        return value
+        try meta(connection, name, isRequired: true)
     }
 
-    static func findMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64? {
+    /// The same; 0 when there is none.
+    static func findMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64 {
+        try meta(connection, name, isRequired: false)
+    }
+
+    private static func meta(_ connection: Connection, _ name: Text, isRequired: Bool) throws(IotoError) -> UInt64 {
         let statement = try connection.statement(.readMeta)
         defer { statement.end() }
         try statement.bind(1, name)
-        return try statement.step() ? try statement.bits(0) : nil
+        guard try statement.step() else {
+            if isRequired { throw connection.corrupt("'\(name)' is missing") }
+            return 0
+        }
+        return try statement.bits(0)
     }
 
     static func writeMeta(_ connection: Connection, _ name: Text, bits: UInt64) throws(IotoError) {

@@ -107,8 +107,8 @@ final class StoreRecovery {
             try target.execute(
                 """
                 INSERT OR IGNORE INTO outbox(position, hash, sort) \
-                SELECT position, hash, sort FROM item WHERE writer IS NULL AND position > 0 \
-                UNION ALL SELECT position, hash, sort FROM tombstone WHERE writer IS NULL AND position > 0
+                SELECT position, hash, sort FROM item WHERE writer IS NULL AND position <> -1 \
+                UNION ALL SELECT position, hash, sort FROM tombstone WHERE writer IS NULL AND position <> -1
                 """)
         }
         // What leads to nothing any more would stand in the way.

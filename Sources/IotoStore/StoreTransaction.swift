@@ -232,7 +232,7 @@ public final class StoreTransaction {
             store.gauge?.add(number, items: 0, bytes: Int64(size - previous.body.count))
             return (version, position)
         }
-        let end = Int64(bitPattern: version.time)
+        let end = store.lanes.position(version.time, model.ordinal)
         try append(key, at: end)
         store.gauge?.add(number, items: 1, bytes: Int64(size))
         return (version, end)

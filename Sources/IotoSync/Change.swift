@@ -35,6 +35,11 @@ public struct PendingChange: Sendable, Equatable {
         self.position = position
         self.change = change
     }
+
+    /// The clock's time when it entered the queue: positions of urgent models are moved by multiples of 2^60.
+    public var time: Int64 { PendingChange.time(of: position) }
+
+    public static func time(of position: Int64) -> Int64 { position & (1 << 60 - 1) }
 }
 
 /// How far a replica has followed a stream of the hub.

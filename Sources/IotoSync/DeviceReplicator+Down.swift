@@ -18,6 +18,11 @@ struct DownState {
         var caughtUpGeneration: Int64 = 0
         /// A snapshot has begun and not come to its end; nil: not asked of the storage yet.
         var isInSnapshot: Bool?
+        /// Where the stream stood when everything was asked for last, where it stands, and where the hub says that it ends.
+        var countedGeneration: Int64 = 0
+        var start: Int64 = 0
+        var reached: Int64 = 0
+        var end: Int64 = 0
     }
 
     var streams: [Follow]
@@ -83,12 +88,19 @@ extension DeviceReplicator {
         }
         down.question += 1
         var request = CatchUpRequest(
-            number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [])
+            number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [], epoch: epoch)
         request.inflates = compresses
         for index in indices {
             down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
             do throws(IotoError) {
-                request.cursors.append(try storedCursor(down.streams[index].name))
+                let cursor = try storedCursor(down.streams[index].name)
+                request.cursors.append(cursor)
+                if down.streams[index].countedGeneration < down.generation {
+                    down.streams[index].countedGeneration = down.generation
+                    down.streams[index].start = cursor.position
+                    down.streams[index].reached = cursor.position
+                    down.streams[index].end = 0
+                }
                 let floor = try storage.snapshotFloor(of: down.streams[index].name)
                 down.streams[index].isInSnapshot = floor != nil
                 if let floor { request.snapshots[down.streams[index].name] = floor }
@@ -188,6 +200,11 @@ extension DeviceReplicator {
             }
         }
         guard isAnswer else { return }
+        confirmEpoch()
+        learn(page.time, now)
+        if startsAnew { down.streams[index].start = 0 }
+        down.streams[index].reached = page.cursor
+        down.streams[index].end = max(down.streams[index].end, page.end)
         down.streams[index].backoff.reset()
         down.streams[index].asked = nil
         down.streams[index].askAt = nil

@@ -27,6 +27,7 @@ struct UpState {
     var isHeld = false
     /// For a service of version 1, whose answers name no versions: what the last messages held.
     var messages: [(sequence: Int64, changes: [PendingChange])] = []
+    var meter = SendMeter()
     /// What all calls of `flush` together want; nil: nothing.
     var flush: FlushProgress?
 
@@ -66,7 +67,7 @@ extension DeviceReplicator {
             up.inFlight = nil
             up.isUrgent = true
         }
-        let isDue = up.sendAt.map { now.monotonic >= $0 } ?? false
+        let isDue = up.sendAt.map { now.monotonic >= $0 } ?? false || up.meter.resumeAt.map { now.monotonic >= $0 } ?? false
         guard isDue || up.isUrgent || up.flush != nil || up.gatheredBytes >= configuration.syncLimit else {
             return
         }
@@ -85,10 +86,10 @@ extension DeviceReplicator {
         var size = 0
         var batch: [PendingChange] = []
         var tooLarge: [PendingChange] = []
-        var position: Int64 = 0
+        var position = Int64.min
         repeat {
             let pending = try storage.pendingChanges(
-                after: position, bytesMax: limit, itemsMax: Limits.batchItemsMax)
+                after: position, held: try heldModels(now), bytesMax: limit, itemsMax: Limits.batchItemsMax)
             guard let last = pending.last else { break }
             position = last.position
             for entry in pending {
@@ -96,6 +97,7 @@ extension DeviceReplicator {
                 if bytes > Limits.publishBytesMax {
                     tooLarge.append(entry)
                 } else if batch.isEmpty || size + bytes <= limit {
+                    if exceedsBudget(entry.change, bytes) { continue }
                     batch.append(entry)
                     size += bytes
                 } else {
@@ -112,8 +114,9 @@ extension DeviceReplicator {
             up.flush = nil
             return
         }
+        keepCounts()
         // What waits behind this batch goes out as soon as this one is answered.
-        up.isUrgent = (try storage.pendingRange()?.upperBound ?? 0) > last.position
+        up.isUrgent = (try storage.pendingRange()?.upperBound ?? .min) > last.position
         up.sequence &+= 1
         if up.sent.count + batch.count > DeviceReplicator.sentMax { up.sent.removeAll() }
         for entry in batch { up.sent[entry.change.version] = entry }
@@ -122,7 +125,7 @@ extension DeviceReplicator {
             deadline: now.monotonic + up.backoff.next(using: &random))
         var message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
-            changes: batch.map { $0.change })
+            changes: batch.map { $0.change }, epoch: epoch)
         message.inflates = compresses
         if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
             let own = Stream.device(configuration.topics.device)
@@ -177,6 +180,7 @@ extension DeviceReplicator {
         guard let time = json.hexadecimal("time") else {
             throw IotoError(.protocolViolation, "a SYNC without a valid time")
         }
+        learn(time, now)
         var entries: [Settlement.Entry] = []
         var refused = 0
         var again: Int64 = 0

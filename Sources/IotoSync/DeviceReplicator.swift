@@ -15,6 +15,9 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         public var syncDelay: Int64 = 5_000
         /// Size of a batch in bytes, reached which it is sent at once.
         public var syncLimit: Int = 10 * 1024
+        /// Bytes of changes that are sent in a day at most, and when; nil: any. Not for models of priority above 0.
+        public var dailyBytes: Int64?
+        public var window: SendWindow?
         /// Read and write compressed messages, with a hub that does.
         public var compresses = false
         /// First and longest wait for an answer of the hub before asking again, in milliseconds.
@@ -40,8 +43,12 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// The last failure of replication; the cause of a status line, not of a stop.
     public internal(set) var lastError: IotoError?
 
+    /// Something has a budget or a window.
+    let isMetered: Bool
     var up: UpState
     var down: DownState
+    /// Of this connection, or of the last one.
+    var epoch = Epoch()
     /// What the service was found to speak. One of version 1 is taken for one until it is found out otherwise.
     var peer = Peer.unknown
     /// The hub reads compressed messages.
@@ -51,6 +58,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         self.storage = storage
         self.codec = WireCodec(schema: schema)
         self.configuration = configuration
+        isMetered = configuration.dailyBytes != nil || configuration.window != nil
+            || schema.models.contains { $0.process.dailyBytes != nil || $0.process.window != nil }
         var context = Context()
         context.set("deviceId", configuration.topics.device)
         if !configuration.topics.account.isEmpty { context.set("accountId", configuration.topics.account) }
@@ -64,6 +73,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
 
     /// The broker has accepted the session and the subscriptions.
     public func connected(_ now: Instant) {
+        beginEpoch()
+        guard !isFenced else { return }
         isConnected = true
         peerInflates = false
         if peer == .version2 { peer = .unknown }
@@ -95,7 +106,9 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
             guard verb == "SYNC" || verb == "BATCH" || Version1Verb(verb) != nil else { return }
             let (json, isVersion1) = try codec.parse(payload)
             if compresses, json["z"]?.integerValue == 1 { peerInflates = true }
-            if isVersion1 {
+            if !isVersion1, let nonce = json.hexadecimal("fenced") {
+                fenced(nonce, now)
+            } else if isVersion1 {
                 try receivedVersion1(verb, json, now)
             } else if verb == "SYNC" {
                 try receivedAck(json, now)
@@ -153,8 +166,81 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// Whether every stream has been followed to its end since the connection was made.
     public var isCaughtUp: Bool { isConnected && isCaughtUp(since: down.generation) }
 
+    /// How far the streams have been followed since the last request for everything, in entries of the hub's feeds: what is done,
+    /// and what there was to be done.
+    public var catchUpProgress: (done: Int64, total: Int64) {
+        var progress: (done: Int64, total: Int64) = (0, 0)
+        for stream in down.streams where stream.end > stream.start {
+            progress.total += stream.end - stream.start
+            progress.done += min(stream.reached, stream.end) - stream.start
+        }
+        return progress
+    }
+
+    /// A budget or a window holds changes of some model back.
+    public var isHolding: Bool { up.meter.isHolding }
+
     /// What was sent and is not answered yet.
     public var sent: [Version: PendingChange] { up.sent }
+
+    // MARK: Epoch
+
+    /// Another database has gone on as this device: nothing is sent or asked any more.
+    public var isFenced: Bool { epoch.isFenced }
+
+    /// Reads anew what the storage has of the epoch.
+    public func recallEpoch() {
+        do throws(IotoError) {
+            epoch = try storage.epoch()
+            lastError = epoch.isFenced ? DeviceReplicator.fence : lastError?.code == .fenced ? nil : lastError
+        } catch {
+            note(error)
+        }
+    }
+
+    private static var fence: IotoError {
+        IotoError(.fenced, "another database has gone on as this device: this one is a copy or an older state, or was replaced")
+    }
+
+    private func beginEpoch() {
+        recallEpoch()
+        guard epoch.number == 0 || epoch.isConfirmed, !isFenced else { return }
+        let next = Epoch(number: epoch.number + 1, nonce: max(1, random.next()))
+        do throws(IotoError) {
+            try storage.setEpoch(next)
+            epoch = next
+        } catch {
+            // The one before is as good for the hub, as long as nobody else has gone on.
+            note(error)
+        }
+    }
+
+    /// The hub has taken note of this connection.
+    func confirmEpoch() {
+        guard epoch.number > 0, !epoch.isConfirmed else { return }
+        var confirmed = epoch
+        confirmed.isConfirmed = true
+        do throws(IotoError) {
+            try storage.setEpoch(confirmed)
+            epoch = confirmed
+        } catch {
+            // With the next answer, then; or the next connection is under this one's number.
+            note(error)
+        }
+    }
+
+    /// A message for an earlier connection, or for the other database, has another number.
+    private func fenced(_ nonce: UInt64, _ now: Instant) {
+        guard nonce == epoch.nonce, epoch.number > 0, !isFenced else { return }
+        epoch.isFenced = true
+        disconnected(now)
+        do throws(IotoError) {
+            try storage.setEpoch(epoch)
+        } catch {
+            note(error)
+        }
+        note(DeviceReplicator.fence)
+    }
 
     // MARK: Outputs
 
@@ -168,6 +254,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public var deadline: Int64? {
         guard isConnected else { return nil }
         var earliest = up.inFlight?.deadline ?? up.sendAt
+        if up.inFlight == nil, let resumeAt = up.meter.resumeAt { earliest = min(earliest ?? resumeAt, resumeAt) }
         if up.holdUntil > Int64.min { earliest = max(up.holdUntil, earliest ?? up.holdUntil) }
         earliest = min(earliest ?? down.refreshAt, down.refreshAt)
         for stream in down.streams {

@@ -7,12 +7,25 @@ public protocol DeviceStorage: AnyObject {
     /// Random id of this database file, the writer in the versions that it issues.
     var replica: UInt64 { get }
 
-    /// The outbox's oldest changes behind `position`, with the items' latest states, in order of position.
+    /// Under which the database takes part, as it was set last.
+    func epoch() throws(IotoError) -> Epoch
+
+    /// Keeps it, on the disk before this returns, whatever the database's durability.
+    func setEpoch(_ epoch: Epoch) throws(IotoError)
+
+    /// A number that is kept under a name; 0 when there is none.
+    func counter(_ name: Text) throws(IotoError) -> UInt64
+
+    func setCounter(_ name: Text, _ bits: UInt64) throws(IotoError)
+
+    /// The outbox's oldest changes behind `position`, with the items' latest states, in order of position: the position of a
+    /// model of higher `priority` is lower.
     ///
     /// - Parameters:
-    ///   - position: 0 for the first.
+    ///   - position: `Int64.min` for the first.
+    ///   - held: Of models, by their ordinals, whose changes are passed over, 1; empty: none are.
     ///   - bytesMax: Stop when the bodies exceed this size; the first change is given whatever its size.
-    func pendingChanges(after position: Int64, bytesMax: Int, itemsMax: Int) throws(IotoError) -> [PendingChange]
+    func pendingChanges(after position: Int64, held: [UInt8], bytesMax: Int, itemsMax: Int) throws(IotoError) -> [PendingChange]
 
     /// Number of changes in the outbox.
     func pendingCount() throws(IotoError) -> Int64
@@ -67,6 +80,26 @@ public protocol DeviceStorage: AnyObject {
 extension DeviceStorage {
     public var isTimeKnown: Bool { true }
     public func learnTime(_ time: Int64) {}
+}
+
+/// Tells the connections of one database apart, so that the hub sees when there is a second one of it: a copy of the file, or
+/// an older state. Each connection has the next number, once the hub has answered under the one before.
+public struct Epoch: Sendable, Equatable {
+    /// 0: there was no connection yet.
+    public var number: Int64
+    /// Random: two of the same number are two databases.
+    public var nonce: UInt64
+    /// The hub has answered under it.
+    public var isConfirmed: Bool
+    /// The hub has said that another database has gone on as this device.
+    public var isFenced: Bool
+
+    public init(number: Int64 = 0, nonce: UInt64 = 0, isConfirmed: Bool = false, isFenced: Bool = false) {
+        self.number = number
+        self.nonce = nonce
+        self.isConfirmed = isConfirmed
+        self.isFenced = isFenced
+    }
 }
 
 /// How a page belongs to the snapshot of its stream.

@@ -28,9 +28,11 @@ extension HubReplicator {
     ///
     /// - Returns: nil when it had to be asked for: the message at hand stays in the queue until the answer.
     private func record(
-        _ session: DeviceSession, replica: UInt64, account: Text
+        _ session: DeviceSession, replica: UInt64, account: Text, _ epoch: Epoch
     ) throws(IotoError) -> DeviceRecord? {
-        if let record = session.record, record.replica == replica {
+        if let record = session.record, record.replica == replica,
+            epoch.number == 0 || record.epoch == epoch.number && record.nonce == epoch.nonce
+        {
             guard record.account == account else {
                 throw IotoError(.denied, "the device belongs to another account than \"\(account)\"")
             }
@@ -39,7 +41,9 @@ extension HubReplicator {
         guard account.isEmpty || Topics.isValidID(account) else {
             throw IotoError(.protocolViolation, "an invalid account id")
         }
-        open(session, DeviceRecord(id: session.id, account: account, replica: replica))
+        var record = DeviceRecord(id: session.id, account: account, replica: replica)
+        (record.epoch, record.nonce) = (epoch.number, epoch.nonce)
+        open(session, record)
         return nil
     }
 
@@ -54,7 +58,7 @@ extension HubReplicator {
 
     private func receivedChanges(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
         let (message, entries) = try codec.decodeUp(json)
-        guard let record = try record(session, replica: message.replica, account: message.account) else { return }
+        guard let record = try record(session, replica: message.replica, account: message.account, message.epoch) else { return }
         session.queue.removeFirst()
 
         var ack = AckMessage(
@@ -146,7 +150,7 @@ extension HubReplicator {
 
     private func receivedCatchUp(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
         let catchUp = try codec.decodeCatchUp(json)
-        guard let record = try record(session, replica: catchUp.replica, account: catchUp.account) else { return }
+        guard let record = try record(session, replica: catchUp.replica, account: catchUp.account, catchUp.epoch) else { return }
         session.queue.removeFirst()
         answerNext(catchUp, session, record)
     }
@@ -194,6 +198,11 @@ extension HubReplicator {
             case .open:
                 guard !session.queue.isEmpty else { return }
                 let (verb, payload) = session.queue.removeFirst()
+                if error.code == .fenced, let nonce = codec.nonce(of: payload) {
+                    publish(
+                        Topics.down(device: session.id, verb == .syncDown ? "BATCH" : "SYNC"), codec.encodeFence(nonce))
+                    return
+                }
                 haveRetried(session.id, verb, codec.sequence(of: payload), after: wait)
             case .apply(_, let ack): haveRetried(session.id, .syncToDynamo, ack.sequence, after: wait)
             case .answer(_, let catchUp, _): haveRetried(session.id, .syncDown, catchUp.number, after: wait)
@@ -286,9 +295,11 @@ extension HubReplicator {
     ) -> PageMessage {
         // Cloud applications stamp on clocks of their own: what devices have seen of them, the hub has to have seen, too.
         for entry in page.entries { clock.observe(entry.change.version.time) }
-        return PageMessage(
+        var message = PageMessage(
             answers: answers, stream: page.stream, history: page.history, previous: page.previous,
             cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, isWhole: isWhole, floor: page.floor, time: time,
             changes: page.entries.map { $0.change }.filter { isWhole || $0.version.writer != record?.replica })
+        if answers != nil { message.end = page.end }
+        return message
     }
 }

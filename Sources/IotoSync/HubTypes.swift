@@ -10,6 +10,9 @@ public struct DeviceRecord: Sendable, Equatable {
     public var replica: UInt64
     /// Of an agent of version 1: the last time that it was told it is caught up to, Unix milliseconds; 0: none.
     public var synced: Int64
+    /// Number and nonce of the last connection, see `Epoch`; 0: it told none.
+    public var epoch: Int64 = 0
+    public var nonce: UInt64 = 0
 
     public init(id: Text, account: Text, replica: UInt64, synced: Int64 = 0) {
         self.id = id
@@ -20,6 +23,27 @@ public struct DeviceRecord: Sendable, Equatable {
 
     /// The device was last heard as an agent of version 1.
     public var isVersion1: Bool { replica == Version1.replica(of: id) }
+
+    /// What the store is to have when the device comes again, as `next` says.
+    ///
+    /// - Throws: `.fenced` when it is a database that another one has followed. A database that was never heard takes over. One
+    ///   that is ahead of the store goes on: then the store is the one that is an older state.
+    public func following(_ next: DeviceRecord) throws(IotoError) -> DeviceRecord {
+        let isNew = next.replica != replica
+        if next.epoch > 0 {
+            let goesOn = isNew ? next.epoch == 1 || epoch == 0 : next.epoch > epoch || next.epoch == epoch && next.nonce == nonce
+            guard goesOn else { throw IotoError(.fenced, "another database has gone on as this device") }
+        }
+        var record = self
+        record.replica = next.replica
+        if isNew || next.epoch > 0 { (record.epoch, record.nonce) = (next.epoch, next.nonce) }
+        record.synced = max(synced, next.synced)
+        if account.isEmpty, !next.account.isEmpty {
+            record.account = next.account
+            record.synced = 0
+        }
+        return record
+    }
 }
 
 /// One entry of a feed: the item's latest state, and who wrote it.
@@ -45,6 +69,8 @@ public struct FeedPage: Sendable, Equatable {
     public var entries: [FeedEntry]
     /// Tombstones of entries up to here may be gone: whoever has not come as far has to begin anew.
     public var floor: Int64 = 0
+    /// Position of the feed's end when the page was read; 0: not known.
+    public var end: Int64 = 0
     /// The store's clock when the page was read: what is committed later has a time as high at least, for
     /// `HubRequest.readFeedSince`.
     public var time: UInt64
@@ -80,8 +106,8 @@ public struct FeedAdvance: Sendable, Equatable {
 
 /// What the hub asks of the cloud's store. Each has a ticket that the answer carries back.
 public enum HubRequest: Sendable {
-    /// Enter the device when it is new; update the replica when it differs, and `synced` when it is higher. Answer:
-    /// `.device` with the record as stored, whose account is the one first bound.
+    /// Enter the device when it is new, else what `DeviceRecord.following` makes of it, in one transaction. Answer: `.device` with
+    /// the record as stored, whose account is the one first bound; or `.failed` with `.fenced`.
     case openDevice(DeviceRecord)
     /// Store the changes that are newer than what is stored, in one transaction, durably, each with an entry at the end of
     /// the feed `stream` where that is given. A change of an item that the store has as another device's is not stored but

@@ -8,6 +8,7 @@ struct UpMessage {
     var replica: UInt64
     var account: Text
     var changes: [Change]
+    var epoch = Epoch()
     /// The device reads compressed messages.
     var inflates = false
     /// How far the device's own stream is applied, when the hub has to know it to decide conflicts.
@@ -21,6 +22,7 @@ struct CatchUpRequest {
     var replica: UInt64
     var account: Text
     var cursors: [StreamCursor]
+    var epoch = Epoch()
     /// The streams in whose snapshots the device is, with the floors at which these began: it wants all there is, its own
     /// changes too.
     var snapshots: [Text: Int64] = [:]
@@ -94,6 +96,8 @@ struct PageMessage {
     /// With a reset: the feed's floor. A device that stood below it has missed removals; one that did not stood in another
     /// history.
     var floor: Int64 = 0
+    /// In an answer: the feed's end, as far as the hub knows it.
+    var end: Int64 = 0
     var time: UInt64
     /// The changes as read; nil for one that does not fit the schema and is to be passed over.
     var changes: [Change]

@@ -137,6 +137,13 @@ struct WireCodec: Sendable {
         output.append(hexadecimal: message.replica)
         output.append(literal: #"","account":"#)
         JSON.write(string: message.account, to: &output)
+        if message.epoch.number > 0 {
+            output.append(literal: #","epoch":"#)
+            output.append(decimal: message.epoch.number)
+            output.append(literal: #","nonce":""#)
+            output.append(hexadecimal: message.epoch.nonce)
+            output.append(literal: #"""#)
+        }
         if let seen = message.seen {
             output.append(literal: #","history":""#)
             output.append(hexadecimal: seen.history)
@@ -157,11 +164,17 @@ struct WireCodec: Sendable {
             if let floor = request.snapshots[cursor.stream] { member["snapshot"] = .integer(floor) }
             cursors[cursor.stream] = .object(member)
         }
-        return JSON.object([
-            "v": .integer(2), "z": .integer(request.inflates ? 1 : 0), "seq": .integer(request.number), "timestamp": .string(ISODate.text(timestamp)),
+        var object: JSONObject = [
+            "v": .integer(2), "z": .integer(request.inflates ? 1 : 0), "seq": .integer(request.number),
+            "timestamp": .string(ISODate.text(timestamp)),
             "replica": .string(.hexadecimal(request.replica)), "account": .string(request.account),
             "cursors": .object(cursors),
-        ]).text
+        ]
+        if request.epoch.number > 0 {
+            object["epoch"] = .integer(request.epoch.number)
+            object["nonce"] = .string(.hexadecimal(request.epoch.nonce))
+        }
+        return JSON.object(object).text
     }
 
     /// - Returns: The message without its changes, and those as they stand, to be read one by one.
@@ -170,7 +183,7 @@ struct WireCodec: Sendable {
             let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax
         else { throw IotoError(.protocolViolation, "a syncToDynamo without valid seq, replica or changes") }
         var message = UpMessage(
-            sequence: sequence, replica: replica, account: json["account"]?.stringValue ?? "", changes: [])
+            sequence: sequence, replica: replica, account: json["account"]?.stringValue ?? "", changes: [], epoch: epoch(json))
         if let history = json.hexadecimal("history"), let position = json["cursor"]?.integerValue {
             message.seen = StreamCursor(stream: Text(), history: history, position: position)
         }
@@ -182,7 +195,7 @@ struct WireCodec: Sendable {
             let cursors = json["cursors"]?.objectValue, cursors.count <= 8
         else { throw IotoError(.protocolViolation, "a syncDown without valid seq, replica or cursors") }
         var request = CatchUpRequest(
-            number: number, replica: replica, account: json["account"]?.stringValue ?? "", cursors: [])
+            number: number, replica: replica, account: json["account"]?.stringValue ?? "", cursors: [], epoch: epoch(json))
         for (stream, value) in cursors.members {
             guard let history = value.hexadecimal("history"), let position = value["cursor"]?.integerValue,
                 position >= 0
@@ -302,6 +315,10 @@ struct WireCodec: Sendable {
             output.append(decimal: page.floor)
         }
         if page.isWhole { output.append(literal: #","snapshot":true"#) }
+        if page.end > 0 {
+            output.append(literal: #","end":"#)
+            output.append(decimal: page.end)
+        }
         output.append(literal: #","time":""#)
         output.append(hexadecimal: page.time)
         output.append(literal: #"""#)
@@ -325,6 +342,7 @@ struct WireCodec: Sendable {
             hasMore: json["more"]?.boolValue ?? false, isReset: json["reset"]?.boolValue ?? false,
             isWhole: json["snapshot"]?.boolValue ?? false, floor: json["floor"]?.integerValue ?? 0, time: time,
             changes: [])
+        page.end = json["end"]?.integerValue ?? 0
         let isOwn = stream.hasPrefix("device/")
         for entry in changes {
             do throws(IotoError) {
@@ -350,6 +368,27 @@ struct WireCodec: Sendable {
             return nil
         }
         return (sequence, wait)
+    }
+
+    // MARK: Epoch
+
+    private func epoch(_ json: JSON) -> Epoch {
+        guard let number = json["epoch"]?.integerValue, number > 0, let nonce = json.hexadecimal("nonce") else { return Epoch() }
+        return Epoch(number: number, nonce: nonce)
+    }
+
+    /// The nonce of a message that is not read whole.
+    func nonce(of payload: [UInt8]) -> UInt64? {
+        Compression.inflate(payload).withUnsafeBytes { payload in
+            guard let range = JSONScanner.member("nonce", in: payload) else { return nil }
+            let value = JSONScanner.decode(UnsafeRawBufferPointer(rebasing: payload[range]))
+            return value?.stringValue.flatMap { parseHexadecimal($0.bytes) }
+        }
+    }
+
+    /// Says to the database with this nonce that another one has gone on.
+    func encodeFence(_ nonce: UInt64) -> [UInt8] {
+        JSON.object(["v": .integer(2), "fenced": .string(.hexadecimal(nonce))]).text
     }
 
     /// The number of a message of version 2 that is not read whole.

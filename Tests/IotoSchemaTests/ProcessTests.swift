@@ -70,11 +70,19 @@ import Testing
         #expect(warnings.last == Text("schema.json5:9: process: model \"Fault\": " + message))
     }
 
-    @Test(arguments: ["dailyBytes: 1", "priority: 1"])
-    func whatThisVersionDoesNotDoIsSaid(rules: String) throws {
-        let name = rules.prefix { $0 != ":" }
-        let warnings = try schema("sk: {}", rest: "process: {Fault: {\(rules)}}").warnings
-        #expect(warnings == [Text("schema.json5:9: process: model \"Fault\": '\(name)' has no effect in this version" as String)])
+    @Test(arguments: [
+        ("00:00-24:00", 0, 86_399_999, -1), ("01:00-05:30", 3_600_000, 19_799_999, 19_800_000),
+        ("22:00-02:00", 79_200_000, 7_199_999, 7_200_000), ("23:59-00:00", 86_340_000, 86_399_999, 0),
+    ])
+    func windowIsAPartOfTheDay(text: String, first: Int64, last: Int64, after: Int64) throws {
+        let window = try #require(try options("window: '\(text)', dailyBytes: 5").window)
+        #expect(window.contains(first) && window.contains(last))
+        #expect(after < 0 || !window.contains(after))
+    }
+
+    @Test(arguments: ["", "01:00", "1:00-2:00", "01:00-01:00", "24:00-01:00", "00:00-24:01", "00:60-01:00", "0a:00-01:00", "01-00:02:00"])
+    func windowThatIsNoneIsRefused(text: String) {
+        #expect(error { try options("window: '\(text)'") }.message.hasSuffix("is not a part of the day, as '01:00-05:30'"))
     }
 
     @Test func warningsAreSwitchedOff() throws {

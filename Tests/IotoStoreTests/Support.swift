@@ -121,7 +121,7 @@ extension Store {
     }
 
     func pending() throws -> [PendingChange] {
-        try pendingChanges(after: 0, bytesMax: .max, itemsMax: .max)
+        try pendingChanges(after: .min, bytesMax: .max, itemsMax: .max)
     }
 
     func answer(_ changes: [PendingChange], _ answer: Settlement.Answer, hubTime: UInt64 = 0) throws {

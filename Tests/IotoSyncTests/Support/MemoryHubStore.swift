@@ -37,15 +37,13 @@ final class MemoryHubStore {
         }
         switch request {
         case .openDevice(let record):
-            var known = devices[record.id] ?? record
-            known.replica = record.replica
-            known.synced = max(known.synced, record.synced)
-            if known.account.isEmpty, !record.account.isEmpty {
-                known.account = record.account
-                known.synced = 0
+            do throws(IotoError) {
+                let known = try devices[record.id]?.following(record) ?? record
+                devices[record.id] = known
+                return .device(known)
+            } catch {
+                return .failed(error)
             }
-            devices[record.id] = known
-            return .device(known)
         case .apply(let changes, let device):
             return apply(changes, device)
         case .readFeed(let stream, let position, _, let itemsMax):
@@ -133,6 +131,7 @@ final class MemoryHubStore {
             cursor: hasMore ? entries.last?.position ?? position : heads[stream] ?? 0, hasMore: hasMore,
             entries: entries, time: clock.last)
         page.floor = floors[stream] ?? 0
+        page.end = heads[stream] ?? 0
         return page
     }
 

@@ -11,7 +11,9 @@ final class MemoryReplica: DeviceStorage {
         var position: Int64?
     }
 
-    let replica: UInt64
+    var replica: UInt64
+    /// As kept on the disk.
+    var keptEpoch = Epoch()
     private var clock = HybridClock()
     var wall: Int64 = 1_700_000_000_000
     var rows: [ItemKey: Row] = [:]
@@ -63,15 +65,34 @@ final class MemoryReplica: DeviceStorage {
 
     // MARK: DeviceStorage
 
+    func epoch() -> Epoch { keptEpoch }
+
+    func setEpoch(_ epoch: Epoch) throws(IotoError) {
+        try failIfTold()
+        keptEpoch = epoch
+    }
+
     private var pending: [PendingChange] {
         rows.values.compactMap { row in row.position.map { PendingChange(position: $0, change: row.change) } }
             .sorted { $0.position < $1.position }
     }
 
-    func pendingChanges(after position: Int64, bytesMax: Int, itemsMax: Int) throws(IotoError) -> [PendingChange] {
+    var counters: [Text: UInt64] = [:]
+
+    func counter(_ name: Text) -> UInt64 { counters[name] ?? 0 }
+
+    func setCounter(_ name: Text, _ bits: UInt64) throws(IotoError) {
+        try failIfTold()
+        counters[name] = bits
+    }
+
+    func pendingChanges(
+        after position: Int64, held: [UInt8] = [], bytesMax: Int, itemsMax: Int
+    ) throws(IotoError) -> [PendingChange] {
         var bytes = 0
         var result: [PendingChange] = []
         for entry in pending where entry.position > position && result.count < itemsMax {
+            if let model = schema.model(entry.change.model), held.count > model.ordinal, held[model.ordinal] == 1 { continue }
             bytes += entry.change.body.count
             if bytes > bytesMax && !result.isEmpty { break }
             result.append(entry)

@@ -45,7 +45,12 @@ final class Cloud {
 
     func answer(_ request: HubRequest) -> HubAnswer {
         switch request {
-        case .openDevice(let record): return .device(open(record))
+        case .openDevice(let record):
+            do throws(IotoError) {
+                return .device(try open(record))
+            } catch {
+                return .failed(error)
+            }
         case .apply(let changes, let device): return apply(changes, device)
         case .readFeed(let stream, let position, let bytesMax, let itemsMax):
             return .page(page(stream, after: position, bytesMax: bytesMax, itemsMax: itemsMax))
@@ -55,13 +60,12 @@ final class Cloud {
         }
     }
 
-    private func open(_ record: DeviceRecord) -> DeviceRecord {
+    private func open(_ record: DeviceRecord) throws(IotoError) -> DeviceRecord {
         guard let index = devices.firstIndex(where: { $0.id == record.id }) else {
             devices.append(record)
             return record
         }
-        devices[index].replica = record.replica
-        if devices[index].account.isEmpty { devices[index].account = record.account }
+        devices[index] = try devices[index].following(record)
         return devices[index]
     }
 

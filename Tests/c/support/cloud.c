@@ -15,6 +15,12 @@ static const char *program(void)
 
 static const char *store(void) { return format("sqlite:%s", scratch("cloud.db")); }
 
+static char schemaPath[256];
+
+static const char *schemaFile(void) { return schemaPath[0] != '\0' ? schemaPath : testData("schema.json5"); }
+
+void cloudUseSchema(const char *path) { snprintf(schemaPath, sizeof schemaPath, "%s", path); }
+
 Cloud cloudMake(int brokerPort)
 {
     if (program() == NULL) scenarioSkip("IOTO_CLOUD does not name an ioto-cloud executable");
@@ -37,7 +43,7 @@ static int readyCount(const char *path)
 
 void cloudLaunch(Cloud *cloud)
 {
-    const char *arguments[] = {program(), "serve", "--store", store(), "--schema", testData("schema.json5"), "--broker",
+    const char *arguments[] = {program(), "serve", "--store", store(), "--schema", schemaFile(), "--broker",
                                format("mqtt://127.0.0.1:%d", cloud->brokerPort), NULL};
     cloud->child = childStart(arguments, scratch("cloud.log"), false);
 }
@@ -64,7 +70,7 @@ void cloudResume(Cloud *cloud) { childSignal(&cloud->child, SIGCONT); }
 static int items(const char *verb, const char *model, const char *last, char **out_text)
 {
     const char *arguments[ARGUMENTS_MAX] = {program(), "items", verb, "--store", store(), "--schema",
-                                            testData("schema.json5"), "--model", model, last, NULL};
+                                            schemaFile(), "--model", model, last, NULL};
     return childRun(arguments, scratch("items.log"), out_text);
 }
 

@@ -16,6 +16,8 @@ typedef struct Cloud {
 
 /** Skip the scenario when there is no ioto-cloud (environment variable IOTO_CLOUD). */
 Cloud cloudMake(int brokerPort);
+/** Serve under this schema instead of that of the scenarios. */
+void cloudUseSchema(const char *path);
 /** Start `ioto-cloud serve` and wait until it says that it is ready. */
 void cloudStart(Cloud *cloud);
 /** Start it and do not wait. */

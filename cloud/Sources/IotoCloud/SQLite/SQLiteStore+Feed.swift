@@ -132,12 +132,8 @@ extension SQLiteStore {
                 }
                 page.entries.append(entry)
             }
-            page.cursor =
-                if page.hasMore, let last = page.entries.last {
-                    last.position
-                } else {
-                    try SQLiteStore.head(of: stream, in: db)
-                }
+            page.end = try SQLiteStore.head(of: stream, in: db)
+            page.cursor = if page.hasMore, let last = page.entries.last { last.position } else { page.end }
             return page
         }
     }

@@ -24,30 +24,22 @@ extension SQLiteStore {
 
     public func devices() async throws(IotoError) -> [DeviceRecord] {
         try await read { db in
-            try Row.fetchAll(db, sql: "SELECT id, account, replica, synced FROM device ORDER BY id").map(SQLiteStore.device)
+            try Row.fetchAll(db, sql: "SELECT \(deviceColumns) FROM device ORDER BY id").map(SQLiteStore.device)
         }
     }
 
     /// Enters a device, or notes that it was seen. The first account that it names is its account for good.
     private func open(_ device: DeviceRecord) async throws(IotoError) -> DeviceRecord {
         try await write { db in
-            let statement = try db.cachedStatement(
-                sql: """
-                    INSERT INTO device(id, account, replica, seen, synced) VALUES(?, ?, ?, ?, ?)
-                    ON CONFLICT(id) DO UPDATE SET replica = excluded.replica, seen = excluded.seen,
-                        account = CASE account WHEN '' THEN excluded.account ELSE account END,
-                        synced = CASE WHEN account = '' AND excluded.account <> '' THEN 0
-                            ELSE max(synced, excluded.synced) END
-                    RETURNING id, account, replica, synced
-                    """)
-            let row = try Row.fetchOne(
-                statement,
+            let known = try Row.fetchOne(
+                db.cachedStatement(sql: "SELECT \(deviceColumns) FROM device WHERE id = ?"), arguments: [device.id.string])
+            let record = try known.map { row in try SQLiteStore.device(row).following(device) } ?? device
+            try db.cachedStatement(sql: "REPLACE INTO device(\(deviceColumns), seen) VALUES(?, ?, ?, ?, ?, ?, ?)").execute(
                 arguments: [
-                    device.id.string, device.account.string, Int64(bitPattern: device.replica), Instant.now.wall,
-                    device.synced,
+                    record.id.string, record.account.string, Int64(bitPattern: record.replica), record.synced, record.epoch,
+                    Int64(bitPattern: record.nonce), Instant.now.wall,
                 ])
-            guard let row else { throw IotoError(.storage, "device \(device.id): it was not entered") }
-            return SQLiteStore.device(row)
+            return record
         }
     }
 
@@ -124,8 +116,12 @@ extension SQLiteStore {
     }
 
     private static func device(_ row: Row) -> DeviceRecord {
-        DeviceRecord(
+        var record = DeviceRecord(
             id: Text(row[0] as String), account: Text(row[1] as String),
             replica: UInt64(bitPattern: row[2] as Int64), synced: row[3])
+        (record.epoch, record.nonce) = (row[4], UInt64(bitPattern: row[5] as Int64))
+        return record
     }
 }
+
+private let deviceColumns = "id, account, replica, synced, epoch, nonce"

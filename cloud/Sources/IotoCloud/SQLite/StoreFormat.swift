@@ -6,7 +6,7 @@ enum StoreFormat {
     /// "IoCl", the application id in the file's header (sqlite.org/fileformat2.html, 1.3.15).
     static let applicationID = 0x496F_436C
     /// Raised by every change to the tables that an older program would not understand.
-    static let version = 2
+    static let version = 3
 
     /// What `PRAGMA application_id` and the tables say of a file.
     enum Kind {
@@ -54,6 +54,13 @@ enum StoreFormat {
         guard case .store(let found) = kind, found < version else { return }
         try db.execute(
             sql: """
+                ALTER TABLE device ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+                ALTER TABLE device ADD COLUMN nonce INTEGER NOT NULL DEFAULT 0;
+                PRAGMA user_version = \(version);
+                """)
+        guard found < 2 else { return }
+        try db.execute(
+            sql: """
                 ALTER TABLE item ADD COLUMN marks TEXT;
                 ALTER TABLE item ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
                 ALTER TABLE item ADD COLUMN stamps TEXT;
@@ -61,7 +68,6 @@ enum StoreFormat {
                 ALTER TABLE head ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
                 ALTER TABLE device ADD COLUMN synced INTEGER NOT NULL DEFAULT 0;
                 \(indexes)
-                PRAGMA user_version = \(version);
                 """)
     }
 
@@ -120,6 +126,7 @@ enum StoreFormat {
 
         CREATE TABLE device(
             id TEXT PRIMARY KEY NOT NULL, account TEXT NOT NULL, replica INTEGER NOT NULL,
-            seen INTEGER NOT NULL, synced INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+            seen INTEGER NOT NULL, synced INTEGER NOT NULL,
+            epoch INTEGER NOT NULL DEFAULT 0, nonce INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
         """
 }

@@ -1,0 +1,143 @@
+import IotoBase
+import Testing
+
+@testable import IotoSync
+
+/// Two databases of one device: copies, older states, others.
+@Suite struct EpochTests {
+    /// A new process, on what the disk had when `epoch` was kept, connects.
+    private func start(_ loop: Loopback, _ epoch: Epoch? = nil, replica: UInt64? = nil) {
+        loop.device.disconnected(loop.now)
+        if let epoch { loop.replica.keptEpoch = epoch }
+        if let replica { loop.replica.replica = replica }
+        loop.restartDevice()
+        loop.connect()
+        loop.settle()
+    }
+
+    @Test func eachConnectionHasTheNextNumber() throws {
+        let loop = Loopback.connected()
+        #expect(loop.replica.keptEpoch.number == 1 && loop.replica.keptEpoch.isConfirmed)
+        start(loop)
+        loop.device.disconnected(loop.now)
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.keptEpoch.number == 3 && loop.cloud.devices["d1"]?.epoch == 3)
+        #expect(!loop.device.isFenced)
+    }
+
+    @Test func anOlderStateIsFencedAndStaysSo() throws {
+        let loop = Loopback.connected()
+        let old = loop.replica.keptEpoch
+        start(loop)
+        start(loop, old)
+        #expect(loop.device.isFenced && loop.replica.keptEpoch.isFenced && loop.device.lastError?.code == .fenced)
+        // Changes are kept, and nothing is sent: neither by this process nor by the next.
+        try loop.change("Note", "a", "kept")
+        try loop.flush()
+        loop.wait(600_000)
+        #expect(loop.up.isEmpty && loop.replica.pendingCount() == 1)
+        start(loop)
+        #expect(loop.device.isFenced && loop.up.isEmpty && loop.cloud.rows.isEmpty)
+        // Under a new identity it goes on.
+        start(loop, Epoch(), replica: 0xD2)
+        #expect(!loop.device.isFenced && loop.device.isCaughtUp && loop.replica.pendingCount() == 0)
+        #expect(loop.cloud.rows.count == 1)
+    }
+
+    @Test func ofTwoCopiesTheSecondIsFenced() throws {
+        let loop = Loopback.connected()
+        let image = loop.replica.keptEpoch
+        start(loop, image)
+        let original = loop.replica.keptEpoch
+        start(loop, image)
+        #expect(loop.device.isFenced)
+        start(loop, original)
+        #expect(!loop.device.isFenced && loop.device.isCaughtUp)
+    }
+
+    @Test func theCopyThatIsConnectedIsFencedWithItsNextMessage() throws {
+        let loop = Loopback.connected()
+        let image = loop.replica.keptEpoch
+        let connected = loop.device
+        // The other copy connects through another hub process, and nobody has told this connection.
+        loop.replica.keptEpoch = image
+        loop.restartDevice()
+        loop.connect()
+        loop.settle()
+        #expect(!loop.device.isFenced)
+        loop.device = connected
+        try loop.change("Note", "a", "1")
+        try loop.flush()
+        loop.settle()
+        #expect(loop.device.isFenced && loop.cloud.rows.isEmpty)
+    }
+
+    @Test func aNewDatabaseTakesOverAndTheOldOneIsFenced() throws {
+        let loop = Loopback.connected()
+        start(loop)
+        let old = loop.replica.keptEpoch
+        start(loop, Epoch(), replica: 0xD2)
+        #expect(!loop.device.isFenced)
+        start(loop, old, replica: 0xD1)
+        #expect(loop.device.isFenced)
+    }
+
+    @Test func aDeathBeforeTheAnswerFencesNobody() throws {
+        let loop = Loopback.connected()
+        for _ in 0..<3 {
+            // Heard by the hub, not answered.
+            loop.device.disconnected(loop.now)
+            loop.restartDevice()
+            loop.connect()
+            loop.deliverUp()
+            loop.down.removeAll()
+        }
+        for _ in 0..<3 {
+            // Not heard.
+            loop.device.disconnected(loop.now)
+            loop.restartDevice()
+            loop.connect()
+        }
+        loop.settle()
+        #expect(!loop.device.isFenced && loop.device.isCaughtUp && loop.replica.keptEpoch.number == 2)
+    }
+
+    @Test func aDiskThatIsFullFencesNobody() throws {
+        let loop = Loopback.connected()
+        loop.device.disconnected(loop.now)
+        loop.replica.failure = IotoError(.full, "full")
+        loop.connect()
+        loop.settle()
+        #expect(!loop.device.isFenced && loop.device.isCaughtUp && loop.replica.keptEpoch.number == 1)
+    }
+
+    @Test func anOlderStateOfTheCloudFencesNobody() throws {
+        let loop = Loopback.connected()
+        let old = loop.cloud.devices
+        start(loop)
+        start(loop)
+        loop.cloud.devices = old
+        loop.restartHub()
+        start(loop)
+        #expect(!loop.device.isFenced && loop.device.isCaughtUp && loop.cloud.devices["d1"]?.epoch == 4)
+    }
+
+    @Test func aFenceForAnotherConnectionIsNotHeeded() throws {
+        let loop = Loopback.connected()
+        loop.receive("SYNC", #"{"v":2,"fenced":"0000000000000001"}"#)
+        loop.receive("BATCH", #"{"v":2,"fenced":"0000000000000000"}"#)
+        loop.receive("BATCH", #"{"v":2,"fenced":5}"#)
+        #expect(!loop.device.isFenced)
+    }
+
+    @Test func aDeviceThatTellsNoEpochIsServed() throws {
+        let loop = Loopback.connected()
+        let known = try #require(loop.cloud.devices["d1"])
+        var next = known
+        (next.epoch, next.nonce) = (0, 0)
+        #expect(try known.following(next) == known)
+        next.replica = 5
+        #expect(try known.following(next).epoch == 0)
+    }
+}

@@ -1,0 +1,146 @@
+/*
+    One device, two databases: the flash of a device is cloned, an older state of it is put back, a second firmware is started
+    under the same id with a database of its own. The one that comes with what is over is fenced, and says so: it keeps its
+    changes and disturbs nobody, until it is told to go on. Then everything of both is in the cloud.
+ */
+#include "support/device.h"
+
+#include <unistd.h>
+
+static void copyFile(const char *from, const char *to)
+{
+    char buffer[65536];
+    size_t size;
+    FILE *source = fopen(from, "rb"), *target = fopen(to, "wb");
+    REQUIRE(source != NULL && target != NULL);
+    while ((size = fread(buffer, 1, sizeof buffer, source)) > 0) REQUIRE(fwrite(buffer, 1, size, target) == size);
+    fclose(source);
+    fclose(target);
+}
+
+/** A database that is closed is one file. */
+static void copyDatabase(const char *from, const char *to)
+{
+    char source[256];
+    snprintf(source, sizeof source, "%s", scratch(from));
+    copyFile(source, scratch(to));
+}
+
+static void work(const char *database, int port, const char *id)
+{
+    Io *io = deviceStart(database, port, SYNC_SOON);
+    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", id, "text", database)), 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    ioClose(io);
+}
+
+static void expectFenced(Io *io)
+{
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).link == IO_LINK_FENCED);
+    IoStatus status = deviceStatus(io);
+    EXPECT_NUMBER(status.lastError, DB_ERR_FENCED);
+    EXPECT(strstr(status.lastErrorText, "another database") != NULL);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), DB_ERR_FENCED);
+}
+
+static void clone(Broker *broker)
+{
+    work("original.db", broker->port, "before");
+    copyDatabase("original.db", "clone.db");
+    work("original.db", broker->port, "after");
+    Io *original = deviceStart("original.db", broker->port, SYNC_SOON);
+    EXPECT_CODE(ioSync(original, PATIENCE_MS), 0);
+
+    Io *io = deviceStart("clone.db", broker->port, SYNC_SOON);
+    expectFenced(io);
+    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "cloned", "text", "kept")), 0);
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
+    claim("a clone is fenced, says so, and works on by itself");
+
+    /* The broker has thrown the original out once, when the clone came. */
+    EXPECT_CODE(create(ioGetDb(original), "Note", DB_PROPS("id", "undisturbed", "text", "x")), 0);
+    EXPECT_CODE(ioSync(original, PATIENCE_MS), 0);
+    EXPECT_NUMBER(deviceStatus(original).link, IO_LINK_CONNECTED);
+    EXPECT(cloudHas("Note", "undisturbed") && !cloudHas("Note", "cloned"));
+    int64_t connections = deviceStatus(original).connections;
+    ioClose(io);
+    io = deviceStart("clone.db", broker->port, SYNC_SOON);
+    pause_ms(500);
+    EXPECT_NUMBER(deviceStatus(io).link, IO_LINK_FENCED);
+    EXPECT_NUMBER(deviceStatus(io).connections, 0);
+    EXPECT_NUMBER(deviceStatus(original).connections, connections);
+    claim("the original goes on, and a restart of the clone does not disturb it");
+
+    EXPECT_CODE(ioRejoin(NULL), DB_ERR_MISUSE);
+    EXPECT_CODE(ioRejoin(io), 0);
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).link == IO_LINK_CONNECTED);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
+    EXPECT(cloudHas("Note", "cloned"));
+    EXPECT_NUMBER(count(ioGetDb(io), "Note", NULL), 4);
+    EXPECT(cloudAgrees(ioGetDb(io), "Note"));
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(original).link == IO_LINK_FENCED);
+    claim("ioRejoin makes it the device: what both have written is there, and the original is fenced in turn");
+    ioClose(original);
+    ioClose(io);
+}
+
+static void restored(Broker *broker)
+{
+    work("flash.db", broker->port, "first");
+    copyDatabase("flash.db", "image.db");
+    work("flash.db", broker->port, "second");
+    Io *io = deviceStart("flash.db", broker->port, SYNC_SOON);
+    EXPECT_CODE(update(ioGetDb(io), "Note", DB_PROPS("id", "first", "text", "changed later")), 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    ioClose(io);
+    copyDatabase("image.db", "flash.db");
+
+    io = deviceStart("flash.db", broker->port, SYNC_SOON);
+    expectFenced(io);
+    EXPECT(!exists(ioGetDb(io), "Note", DB_PROPS("id", "second")));
+    EXPECT_CODE(ioRejoin(io), 0);
+    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "third", "text", "x")), 0);
+    EXPECT_WITHIN(PATIENCE_MS, ioSync(io, PATIENCE_MS) == 0);
+    EXPECT(exists(ioGetDb(io), "Note", DB_PROPS("id", "second")));
+    EXPECT(cloudHas("Note", "third") && cloudFieldIs("Note", "first", "text", "changed later"));
+    EXPECT(cloudAgrees(ioGetDb(io), "Note"));
+    ioClose(io);
+    claim("an older state is fenced; ioRejoin brings back what it had written since, and loses nothing");
+}
+
+static void secondFirmware(Broker *broker)
+{
+    Io *first = deviceStart("flash.db", broker->port, SYNC_SOON);
+    EXPECT_CODE(ioSync(first, PATIENCE_MS), 0);
+    Io *second = deviceStart("second.db", broker->port, SYNC_SOON);
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(first).link == IO_LINK_FENCED || deviceStatus(second).link == IO_LINK_FENCED);
+    EXPECT_NUMBER(deviceStatus(first).link, IO_LINK_FENCED);
+    EXPECT_CODE(ioSync(second, PATIENCE_MS), 0);
+    EXPECT(cloudAgrees(ioGetDb(second), "Note"));
+    ioClose(first);
+    claim("the same id started with another database: the new one takes over, the old one is fenced");
+
+    IoStatus before = deviceStatus(second);
+    EXPECT_CODE(ioRejoin(second), 0);
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(second).connections > before.connections);
+    EXPECT_CODE(ioSync(second, PATIENCE_MS), 0);
+    EXPECT(cloudAgrees(ioGetDb(second), "Note"));
+    ioClose(second);
+    claim("ioRejoin of a database that is not fenced does no harm");
+}
+
+int main(void)
+{
+    scenarioBegin();
+    Broker broker = brokerMake();
+    brokerStart(&broker);
+    Cloud cloud = cloudMake(broker.port);
+    cloudStart(&cloud);
+    clone(&broker);
+    restored(&broker);
+    secondFirmware(&broker);
+    cloudStop(&cloud);
+    brokerStop(&broker);
+    return scenarioEnd();
+}
