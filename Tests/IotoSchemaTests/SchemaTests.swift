@@ -135,7 +135,6 @@ import Testing
                 "schema.json5:2: index \"primary\": unknown key \"colour\"",
                 "schema.json5:4: model \"A\": field \"id\": unknown attribute \"sparkle\"",
                 "schema.json5:8: process: model \"A\": unknown key \"colour\"",
-                "schema.json5:8: process: model \"A\": 'priority' has no effect in this version",
             ])
     }
 
