@@ -37,6 +37,9 @@ static void counters(void)
     EXPECT_NUMBER(after.bytesWritten - before.bytesWritten, 0);
     EXPECT_NUMBER(after.fsyncs - before.fsyncs, 0);
     claim("reads write nothing");
+    EXPECT(after.cacheHits > before.cacheHits);
+    EXPECT(after.cacheBytes > 0 && after.cacheBytes < 11 * 1024 * 1024);
+    claim("what reads find in memory is counted");
     EXPECT_NUMBER(dbRemove(db, "Note", DB_PROPS("id", "1"), NULL), 1);
     after = stats(db);
     EXPECT_NUMBER(after.items, 9);
