@@ -107,7 +107,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// What had been written in the transaction when it joined.
     private var changesBefore: Int64 = 0
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
-    private var durableTime: UInt64 = 0
+    var durableTime: UInt64 = 0
+    /// The hub's clock, as it was heard of last, or up to a day before.
+    var hubTime: UInt64 = 0
 
     /// Opens a file, and makes it when there is none.
     ///
@@ -148,6 +150,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try StoreFormat.adopt(connection, random: options.random)
         if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
+        hubTime = try StoreFormat.findMeta(connection, StoreFormat.metaHub) ?? 0
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
         openedTime = clock.last
@@ -564,12 +567,12 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try body(writer)
     }
 
-    /// Highest time that was issued or observed here.
-    func clockTime() throws(IotoError) -> UInt64 {
-        if isInTransaction { return clock.last }
+    /// The hub's clock, as it was heard of last, or up to a day before; 0: never.
+    func lastHubTime() throws(IotoError) -> UInt64 {
+        if isInTransaction { return hubTime }
         try acquire()
         defer { release() }
-        return clock.last
+        return hubTime
     }
 
     /// As `read` of the items of a model.

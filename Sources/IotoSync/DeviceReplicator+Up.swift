@@ -56,6 +56,12 @@ extension DeviceReplicator {
         up.holdUntil = Int64.min
         if let batch = up.inFlight {
             guard now.monotonic >= batch.deadline else { return }
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.neverResent) {
+                    up.inFlight?.deadline = .max
+                    return
+                }
+            #endif
             // No answer: the outbox is read again, so that what has changed meanwhile goes out in its latest state.
             up.inFlight = nil
             up.isUrgent = true
@@ -173,6 +179,7 @@ extension DeviceReplicator {
         }
         var entries: [Settlement.Entry] = []
         var refused = 0
+        var again: Int64 = 0
         for kind in AckKind.allCases {
             for entry in json[kind.name]?.arrayValue ?? [] {
                 guard let version = codec.version(kind == .stored ? entry : entry["ver"]), let pending = up.sent[version]
@@ -186,6 +193,7 @@ extension DeviceReplicator {
                 else { continue }
                 entries.append(.init(pending: pending, answer: answer))
                 if kind == .rejected { refused += 1 }
+                if kind == .again { again += 1 }
             }
         }
         var advance = codec.decodeAdvance(json["feed"])
@@ -196,6 +204,14 @@ extension DeviceReplicator {
         if up.isHeld { ask(0, now) }
         guard !entries.isEmpty || advance != nil else { return }
         if !entries.isEmpty { peer = .version2 }
+        if again > 0 {
+            statistics.sentItems -= again
+            // What has a new version now goes out under it, and a page that waited for that can be applied.
+            up.isUrgent = true
+            for index in down.streams.indices where down.streams[index].askAt != nil && down.streams[index].asked == nil {
+                down.streams[index].askAt = now.monotonic
+            }
+        }
         try settle(Settlement(entries: entries, hubTime: time, advance: advance), refused, now)
     }
 
