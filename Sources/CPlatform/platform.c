@@ -75,6 +75,21 @@ void swift_deallocPartialClassInstance(void *object, void *class, size_t bytes, 
 }
 #endif
 
+#ifdef IOTO_PROVIDE_ALLOCATION
+/* Embedded Swift takes all its memory from posix_memalign(3), even with the alignment that malloc() gives. glibc does that
+ * by far slower than malloc(), and past its caches for each thread. The shipped library brings its own, kept local by the
+ * version script. */
+int posix_memalign(void **out, size_t alignment, size_t bytes)
+{
+    void *memory = alignment <= 2 * sizeof(void *) ? malloc(bytes) : aligned_alloc(alignment, (bytes + alignment - 1) & ~(alignment - 1));
+    if (memory == NULL) {
+        return ENOMEM;
+    }
+    *out = memory;
+    return 0;
+}
+#endif
+
 struct platform_mutex {
     pthread_mutex_t mutex;
 };
@@ -264,6 +279,31 @@ bool platform_contains(const void *whole, size_t whole_bytes, const void *part, 
 }
 
 int platform_compare(const void *a, const void *b, size_t bytes) { return memcmp(a, b, bytes); }
+
+size_t platform_length(const char *text) { return strlen(text); }
+
+bool platform_equal(const char *a, const char *b) { return strcmp(a, b) == 0; }
+
+static uint64_t hash_bytes(uint64_t state, const uint8_t *at, size_t bytes)
+{
+    state ^= bytes;
+    while (bytes > 0) {
+        uint64_t word = 0;
+        size_t step = bytes < sizeof word ? bytes : sizeof word;
+        memcpy(&word, at, step);
+        state = (state ^ word) * 0x9E3779B97F4A7C15u;
+        state ^= state >> 29;
+        at += step;
+        bytes -= step;
+    }
+    return state;
+}
+
+uint32_t platform_hash(uint64_t seed, const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    uint64_t state = hash_bytes(hash_bytes(seed, a, a_bytes), b, b_bytes);
+    return (uint32_t) (state ^ (state >> 32));
+}
 
 void platform_free(void *memory) { free(memory); }
 

@@ -4,7 +4,7 @@ import IotoBase
 ///
 /// Where an item is meant, its key is always parameters 1 and 2, and a body that is written is parameter 3.
 enum SQL: Int, CaseIterable {
-    case begin, commit, rollback, dataVersion
+    case begin, beginRead, commit, rollback, dataVersion
     case readMeta, writeMeta
     case readItem, writeItem, deleteItem, setItemPosition, setItemVersion
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
@@ -19,6 +19,7 @@ enum SQL: Int, CaseIterable {
     var text: Text {
         switch self {
         case .begin: "BEGIN IMMEDIATE"
+        case .beginRead: "BEGIN"
         case .commit: "COMMIT"
         case .rollback: "ROLLBACK"
         case .dataVersion: "PRAGMA data_version"

@@ -205,6 +205,7 @@ extension StoreTransaction {
         defer { statement.end() }
         try statement.bind(3, end)
         _ = try statement.step(key: key)
+        didWrite(key, nil)
     }
 
     private func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
@@ -214,6 +215,7 @@ extension StoreTransaction {
         try statement.bind(3, Int64(bitPattern: version.time))
         try statement.bind(4, version.writer == store.replica ? nil : Int64(bitPattern: version.writer))
         _ = try statement.step(key: key)
+        didWrite(key, nil)
     }
 
     private func reject(

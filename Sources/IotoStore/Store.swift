@@ -1,4 +1,5 @@
 import CPlatform
+import CSQLite
 import IotoBase
 import IotoSchema
 import IotoSync
@@ -58,6 +59,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let models: ModelTable
     let indexes: StoreIndexes
     let readers: ReaderPool
+    let cache = ItemCache(bytesMax: Limits.itemCacheBytesMax)
+    /// Keeps the log's header, that cache and readers look at, in memory for as long as the store is open.
+    private let anchor: Connection
+    private var sharedHeader: UnsafeRawPointer?
     /// Guards what stands up to `isClosed`; held for moments only.
     private let lock = Lock()
     private let released = Condition()
@@ -79,6 +84,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private var session: StoreTransaction?
     /// Whether such a write is under way.
     private var isJoined = false
+    /// Size of the log, in pages, at which it is relieved next.
+    private var reliefPages = StoreLimits.longLogPages
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
     private var durableTime: UInt64 = 0
 
@@ -105,6 +112,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
             clock = try StoreClock(connection, wall: options.wallClock)
             writer = nil
+            anchor = connection
+            try followLog()
             return
         }
         let connection = try Connection(path: path, vfs: options.vfs, mode: .writer(options.durability))
@@ -114,8 +123,36 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
         writer = connection
+        anchor = connection
         try updateIndexes(connection)
+        try followLog()
         _ = try purgeTombstones()
+    }
+
+    /// Empties a log that has become long in a moment without readers: where there are always some, there is none by
+    /// chance. Called by the thread that writes, between transactions.
+    private func relieveLog(_ writer: Connection) {
+        guard let sharedHeader else { return }
+        var header = ioto_log_header()
+        ioto_log_header_read(sharedHeader, &header)
+        let pages = Int64(ioto_log_header_frames(&header))
+        guard pages >= reliefPages else {
+            if pages < StoreLimits.longLogPages { reliefPages = StoreLimits.longLogPages }
+            return
+        }
+        // When a reader of another process is in the way, it is not tried again at once.
+        reliefPages = pages + StoreLimits.checkpointPages
+        // Most of it is done beside them.
+        writer.checkpoint()
+        readers.withoutReaders { writer.checkpoint() }
+    }
+
+    /// Begins to keep items and snapshots, where commits can be noticed in memory.
+    private func followLog() throws(IotoError) {
+        guard let header = try anchor.sharedLogHeader() else { return }
+        sharedHeader = header
+        cache.open(header)
+        readers.keepSnapshots(header)
     }
 
     deinit {
@@ -146,8 +183,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             end(session)
             self.session = nil
         }
+        cache.close()
         readers.close()
-        guard let writer else { return }
+        guard let writer else { return anchor.close() }
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
                 try noticeOthers(writer)
@@ -310,11 +348,15 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             guard let writer else {
                 throw IotoError(.readOnly, "\(path): the database is open for reading only")
             }
+            readers.endSnapshots()
+            relieveLog(writer)
             try writer.run(.begin)
+            cache.beginWrite()
             do throws(IotoError) {
                 try noticeOthers(writer)
             } catch {
                 StoreFormat.rollBack(writer)
+                cache.abandonWrite()
                 throw error
             }
             return StoreTransaction(self, writer)
@@ -328,6 +370,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private func finish(_ transaction: StoreTransaction) throws(IotoError) {
         if let failure = transaction.failure { throw failure }
         try transaction.connection.run(.commit)
+        cache.endWrite(transaction.written)
         clock.didCommit()
         transaction.isEnded = true
         guard !transaction.events.isEmpty else { return }
@@ -338,6 +381,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Rolls back.
     private func end(_ transaction: StoreTransaction) {
         StoreFormat.rollBack(transaction.connection)
+        cache.abandonWrite()
         clock.didRollBack()
         transaction.isEnded = true
     }
@@ -353,13 +397,16 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         let result: Result<Void, IotoError>
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
+                cache.beginWrite()
                 try noticeOthers(writer)
                 try clock.touch(writer)
             }
+            cache.endWrite([])
             clock.didCommit()
             durableTime = time
             result = .success(())
         } catch {
+            cache.abandonWrite()
             clock.didRollBack()
             result = .failure(error)
         }
@@ -372,6 +419,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         guard let writer else { throw IotoError(.readOnly, "\(path): the database is open for reading only") }
         try acquire()
         defer { release() }
+        readers.endSnapshots()
         try body(writer)
     }
 

@@ -11,6 +11,8 @@ public final class StoreTransaction {
     var isEnded = false
     /// Counts what has been written, to tell a call that failed before its first write from others.
     private(set) var changes: Int64 = 0
+    /// Items that were written, for the cache of items; nil: too many.
+    private(set) var written: [ItemCache.Change]? = []
     /// A write that failed half-way: the transaction can only be rolled back, even when its caller goes on.
     var failure: IotoError?
     /// Whether the file says by now that its indexes are not kept.
@@ -28,7 +30,7 @@ public final class StoreTransaction {
     /// As `Store.get`.
     public func get(_ key: ItemKey, model: Model) throws(IotoError) -> StoredItem? {
         try checkUse()
-        let row = try store.row(.readItem, key, connection)
+        let row = try current(key)
         lastRead = (key, row)
         guard let row else { return nil }
         return store.live(row, key, model)
@@ -91,7 +93,7 @@ public final class StoreTransaction {
             position = previous?.position
             if model.syncsUp { (version, position) = try enqueue(key, position, after: version) }
         }
-        let item = StoredItem(model: model, key: key, body: body, version: version)
+        let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
         try write(.writeItem, item, position: position)
         try reindex(key, from: before, to: item)
         let replaced = before.flatMap { store.live($0, key, model) }
@@ -135,7 +137,27 @@ public final class StoreTransaction {
     /// The item's row of whatever model.
     func current(_ key: ItemKey) throws(IotoError) -> StoredRow? {
         if let lastRead, lastRead.key == key { return lastRead.row }
+        if !hasWritten(key), let item = store.cache.findWithinWrite(key) {
+            return StoredRow(item, model: store.models.number(item.model))
+        }
         return try store.row(.readItem, key, connection)
+    }
+
+    /// Whether the item may have been written. Where the answer would take longer than a read, it is yes.
+    private func hasWritten(_ key: ItemKey) -> Bool {
+        guard let written, written.count <= 8 else { return true }
+        for change in written where change.key == key { return true }
+        return false
+    }
+
+    /// Takes note of an item that is written: each statement that writes one is followed by this.
+    func didWrite(_ key: ItemKey, _ item: StoredItem?) {
+        guard let count = written?.count else { return }
+        guard count < StoreLimits.followedChangesMax else {
+            written = nil
+            return
+        }
+        written?.append((key, item))
     }
 
     func tombstone(_ key: ItemKey) throws(IotoError) -> StoredRow? {
@@ -159,6 +181,7 @@ public final class StoreTransaction {
         try statement.bind(6, isOwn ? nil : Int64(bitPattern: item.version.writer))
         try statement.bind(7, position)
         try statement.run(key: item.key, body: item.body)
+        if sql == .writeItem { didWrite(item.key, item.position == position ? item : nil) }
     }
 
     func append(_ key: ItemKey, at position: Int64) throws(IotoError) {
@@ -186,6 +209,7 @@ public final class StoreTransaction {
         let statement = try connection.statement(sql)
         defer { statement.end() }
         _ = try statement.step(key: key)
+        if sql == .deleteItem { didWrite(key, nil) }
     }
 
     /// Runs a change of several rows. When one fails, the rest must not be committed without it.
