@@ -273,9 +273,42 @@ int platform_poll(int event_fd, int fd, bool want_write, int64_t timeout_ms)
     return ready;
 }
 
+/* Eight places at a time: one at which the part may begin has two of its bytes where they belong, which those that quotes
+ * stand beside seldom have by chance. For texts as short as items are this is several times faster than memmem(). */
 bool platform_contains(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes)
 {
-    return memmem(whole, whole_bytes, part, part_bytes) != NULL;
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    if (part_bytes < 2) {
+        return part_bytes == 0 || memchr(whole, *(const uint8_t *) part, whole_bytes) != NULL;
+    }
+    if (whole_bytes < part_bytes) {
+        return false;
+    }
+    const uint8_t *at = whole, *wanted = part;
+    size_t first = part_bytes > 3 ? 1 : 0, second = part_bytes - 1 - first, places = whole_bytes - part_bytes + 1;
+    uint64_t first_mask = ones * wanted[first], second_mask = ones * wanted[second];
+    for (; places >= 8; places -= 8, at += 8) {
+        uint64_t left, right;
+        memcpy(&left, at + first, sizeof left);
+        memcpy(&right, at + second, sizeof right);
+        /* A byte of 0 where both are equal. */
+        uint64_t differences = (left ^ first_mask) | (right ^ second_mask);
+        if (((differences - ones) & ~differences & highs) == 0) {
+            continue;
+        }
+        for (int place = 0; place < 8; place++) {
+            if (at[place + first] == wanted[first] && at[place + second] == wanted[second] &&
+                memcmp(at + place, part, part_bytes) == 0) {
+                return true;
+            }
+        }
+    }
+    for (; places > 0; places--, at++) {
+        if (memcmp(at, part, part_bytes) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int platform_compare(const void *a, const void *b, size_t bytes) { return memcmp(a, b, bytes); }

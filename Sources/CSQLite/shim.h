@@ -14,6 +14,31 @@ static inline int ioto_sqlite_bind_text_static(sqlite3_stmt *stmt, int index, co
     return sqlite3_bind_text(stmt, index, (const char *) text, bytes, SQLITE_STATIC);
 }
 
+/* Of CPlatform. */
+bool platform_contains(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes);
+
+/* has(text, part): whether the text has the part in it, or a backslash, which may begin another way to write it. What is no
+ * text, and every text when the part is NULL, has it. */
+static void ioto_sqlite_has(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void) count;
+    bool has = true;
+    if (sqlite3_value_type(values[0]) == SQLITE_TEXT && sqlite3_value_type(values[1]) == SQLITE_TEXT) {
+        /* As a blob: a text would be copied to be given a NUL. */
+        const void *text = sqlite3_value_blob(values[0]), *part = sqlite3_value_blob(values[1]);
+        size_t text_bytes = (size_t) sqlite3_value_bytes(values[0]), part_bytes = (size_t) sqlite3_value_bytes(values[1]);
+        has = text == NULL || part == NULL || platform_contains(text, text_bytes, part, part_bytes) ||
+            platform_contains(text, text_bytes, "\\", 1);
+    }
+    sqlite3_result_int(context, has);
+}
+
+static inline int ioto_sqlite_add_functions(sqlite3 *database)
+{
+    return sqlite3_create_function_v2(database, "has", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
+                                      ioto_sqlite_has, NULL, NULL, NULL);
+}
+
 /*
  * The header of the WAL-index (sqlite.org/walformat.html, 2.1 and 2.1.1), which every commit of every process changes:
  * two that are equal are of the same state of the database, since the sum over all frames of the log is part of it.

@@ -20,7 +20,7 @@ public func dbGet(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
-    if params == nil, let item = cachedItem(db, model, props) { return give(item) }
+    if params == nil, let item = quickItem(db, model, props) { return give(item) }
     return entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
         return call.give(try call.database.get(call.model, call.properties, options: try call.options()))
@@ -101,16 +101,15 @@ public func dbRemove(
     }
 }
 
-/// The item that pairs of texts name, when it was read before and nothing has to be found out about the call; nil says
-/// nothing.
-func cachedItem(
+/// The item that pairs of texts name, when nothing else has to be found out about the call; nil says nothing.
+func quickItem(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?
 ) -> Item? {
     guard let model, let props, props.pointee.size >= UInt32(MemoryLayout<DbProps>.size),
         props.pointee.json == nil, props.pointee.object == nil, let pairs = props.pointee.pairs
     else { return nil }
     do throws(IotoError) {
-        return try DatabaseCall(db).database.cachedItem(model, pairs, count: Int(props.pointee.count))
+        return try DatabaseCall(db).database.quickItem(model, pairs, count: Int(props.pointee.count))
     } catch {
         // Found out, and told, by the long way.
         return nil

@@ -75,24 +75,25 @@ extension Database {
         return Item(stored, fields: options.fields)
     }
 
-    /// The item that pairs of C texts name, as `get` finds it, if it is one of those that were read last; nil says nothing.
-    public func cachedItem(
+    /// The item that pairs of C texts name, as `get` finds it, where they give its key and nothing else; nil says nothing.
+    public func quickItem(
         _ modelName: UnsafePointer<CChar>, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int
     ) -> Item? {
         guard count > 0, count % 2 == 0, let model = schema.model(modelName) else { return nil }
         let context = context
-        return withUnsafeTemporaryAllocation(byteCount: Database.cachedKeyBytesMax, alignment: 1) { buffer in
+        return withUnsafeTemporaryAllocation(byteCount: Database.quickKeyBytesMax, alignment: 1) { buffer in
             guard let key = model.writeKey(pairs, count: count, context: context, to: buffer) else { return nil }
             let bytes = UnsafeRawBufferPointer(buffer)
-            return store.cached(
+            // An error is met again by the long way, and told.
+            let found = try? store.get(
                 UnsafeRawBufferPointer(rebasing: bytes[..<key.hashEnd]),
-                UnsafeRawBufferPointer(rebasing: bytes[key.hashEnd..<key.sortEnd]), model: model
-            ).map { Item($0) }
+                UnsafeRawBufferPointer(rebasing: bytes[key.hashEnd..<key.sortEnd]), model: model)
+            return found.map { Item($0) }
         }
     }
 
     /// Longest key that is looked for without being made a text.
-    private static let cachedKeyBytesMax = 256
+    private static let quickKeyBytesMax = 256
 
     /// Changes the given properties of the item that they name.
     ///

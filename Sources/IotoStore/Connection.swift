@@ -71,6 +71,7 @@ final class Connection {
                 sqlite3_sleep(Int32(truncatingIfNeeded: StoreLimits.busyPause))
                 return 1
             }, nil)
+        guard ioto_sqlite_add_functions(handle) == SQLITE_OK else { throw error(SQLITE_NOMEM, "open") }
         _ = sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, StoreLimits.valueBytesMax)
         // The file is not trusted: what its schema says runs no function with side effects, and cells are checked.
         try execute("PRAGMA trusted_schema = OFF")

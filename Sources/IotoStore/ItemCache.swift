@@ -12,7 +12,9 @@ import IotoSchema
 /// An item that was read is put in with the ticket of the look that missed it. A ticket is good while no commit has
 /// happened since, so that a reader that was overtaken by a writer doesn't put the older state back.
 ///
-/// Eviction goes by the clock: an item that was found since the hand's last round stays for another.
+/// Eviction goes by the clock: an item that was found since the hand's last round stays for another. Once the cache is
+/// full, an item is put in when it is missed for the second time, so that reads of ever other items don't drive out those
+/// that are read again.
 final class ItemCache: @unchecked Sendable {
     struct Statistics: Sendable {
         var hits: Int64 = 0
@@ -31,6 +33,8 @@ final class ItemCache: @unchecked Sendable {
 
     /// What an item takes beside its key and its body: objects, arrays, the entry. Measured, not exact.
     static let itemOverhead = 192
+    /// Missed keys that are remembered; a power of two.
+    private static let missedMax = 16384
 
     private let bytesMax: Int
     private let seed = SystemRandom.uint64()
@@ -48,6 +52,8 @@ final class ItemCache: @unchecked Sendable {
     private var buckets: [Int32] = []
     private var free: Int32 = -1
     private var hand = 0
+    /// Hashes of keys that were missed last, since the cache is full.
+    private var missed: [Int32] = []
     private var statistics = Statistics()
 
     init(bytesMax: Int) {
@@ -87,14 +93,26 @@ final class ItemCache: @unchecked Sendable {
         defer { lock.unlock() }
         ticket = 0
         guard let shared, follow(shared) else { return nil }
-        ticket = generation
-        if let place = place(hash, sort) {
+        let sum = platform_hash(seed, hash.baseAddress, hash.count, sort.baseAddress, sort.count)
+        if let place = place(sum, hash, sort) {
             entries[place].isUsed = true
             statistics.hits += 1
             return entries[place].item
         }
         statistics.misses += 1
+        if isFirstMiss(sum) { return nil }
+        ticket = generation
         return nil
+    }
+
+    /// Whether a key that is missed has to wait for the next time.
+    private func isFirstMiss(_ sum: UInt32) -> Bool {
+        guard bytesMax - statistics.bytes < bytesMax / 16 else { return false }
+        if missed.isEmpty { missed = [Int32](repeating: 0, count: ItemCache.missedMax) }
+        let slot = Int(sum % UInt32(ItemCache.missedMax))
+        let isFirst = missed[slot] != Int32(bitPattern: sum)
+        missed[slot] = Int32(bitPattern: sum)
+        return isFirst
     }
 
     /// Keeps an item that was read after the look that gave the ticket.
@@ -199,8 +217,11 @@ final class ItemCache: @unchecked Sendable {
     // MARK: The table
 
     private func place(_ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer) -> Int? {
+        place(platform_hash(seed, hash.baseAddress, hash.count, sort.baseAddress, sort.count), hash, sort)
+    }
+
+    private func place(_ sum: UInt32, _ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer) -> Int? {
         guard !buckets.isEmpty else { return nil }
-        let sum = platform_hash(seed, hash.baseAddress, hash.count, sort.baseAddress, sort.count)
         var index = buckets[home(sum)]
         while index >= 0 {
             let place = Int(index)
@@ -275,6 +296,7 @@ final class ItemCache: @unchecked Sendable {
     private func removeAll() {
         entries = []
         buckets = []
+        missed = []
         free = -1
         hand = 0
         statistics.items = 0

@@ -3,7 +3,7 @@ import IotoBase
 /// The store's own limits and sizes.
 enum StoreLimits {
     /// Page cache of one connection, in KiB: there are at most `Limits.readersMax` and the writer's.
-    static let pageCacheKiB: Int64 = 2048
+    static let pageCacheKiB: Int64 = 3072
     /// Size that the write-ahead log has, in pages, when a commit moves it into the database file.
     static let checkpointPages: Int64 = 1000
     /// How long a snapshot stays open that nobody reads from, in milliseconds: it keeps the log from being emptied.
