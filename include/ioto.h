@@ -29,6 +29,11 @@
  * are calls on a pointer that is no handle: neither is followed. (An address is given to another handle after 256 more
  * have been opened; until then a closed one is told.) At most 256 databases and agents are open in a process.
  *
+ * # Limits
+ *
+ * An item has at most 256 KB as JSON and is at most 56 objects and arrays deep; a key, a part of a key of an index, and a
+ * unique value have at most 1024 bytes. What is beyond is DB_ERR_LIMIT, and changes nothing.
+ *
  * # Text
  *
  * UTF-8, NUL-terminated. Times are Unix milliseconds unless the name says otherwise.
@@ -49,6 +54,13 @@ extern "C" {
 #define IOTO_API __attribute__((visibility("default")))
 #else
 #define IOTO_API
+#endif
+
+/** A field that DB_PARAMS() leaves out is zero: C says so by itself, C++ by this. */
+#if defined(__cplusplus) && __cplusplus >= 201402L
+#define IOTO_UNSET {}
+#else
+#define IOTO_UNSET
 #endif
 
 /** Version of this header. ioVersion() gives the version of the library that is linked. */
@@ -127,7 +139,9 @@ enum {
     /** The broker or the cloud broke the protocol. */
     DB_ERR_PROTOCOL = -301,
     /** The cloud refused a change. */
-    DB_ERR_REJECTED = -302
+    DB_ERR_REJECTED = -302,
+    /** A change of the cloud took the place of this one. */
+    DB_ERR_CONFLICT = -303
 };
 
 /**
@@ -164,7 +178,13 @@ enum {
     DB_OPEN_RESET = 0x2,
     /** Commit with `synchronous=NORMAL`: the death of the process loses nothing, a power failure may lose the last
      *  moments, never the consistency of the file. Without it each call that returned survives a power failure. */
-    DB_DURABILITY_NORMAL = 0x4
+    DB_DURABILITY_NORMAL = 0x4,
+    /** Look for damage, which reads the whole file, and recover what can be read if there is some: to be given after
+     *  DB_ERR_CORRUPT. Every readable item, removal and change that waits goes into a new file; the damaged one is kept
+     *  beside it, as `<path>.corrupt-1` and on, and the log tells how much was found. What was lost comes back from the
+     *  cloud where the cloud has it: the new file has an id of its own, and asks for everything. No other process may have
+     *  the database open. For an agent: dbOpen() and dbClose() with this flag before ioOpen(). */
+    DB_RECOVER = 0x8
 };
 
 /**
@@ -172,7 +192,8 @@ enum {
  *
  * @param path    File of the database. Two more files stand beside it while it is open (`-wal`, `-shm`).
  * @param schema  File of the OneTable schema, JSON5.
- * @param flags   0 or a sum of DB_READ_ONLY, DB_OPEN_RESET, DB_DURABILITY_NORMAL.
+ * @param flags   0 or a sum of DB_READ_ONLY, DB_OPEN_RESET, DB_DURABILITY_NORMAL, DB_RECOVER. A damaged file is reported,
+ *                never replaced, without DB_RECOVER.
  * @return The database, closed with dbClose(), or NULL: DB_ERR_IO if the schema can't be read; DB_ERR_SCHEMA with file and
  *         line if it is not valid; DB_ERR_CORRUPT if the file is not a database; DB_ERR_FORMAT if it is of a newer version.
  * Threads: any.
@@ -243,37 +264,43 @@ typedef bool (*DbWhere)(void *context, const DbItem *item);
  */
 typedef struct DbParams {
     /** sizeof(DbParams). */
-    uint32_t size;
+    uint32_t size IOTO_UNSET;
     /** dbFind: at most this many items; 0: no limit. */
-    uint32_t limit;
+    uint32_t limit IOTO_UNSET;
     /** dbFind: go on after the page that gave this token (dbNext()); NULL: from the start. */
-    const char *next;
+    const char *next IOTO_UNSET;
     /** dbCreate, dbUpdate: create the item, or change it when it exists. */
-    bool upsert;
+    bool upsert IOTO_UNSET;
     /** dbFind: from the last key to the first. */
-    bool reverse;
+    bool reverse IOTO_UNSET;
     /** dbRemove: remove every item that matches; without it more than one match is DB_ERR_AMBIGUOUS. */
-    bool many;
+    bool many IOTO_UNSET;
     /** dbFind: only items for which this returns true. */
-    DbWhere where;
+    DbWhere where IOTO_UNSET;
     /** Passed to `where`. */
-    void *whereContext;
+    void *whereContext IOTO_UNSET;
     /**
      * dbCreate, dbGet, dbFind, dbFindOne, dbUpdate: dbItemJson() and dbItemToCJSON() give the whole item: also the
      * properties that the schema hides, the type field and the key attributes. Fields that are asked for by name are never hidden.
      */
-    bool hidden;
+    bool hidden IOTO_UNSET;
     /** dbFind: search in this index of the schema, in its order: "gs1"; NULL: the primary one. */
-    const char *index;
+    const char *index IOTO_UNSET;
     /** dbFind: a condition as OneTable writes `where`, see dbFind(); NULL: none. */
-    const char *filter;
+    const char *filter IOTO_UNSET;
     /** dbFind: the values of `@{name}` in `filter`: DB_PROPS("level", "high"), DB_JSON("{levels: ['high', 'low']}"). */
-    const DbProps *substitutions;
+    const DbProps *substitutions IOTO_UNSET;
     /** dbGet, dbFind: the items returned have just these properties: names or paths with commas between them, "id, net.ip";
      *  NULL: all. */
-    const char *fields;
+    const char *fields IOTO_UNSET;
     /** dbFind: only count: dbListCount() gives the number, dbListItem() nothing. See dbCount(). */
-    bool count;
+    bool count IOTO_UNSET;
+    /**
+     * dbCreate, dbUpdate, dbSet, dbSetField and its kin, dbRemove, dbRetryRejected: where a receipt for the change is left, which
+     * ioGetReceipt() and ioWaitReceipt() take, also after a restart; 0 when the call fails, or when nothing of it goes to the
+     * cloud. Of several items that one call removes, the receipt is for all. NULL: none is wanted.
+     */
+    int64_t *receipt IOTO_UNSET;
 } DbParams;
 
 #ifdef __cplusplus
@@ -570,6 +597,90 @@ IOTO_API int dbRollback(Db *db);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Space
+ *  @{ */
+
+/** What a database may take. 0 in any field: no limit of its own. */
+typedef struct DbLimits {
+    /** sizeof(DbLimits), set by the caller. */
+    uint32_t size;
+    /** Bytes of the database file, in steps of 4096. The log beside it (`-wal`) has about 4 MB, or a quarter of this if that
+     *  is less; more while a large transaction or a long read is under way. */
+    int64_t fileBytes;
+    /** Changes that wait to be sent to the cloud, and the bytes of their items. */
+    int64_t outboxItems, outboxBytes;
+    /** Memory for items that were read last, a quarter of it, and for pages of the file, of all connections of this handle
+     *  together; at least 160 KB are used. Without a limit it is 5 MB, and 3 MB for each thread that reads at the same time as
+     *  others, up to four, and for writing. */
+    int64_t cacheBytes;
+} DbLimits;
+
+/**
+ * Set limits, for this handle and from the next change on. A change that would exceed one fails with DB_ERR_FULL and changes
+ * nothing, unless the schema says `onFull: 'dropOldest'` for its model: then older changes of the same model leave the queue
+ * for it (their items stay, but are not sent). Either fires DB_ON_FULL and is counted (dbGetStats()).
+ *
+ * When the schema marks models `reserve`, an eighth of each limit is kept for them and for removals. Changes of the cloud
+ * are not refused by the outbox limits. What is in excess already stays.
+ *
+ * @param limits  The limits, copied; NULL: none.
+ * @return 0 or DB_ERR_MISUSE, also within a transaction of the calling thread.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbSetLimits(Db *db, const DbLimits *limits);
+
+/** What dbGetStats() tells. Fields are appended at the end in later versions. */
+typedef struct DbStats {
+    /** sizeof(DbStats), set by the caller. */
+    uint32_t size;
+    /** Items stored, and removed items that are remembered for the cloud. */
+    int64_t items, tombstones;
+    /** Changes that wait to be sent, and the bytes of their items. */
+    int64_t outboxItems, outboxBytes;
+    /** Changes that the cloud refused. */
+    int64_t rejectedItems;
+    /** Size of the database file and of the log beside it, and how much of the file is free for new items. */
+    int64_t fileBytes, logBytes, freeBytes;
+    /** Since the database was opened, by this handle: bytes written to the two files, calls of fsync, transactions. */
+    int64_t bytesWritten, fsyncs, commits;
+    /** Changes refused at a limit, and changes that left the queue for a later one. */
+    int64_t refused, dropped;
+    /** Pages of the file that reads had to fetch; items and pages that they found in memory, and the memory for both: pages
+     *  of the connections that no other thread uses at this moment. */
+    int64_t cacheMisses, cacheHits, cacheBytes;
+} DbStats;
+
+/**
+ * Fill `out`, whose `size` the caller has set to sizeof(DbStats). It counts items by walking the database: some
+ * milliseconds for ten thousand, not for every second of a loop.
+ *
+ * @return 0, DB_ERR_MISUSE, or an error of the storage.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbGetStats(Db *db, DbStats *out);
+
+/**
+ * Write a backup of the database to a file, as it is committed now, while others read and write. A file that is there is
+ * replaced, in one step, when the backup is complete and on the disk; a crash meanwhile leaves it as it was (and perhaps a
+ * `<path>.part`, which the next one removes).
+ *
+ * The backup is a database as any other: dbOpen() and ioOpen() take it. Opened for writing, it gets an id of its own, so
+ * that it may be put in the place of a later state of the same device, or on another one: what the original has done since
+ * comes back from the cloud, and changes that waited when the backup was made are sent from it as well; the cloud tells
+ * them from later ones. On another device its items are still those of the first, as their keys say.
+ *
+ * @param path  File of the backup, not the database's own.
+ * @return 0; DB_ERR_MISUSE, also within a transaction of this thread; DB_ERR_EXISTS if a database is open at `path` or was
+ *         not closed (its `-wal` is there); DB_ERR_FULL; DB_ERR_IO.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int dbSave(Db *db, const char *path);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
 /** @name Triggers
  *  @{ */
 
@@ -583,8 +694,16 @@ enum {
     DB_ON_REMOTE = 0x4,
     /** The cloud refused a change made here; it is out of the queue, and dbTriggerReason() says why. */
     DB_ON_REJECTED = 0x8,
+    /** A change made here that the cloud did not have yet met a change of the cloud to the same item. The model's `resolve`
+     *  has decided: `item` is the version that has won, dbTriggerLoser() the one that has lost, dbTriggerOrigin() who wrote
+     *  the winner; `cmd` is "remove" when the winner is a removal. Where the cloud's has won, DB_ON_CHANGE follows. */
+    DB_ON_CONFLICT = 0x10,
     /** An item's time was over and it is removed: DB_ON_CHANGE, too, with "remove". */
-    DB_ON_EXPIRED = 0x20
+    DB_ON_EXPIRED = 0x20,
+    /** A limit of dbSetLimits() or of the schema was met, or the disk is full; dbTriggerReason() says which, and begins with
+     *  "refused: " (the call failed; `item` is what it would have stored) or "dropped: " (`item` is stored here, but its
+     *  change left the queue for a later one, and is not sent). */
+    DB_ON_FULL = 0x40
 };
 
 /** Who made a change. */
@@ -607,7 +726,7 @@ typedef enum DbOrigin {
  * @param params  NULL; kept for the documented signature.
  * @param cmd     "create", "update" or "remove".
  * @param events  The event that occurred: DB_ON_CHANGE with DB_ON_REMOTE where the cloud made it, or with DB_ON_EXPIRED
- *                where the time did; or DB_ON_REJECTED.
+ *                where the time did; DB_ON_REJECTED; DB_ON_CONFLICT; or DB_ON_FULL.
  */
 typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
                               const char *cmd, int events);
@@ -640,8 +759,11 @@ IOTO_API int dbRemoveTrigger(Db *db, DbTriggerProc proc, const char *model, void
 IOTO_API const DbItem *dbTriggerBefore(const DbItem *item);
 /** Inside a trigger: who made the change. Threads: owner. @since 0.1 */
 IOTO_API DbOrigin dbTriggerOrigin(const DbItem *item);
-/** Inside a DB_ON_REJECTED trigger: the cloud's reason, valid during the call; else "". Threads: owner. @since 0.1 */
+/** Inside a DB_ON_REJECTED or DB_ON_FULL trigger: the reason, valid during the call; else "". Threads: owner. @since 0.1 */
 IOTO_API const char *dbTriggerReason(const DbItem *item);
+/** Inside a DB_ON_CONFLICT trigger: the version that has lost, valid during the call; of a removal it has the properties
+ *  that the key is made of. Else NULL. Threads: owner. @since 0.1 */
+IOTO_API const DbItem *dbTriggerLoser(const DbItem *item);
 
 /**
  * Have triggers run on the firmware's own event loop instead of the library's thread. From this call on they wait until
@@ -674,6 +796,28 @@ IOTO_API int dbDispatch(Db *db, int max_ms);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Rejected changes
+ *  What the cloud refuses leaves the queue, so that it keeps nothing else waiting, and is kept: the last 1000, which
+ *  dbEachRejected() lists.
+ *  @{ */
+
+/**
+ * Send a rejected change again: the item as it is now, or its removal. It leaves the list.
+ *
+ * @param id      Its number, as dbEachRejected() tells it.
+ * @param props   Properties to change first, or NULL for none.
+ * @param params  DB_PARAMS(...) or NULL. Honours: receipt.
+ * @return 0; DB_ERR_NOT_FOUND when there is no such change, or its item is gone; DB_ERR_EXISTS when a removal was refused and
+ *         the item has been made again; or as dbUpdate().
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API int dbRetryRejected(Db *db, int64_t id, const DbProps *props, const DbParams *params);
+/** Forget a rejected change; the item stays as it is here. Returns 0 or DB_ERR_NOT_FOUND. Threads: any. @since 0.1 */
+IOTO_API int dbDiscardRejected(Db *db, int64_t id);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
 /** @name Replication agent
  *  @{ */
 
@@ -687,7 +831,8 @@ typedef enum IoLogLevel { IO_LOG_ERROR = 3, IO_LOG_WARNING = 4, IO_LOG_INFO = 6,
 typedef void (*IoLogProc)(void *context, IoLogLevel level, const char *message);
 
 /** Set the process-wide log callback and the highest level that is passed; NULL: warnings and errors go to stderr, which
- *  is the default. Threads: any, best before everything else. @since 0.1 */
+ *  is the default. IO_LOG_INFO tells, for one, how far dbOpen() has come with indexes that it makes anew. Threads: any,
+ *  best before everything else. @since 0.1 */
 IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
 
 /**
@@ -702,7 +847,8 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  *
  * Durations are numbers of seconds or texts with `ms`, `s`, `m`, `h` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
  * sizes are numbers of bytes or texts with `K`, `M`. Relative paths are relative to the file, or to the working directory
- * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given.
+ * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given. `database` also takes the limits of
+ * dbSetLimits(): `sizeMax`, `outboxItemsMax`, `outboxSizeMax` and `cacheSize`.
  *
  * @param config  File name; or the text itself, when its first character other than white space is `{`.
  * @return The agent, closed with ioClose(), or NULL: DB_ERR_CONFIG with file and line, or as dbOpen().
@@ -755,6 +901,52 @@ IOTO_API int ioFlushSync(Io *io);
 IOTO_API int ioGetFd(Io *io);
 /** dbDispatch() of the agent's database. Threads: any. @since 0.2 */
 IOTO_API int ioDispatch(Io *io, int max_ms);
+
+/** What has become of a change, see ioGetReceipt(). */
+typedef enum IoReceiptState {
+    /** It waits in the database, which survives a restart. */
+    IO_RECEIPT_STORED = 1,
+    /** It is on its way: the cloud has not answered yet. */
+    IO_RECEIPT_SENT = 2,
+    /** The cloud has it, or a later change of the same item made here, on disk. */
+    IO_RECEIPT_DURABLE = 3,
+    /** The cloud refused it; see dbEachRejected(). */
+    IO_RECEIPT_REJECTED = 4,
+    /** A change of the cloud has taken its place, see DB_ON_CONFLICT. */
+    IO_RECEIPT_OVERTAKEN = 5
+} IoReceiptState;
+
+/** What ioGetReceipt() tells. Fields are appended at the end in later versions. */
+typedef struct IoReceipt {
+    /** sizeof(IoReceipt), set by the caller. */
+    uint32_t size;
+    IoReceiptState state;
+    /** Of IO_RECEIPT_REJECTED: the cloud's code, DB_ERR_*, and its reason; else 0 and "". */
+    int code;
+    char reason[160];
+} IoReceipt;
+
+/**
+ * What has become of a change that a receipt was asked for with DB_PARAMS(.receipt = &receipt). A receipt keeps its meaning over
+ * restarts. The last 10,000 receipts of changes that are settled are kept, and the last 100 of one item that are not.
+ *
+ * @param out  Filled; its `size` is set by the caller.
+ * @return 0; DB_ERR_NOT_FOUND when there is no such receipt, or no more: 0 is none; DB_ERR_MISUSE.
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API int ioGetReceipt(Io *io, int64_t receipt, IoReceipt *out);
+
+/**
+ * Send what is pending, and wait until the cloud has decided on a change.
+ *
+ * @param timeout_ms  Wait at most this long; 0 asks for it to be sent and returns.
+ * @return 0 when the cloud has it on disk; DB_ERR_REJECTED, where dbGetError() is the cloud's reason; DB_ERR_CONFLICT when a change of
+ *         the cloud has taken its place; DB_ERR_TIMEOUT; DB_ERR_OFFLINE when the agent is not started; DB_ERR_NOT_FOUND.
+ * Threads: any, not from a trigger unless `timeout_ms` is 0.
+ * @since 0.1
+ */
+IOTO_API int ioWaitReceipt(Io *io, int64_t receipt, int timeout_ms);
 
 /** State of the link to the broker. */
 typedef enum IoLink { IO_LINK_STOPPED = 0, IO_LINK_CONNECTING = 1, IO_LINK_CONNECTED = 2, IO_LINK_WAITING = 3 } IoLink;
@@ -821,6 +1013,8 @@ typedef struct DbPending {
     /** When the refusal came, Unix milliseconds, and the cloud's reason; 0 and "" of a change that waits. */
     int64_t refused_ms;
     const char *reason;
+    /** Number of the change; of a refused one for dbRetryRejected() and dbDiscardRejected(). */
+    int64_t id;
 } DbPending;
 
 /** Called for a change, which is valid during the call. It may call the database; false ends the listing. */
@@ -860,7 +1054,8 @@ IOTO_API int dbCheck(Db *db, DbReportProc proc, void *context);
 
 /**
  * Give the space that removed items have left back to the file system, in steps between which others can write, and empty the
- * write-ahead log as far as readers allow.
+ * write-ahead log as far as readers allow. Commits do so by themselves, 64 KB each, once a quarter of the file is free; this
+ * goes on to the end.
  *
  * @return Bytes by which the database became smaller, or a negative code: DB_ERR_READ_ONLY; DB_ERR_BUSY when others write or
  *         read for too long; DB_ERR_MISUSE within a transaction of this thread.

@@ -162,9 +162,6 @@ private func cStatus(_ status: Agent.Status) -> IoStatus {
     out.connections = status.connections
     guard let error = status.lastError else { return out }
     out.lastError = error.code.rawValue
-    withUnsafeMutableBytes(of: &out.lastErrorText) { buffer in
-        // The text is cut at its end, and the NUL behind it stays from the empty struct.
-        for (target, byte) in zip(buffer.indices.dropLast(), error.message.bytes) { buffer[target] = byte }
-    }
+    withUnsafeMutableBytes(of: &out.lastErrorText) { fill($0, error.message) }
     return out
 }

@@ -97,7 +97,7 @@ func parameters(_ params: UnsafePointer<DbParams>?) throws(IotoError) -> DbParam
 }
 
 /// A struct of the caller, whose header may be older or newer than the library: what it does not have reads as zero.
-private func sized<Struct: ZeroInitializable>(
+func sized<Struct: ZeroInitializable>(
     _ pointer: UnsafePointer<Struct>, _ name: StaticString, _ size: UInt32
 ) throws(IotoError) -> Struct {
     guard size >= MemoryLayout<UInt32>.size else {
@@ -110,9 +110,10 @@ private func sized<Struct: ZeroInitializable>(
 }
 
 /// A C struct whose empty initializer sets every byte to zero.
-private protocol ZeroInitializable {
+protocol ZeroInitializable {
     init()
 }
 
 extension DbProps: ZeroInitializable {}
 extension DbParams: ZeroInitializable {}
+extension DbLimits: ZeroInitializable {}

@@ -10,11 +10,12 @@ public func dbOpen(
     _ path: UnsafePointer<CChar>?, _ schema: UnsafePointer<CChar>?, _ flags: Int32
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
-        let known = Int32(DB_READ_ONLY | DB_OPEN_RESET | DB_DURABILITY_NORMAL)
+        let known = Int32(DB_READ_ONLY | DB_OPEN_RESET | DB_DURABILITY_NORMAL | DB_RECOVER)
         guard flags & ~known == 0 else { throw misuse("unknown flags") }
         var options = StoreOptions()
         options.isReadOnly = flags & Int32(DB_READ_ONLY) != 0
         options.isReset = flags & Int32(DB_OPEN_RESET) != 0
+        options.isRecovering = flags & Int32(DB_RECOVER) != 0
         options.durability = flags & Int32(DB_DURABILITY_NORMAL) != 0 ? .normal : .full
         let database = try Database(
             path: try text(path, "path"), schemaPath: try text(schema, "schema"), options: options)

@@ -97,6 +97,7 @@ private func errorText(_ code: Int) -> StaticString {
     case DB_ERR_OFFLINE: "not connected"
     case DB_ERR_PROTOCOL: "the other side broke the protocol"
     case DB_ERR_REJECTED: "the cloud refused the change"
+    case DB_ERR_CONFLICT: "a change of the cloud took the place of this one"
     default: "unknown error"
     }
 }

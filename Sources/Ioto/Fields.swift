@@ -166,7 +166,7 @@ private func setField(
         var call = try Call(db, model, props, params)
         let field = try text(field, "field")
         call.properties[field] = try value(call, field)
-        _ = try call.database.update(call.model, call.properties, isUpsert: call.parameters.upsert)
+        _ = try call.put(creates: false, isUpsert: call.parameters.upsert)
         return 0
     }
 }

@@ -110,6 +110,7 @@ private func tell(
     pending.queued_ms = queued >> 16
     pending.changed_ms = Int64(change.version.time >> 16)
     pending.refused_ms = rejected?.time ?? 0
+    pending.id = queued
     pending.reason = reason?.pointer ?? staticCString("")
     return withExtendedLifetime((item, reason)) { proc(context, &pending) }
 }

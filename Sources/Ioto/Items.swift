@@ -11,7 +11,7 @@ public func dbCreate(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params, isForItem: true)
-        return call.give(try call.database.create(call.model, call.properties, isUpsert: call.parameters.upsert))
+        return call.give(try call.put(creates: true, isUpsert: call.parameters.upsert))
     }
 }
 
@@ -72,7 +72,7 @@ public func dbUpdate(
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params, isForItem: true)
-        return call.give(try call.database.update(call.model, call.properties, isUpsert: call.parameters.upsert))
+        return call.give(try call.put(creates: false, isUpsert: call.parameters.upsert))
     }
 }
 
@@ -83,7 +83,7 @@ public func dbSet(
 ) -> Int32 {
     entryCode { () throws(IotoError) in
         let call = try Call(db, model, props, params, isForItem: true)
-        _ = try call.database.update(call.model, call.properties, isUpsert: true)
+        _ = try call.put(creates: false, isUpsert: true)
         return 0
     }
 }
@@ -95,8 +95,12 @@ public func dbRemove(
 ) -> Int32 {
     entryCode { () throws(IotoError) in
         let call = try Call(db, model, props, params)
-        let count = try call.database.remove(
-            call.model, call.properties, isMany: call.parameters.many, options: try call.options())
+        let (database, model, properties) = (call.database, call.model, call.properties)
+        let (isMany, options) = (call.parameters.many, try call.options())
+        var count = 0
+        try receipted(database, call.parameters) { () throws(IotoError) in
+            count = try database.remove(model, properties, isMany: isMany, options: options)
+        }
         return Int32(clamping: count)
     }
 }
@@ -138,6 +142,19 @@ struct Call: ~Copyable {
     }
 
     var database: Database { call.database }
+
+    /// Creates or updates the item, under a receipt where one is wanted.
+    func put(creates: Bool, isUpsert: Bool) throws(IotoError) -> Item {
+        let (database, model, properties) = (self.database, self.model, self.properties)
+        var item: Item?
+        try receipted(database, parameters) { () throws(IotoError) in
+            item = creates
+                ? try database.create(model, properties, isUpsert: isUpsert)
+                : try database.update(model, properties, isUpsert: isUpsert)
+        }
+        guard let item else { throw IotoError(.misuse, "nothing was done") }
+        return item
+    }
 
     /// An item that goes to the caller, who may want what the schema hides as well.
     func give(_ item: Item) -> OpaquePointer {

@@ -59,13 +59,19 @@ private func command(_ call: TriggerCall) -> UnsafePointer<CChar> {
     case .update: staticCString("update")
     case .remove, .expired: staticCString("remove")
     // A refused change is told by its event; the command is what the device had done.
-    case .rejected: staticCString("update")
+    case .rejected, .full: staticCString("update")
+    case .conflict: staticCString(call.isRemoval ? "remove" : "update")
     }
 }
 
 @_cdecl("dbTriggerBefore") @implementation
 public func dbTriggerBefore(_ item: OpaquePointer?) -> OpaquePointer? {
     Ioto.item(item)?.trigger?.before.map { borrow($0) }
+}
+
+@_cdecl("dbTriggerLoser") @implementation
+public func dbTriggerLoser(_ item: OpaquePointer?) -> OpaquePointer? {
+    Ioto.item(item)?.trigger?.loser.map { borrow($0) }
 }
 
 @_cdecl("dbTriggerOrigin") @implementation

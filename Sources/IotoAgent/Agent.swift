@@ -58,6 +58,8 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     var requests: [Request] = []
     var changedBytes: Int? = nil
     var status = Status()
+    /// What was sent and is not answered yet, for receipts.
+    var sent: [Version: PendingChange] = [:]
     let wake: Int32
 
     /// Opens the database and makes an agent that is not started.
@@ -69,8 +71,10 @@ public final class Agent: OutboxListener, @unchecked Sendable {
         var options = StoreOptions()
         options.durability = configuration.durability
         do throws(IotoError) {
-            database = try Database(
+            let database = try Database(
                 path: configuration.databasePath, schemaPath: configuration.schemaPath, options: options)
+            if configuration.ceilings != Ceilings() { try database.setCeilings(configuration.ceilings) }
+            self.database = database
         } catch {
             platform_close(wake)
             throw error

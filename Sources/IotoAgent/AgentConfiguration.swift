@@ -11,6 +11,7 @@ public struct AgentConfiguration: Sendable {
     public var databasePath: Text
     public var schemaPath: Text
     public var durability: Durability
+    public var ceilings = Ceilings()
     /// Milliseconds.
     public var syncDelay: Int64
     /// Bytes.
@@ -23,7 +24,8 @@ public struct AgentConfiguration: Sendable {
     private static let known: [[Text]] = [
         ["deviceId"], ["accountId"],
         ["database", "path"], ["database", "schema"], ["database", "syncDelay"], ["database", "syncLimit"],
-        ["database", "durability"],
+        ["database", "durability"], ["database", "sizeMax"], ["database", "outboxItemsMax"],
+        ["database", "outboxSizeMax"], ["database", "cacheSize"],
         ["mqtt", "endpoint"], ["mqtt", "port"], ["mqtt", "authority"], ["mqtt", "certificate"], ["mqtt", "key"],
         ["mqtt", "username"], ["mqtt", "password"], ["mqtt", "keepalive"], ["mqtt", "prefix"], ["mqtt", "alpn"],
     ]
@@ -63,6 +65,12 @@ public struct AgentConfiguration: Sendable {
         case "normal": durability = .normal
         default: throw reader.error(["database", "durability"], "'full' or 'normal' is expected")
         }
+
+        let most: Int64 = 1 << 50
+        ceilings.fileBytes = try reader.size("database", "sizeMax", in: 0...most) ?? 0
+        ceilings.outboxItems = try reader.integer("database", "outboxItemsMax", in: 0...most) ?? 0
+        ceilings.outboxBytes = try reader.size("database", "outboxSizeMax", in: 0...most) ?? 0
+        ceilings.cacheBytes = try reader.size("database", "cacheSize", in: 0...most) ?? 0
 
         topicPrefix = try reader.text("mqtt", "prefix") ?? Topics.defaultPrefix
         let authority = path(try reader.text("mqtt", "authority"))

@@ -88,8 +88,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
         triggers.enqueue(events)
         expiry?.notice(events)
         var bytes = 0
-        for event in events
-        where !event.isRemote && event.kind != .rejected && event.kind != .expired && event.model.syncsUp {
+        for event in events where !event.isRemote && event.kind.isChange && event.model.syncsUp {
             bytes += event.after?.body.count ?? event.key.sort.count
         }
         if bytes > 0 { lock.withLock { outboxListener }?.outboxDidChange(bytes: bytes) }
@@ -141,5 +140,16 @@ public final class Database: StoreObserver, @unchecked Sendable {
     /// - Throws: `.misuse` when they have a thread of their own.
     public func dispatch(timeMax: Int64) throws(IotoError) -> Int {
         try triggers.dispatch(timeMax: timeMax)
+    }
+
+    // MARK: Space
+
+    /// Sets what the database may take.
+    public func setCeilings(_ ceilings: Ceilings) throws(IotoError) {
+        try store.setCeilings(ceilings)
+    }
+
+    public func statistics() throws(IotoError) -> StoreStatistics {
+        try store.statistics()
     }
 }

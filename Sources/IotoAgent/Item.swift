@@ -112,9 +112,12 @@ extension JSON {
 public final class TriggerContext {
     public let before: Item?
     public let isRemote: Bool
+    /// Of a conflict: the version that has lost.
+    public let loser: Item?
     private let reasonText: CText
 
-    init(before: Item?, isRemote: Bool, reason: Text) {
+    init(before: Item?, isRemote: Bool, reason: Text, loser: Item?) {
+        self.loser = loser
         self.before = before
         self.isRemote = isRemote
         self.reasonText = CText(reason)

@@ -222,7 +222,15 @@ final class NetworkSession: MQTTDelegate {
             agent.status.link =
                 link ?? (replicator.isConnected ? .connected : connectAt == nil ? .connecting : .waiting)
             agent.status.isCaughtUp = replicator.isCaughtUp
+            let former = agent.status.statistics
             agent.status.statistics = replicator.statistics
+            agent.sent = replicator.sent
+            // Those who wait for receipts look again.
+            if former.sentItems != replicator.statistics.sentItems
+                || former.refusedItems != replicator.statistics.refusedItems
+                || former.receivedItems != replicator.statistics.receivedItems || link == .stopped {
+                agent.condition.broadcast()
+            }
             agent.status.sentBytes = client.bytesOut
             agent.status.receivedBytes = client.bytesIn
             agent.status.connections = connections

@@ -15,12 +15,16 @@ public struct TriggerEvents: OptionSet, Sendable {
     public static let commit = TriggerEvents(rawValue: Int32(DB_ON_COMMIT))
     public static let remote = TriggerEvents(rawValue: Int32(DB_ON_REMOTE))
     public static let rejected = TriggerEvents(rawValue: Int32(DB_ON_REJECTED))
+    public static let full = TriggerEvents(rawValue: Int32(DB_ON_FULL))
     public static let expired = TriggerEvents(rawValue: Int32(DB_ON_EXPIRED))
-    public static let all: TriggerEvents = [.change, .commit, .remote, .rejected, .expired]
+    public static let conflict = TriggerEvents(rawValue: Int32(DB_ON_CONFLICT))
+    public static let all: TriggerEvents = [.change, .commit, .remote, .rejected, .expired, .full, .conflict]
 
     init(_ event: StoreEvent) {
         switch event.kind {
         case .rejected: self = .rejected
+        case .full: self = .full
+        case .conflict: self = .conflict
         case .expired: self = [.change, .commit, .expired]
         case .create, .update, .remove: self = event.isRemote ? [.change, .commit, .remote] : [.change, .commit]
         }
@@ -47,6 +51,8 @@ public struct TriggerCall {
     /// The item as committed, or as it was when it has been removed.
     public let item: Item
     public let kind: StoreEvent.Kind
+    /// Of a conflict: a removal has won.
+    public let isRemoval: Bool
     public let events: TriggerEvents
 }
 

@@ -186,10 +186,11 @@ final class TriggerDispatcher: @unchecked Sendable {
             running = trigger
             lock.unlock()
             let context = TriggerContext(
-                before: event.before.map { Item($0) }, isRemote: event.isRemote, reason: event.reason)
+                before: event.before.map { Item($0) }, isRemote: event.isRemote, reason: event.reason,
+                loser: event.loser.map { Item($0) })
             trigger.body(
                 TriggerCall(
-                    model: event.model, item: Item(stored, trigger: context), kind: event.kind,
+                    model: event.model, item: Item(stored, trigger: context), kind: event.kind, isRemoval: event.isRemoval,
                     events: TriggerEvents(event)))
             lock.lock()
             running = nil

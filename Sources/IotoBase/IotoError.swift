@@ -33,6 +33,7 @@ public struct ErrorCode: Equatable, Sendable {
     public static let offline = ErrorCode(DB_ERR_OFFLINE)
     public static let protocolViolation = ErrorCode(DB_ERR_PROTOCOL)
     public static let rejected = ErrorCode(DB_ERR_REJECTED)
+    public static let conflict = ErrorCode(DB_ERR_CONFLICT)
 }
 
 /// What went wrong: a code for programs, one impersonal line for people.

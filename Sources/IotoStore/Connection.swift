@@ -10,36 +10,41 @@ final class Connection {
         case reader
         /// Reads a file that this process must not change.
         case readOnly
+        /// Writes a file that is of no use before it is complete.
+        case copy
+        /// Reads as much of a damaged file as there is.
+        case salvage
     }
 
     let path: Text
+    /// Outlives the connection, whose file system layer it is.
+    private let meter: FileMeter?
     private var handle: OpaquePointer?
     /// One slot for each case of `SQL`, filled when it is first used.
     private var statements: [Statement?]
     /// How often the thread that reads with it has borrowed it.
     var loans = 0
+    /// Whether it is to be closed when it comes back.
+    var isStale = false
     /// The header of the log when the snapshot was taken that stays open between reads; nil: there is none.
     private var snapshot: ioto_log_header?
 
     /// - Throws: `.io` when the file can't be opened, `.corrupt` when it is no database, and SQLite's other errors.
-    init(path: Text, vfs: Text? = nil, mode: Mode) throws(IotoError) {
+    init(path: Text, mode: Mode, meter: FileMeter? = nil) throws(IotoError) {
         self.path = path
+        self.meter = meter
         statements = [Statement?](repeating: nil, count: SQL.allCases.count)
         guard sqlite3_threadsafe() != 0 else {
             throw IotoError(.configuration, "the SQLite library is built without threads")
         }
         let flags: Int32
         switch mode {
-        case .writer: flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-        case .reader: flags = SQLITE_OPEN_READWRITE
+        case .writer, .copy: flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        case .reader, .salvage: flags = SQLITE_OPEN_READWRITE
         case .readOnly: flags = SQLITE_OPEN_READONLY
         }
-        let vfsName = vfs.map { CText($0) }
-        let code = withExtendedLifetime(vfsName) {
-            Connection.fileName(path).withCString { name in
-                sqlite3_open_v2(
-                    name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, vfsName?.pointer)
-            }
+        let code = Connection.fileName(path).withCString { name in
+            sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, meter?.name)
         }
         do throws(IotoError) {
             guard code == SQLITE_OK, handle != nil else { throw error(code, "open") }
@@ -73,13 +78,20 @@ final class Connection {
             }, nil)
         guard ioto_sqlite_add_functions(handle) == SQLITE_OK else { throw error(SQLITE_NOMEM, "open") }
         _ = sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, StoreLimits.valueBytesMax)
+        // With this SQLite reads a file that lacks its end, and a schema of which it understands a part.
+        if case .salvage = mode { try execute("PRAGMA writable_schema = ON") }
         // The file is not trusted: what its schema says runs no function with side effects, and cells are checked.
         try execute("PRAGMA trusted_schema = OFF")
         try execute("PRAGMA cell_size_check = ON")
         try execute("PRAGMA foreign_keys = OFF")
         try execute("PRAGMA temp_store = MEMORY")
         try execute("PRAGMA mmap_size = 0")
-        try execute("PRAGMA cache_size = -" + Text(decimal: StoreLimits.pageCacheKiB))
+        try setPageCache(StoreLimits.pageCacheKiB)
+        if case .copy = mode {
+            try execute("PRAGMA journal_mode = OFF")
+            try execute("PRAGMA synchronous = OFF")
+            return
+        }
         guard case .writer(let durability) = mode else {
             try execute("PRAGMA query_only = ON")
             return
@@ -96,6 +108,11 @@ final class Connection {
         case .full: try execute("PRAGMA synchronous = FULL")
         case .normal: try execute("PRAGMA synchronous = NORMAL")
         }
+    }
+
+    /// Sets the memory for pages of the file.
+    func setPageCache(_ kibibytes: Int64) throws(IotoError) {
+        try execute("PRAGMA cache_size = -" + Text(decimal: kibibytes))
     }
 
     /// Closes the file; the last connection of all processes empties the log. Idempotent.
@@ -208,6 +225,26 @@ final class Connection {
             throw error(code, "prepare")
         }
         return Statement(pointer, connection: self)
+    }
+
+    /// Copies every page to another database, in steps. Within a transaction the copy is that of its snapshot.
+    func copy(to target: Connection) throws(IotoError) {
+        guard let handle, let other = target.handle, let backup = sqlite3_backup_init(other, "main", handle, "main")
+        else { throw target.error(SQLITE_ERROR, "copy") }
+        var code = SQLITE_OK
+        while code == SQLITE_OK { code = sqlite3_backup_step(backup, StoreLimits.backupStep) }
+        let end = sqlite3_backup_finish(backup)
+        guard code == SQLITE_DONE, end == SQLITE_OK else {
+            throw target.error(end == SQLITE_OK ? code : end, "copy")
+        }
+    }
+
+    /// One of SQLite's counters of a connection, `SQLITE_DBSTATUS_CACHE_HIT` and so on.
+    func status(_ counter: Int32) -> Int64 {
+        var current: Int32 = 0
+        var highest: Int32 = 0
+        sqlite3_db_status(handle, counter, &current, &highest, 0)
+        return Int64(current)
     }
 
     /// The error of a failed call.

@@ -36,7 +36,7 @@ final class ItemCache: @unchecked Sendable {
     /// Missed keys that are remembered; a power of two.
     private static let missedMax = 16384
 
-    private let bytesMax: Int
+    private var bytesMax: Int
     private let seed = SystemRandom.uint64()
     private let lock = Lock()
     /// The header that the processes share; nil: nothing is kept.
@@ -75,6 +75,14 @@ final class ItemCache: @unchecked Sendable {
     func close() {
         lock.withLock {
             shared = nil
+            removeAll()
+        }
+    }
+
+    /// Sets the memory that the items may take.
+    func limit(to bytes: Int) {
+        lock.withLock {
+            bytesMax = bytes
             removeAll()
         }
     }

@@ -16,8 +16,8 @@ final class ReaderPool: @unchecked Sendable {
     }
 
     private let path: Text
-    private let vfs: Text?
     private let mode: Connection.Mode
+    private let meter: FileMeter
     private let lock = Lock()
     private let returned = Condition()
     private var idle: [Connection] = []
@@ -27,6 +27,8 @@ final class ReaderPool: @unchecked Sendable {
     private var isClosed = false
     /// Loans wait until `withoutReaders` is done.
     private var isDraining = false
+    /// Memory for pages that a connection gets.
+    private var pageCacheKiB = StoreLimits.pageCacheKiB
 
     /// The header of the log; nil: no snapshot is kept.
     private var shared: UnsafeRawPointer?
@@ -38,10 +40,29 @@ final class ReaderPool: @unchecked Sendable {
     private var isResting = false
     private var keeper: Thread?
 
-    init(path: Text, vfs: Text?, mode: Connection.Mode) {
+    init(path: Text, mode: Connection.Mode, meter: FileMeter) {
         self.path = path
-        self.vfs = vfs
         self.mode = mode
+        self.meter = meter
+    }
+
+    /// Sets the memory for pages of each connection, from its next use on.
+    func setPageCache(_ kibibytes: Int64) {
+        lock.withLock {
+            pageCacheKiB = kibibytes
+            // Those that are lent give way when they come back.
+            for loan in loans { loan.connection.isStale = true }
+            for connection in idle { connection.close() }
+            idle = []
+            returned.broadcast()
+        }
+    }
+
+    /// Adds what the idle connections have done.
+    func count(_ statistics: inout StoreStatistics) {
+        lock.withLock {
+            for connection in idle { statistics.count(connection) }
+        }
     }
 
     /// Lends a connection to the calling thread for the time of `body`.
@@ -123,7 +144,8 @@ final class ReaderPool: @unchecked Sendable {
 
     private func open(for thread: UInt) throws(IotoError) -> Connection {
         do throws(IotoError) {
-            let connection = try Connection(path: path, vfs: vfs, mode: mode)
+            let connection = try Connection(path: path, mode: mode, meter: meter)
+            try connection.setPageCache(lock.withLock { pageCacheKiB })
             connection.loans = 1
             lock.withLock {
                 opening -= 1
@@ -173,7 +195,10 @@ final class ReaderPool: @unchecked Sendable {
             loans.remove(at: index)
             break
         }
-        guard !isClosed else { return connection.close() }
+        guard !isClosed, !connection.isStale else {
+            returned.broadcast()
+            return connection.close()
+        }
         idle.append(connection)
         reads &+= 1
         if connection.hasSnapshot { noteSnapshot(connection) }

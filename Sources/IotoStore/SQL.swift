@@ -4,17 +4,20 @@ import IotoBase
 ///
 /// Where an item is meant, its key is always parameters 1 and 2, and a body that is written is parameter 3.
 enum SQL: Int, CaseIterable {
-    case begin, beginRead, commit, rollback, dataVersion
+    case begin, beginRead, commit, rollback, dataVersion, pageCount, freePages, shrink
     case readMeta, writeMeta
     case readItem, writeItem, deleteItem, setItemPosition, setItemVersion
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
-    case enqueue, dequeue, readOutbox, isPending, pending, countPending, pendingRange
-    case readCursor, writeCursor
+    case enqueue, dequeue, readOutbox, isPending, pending, countPending, pendingRange, weighPending, oldestPending
+    case countItems, countTombstones
+    case readCursor, writeCursor, deleteCursor
+    case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked
     case addEntry, removeEntry, readHolders, readExpired, firstExpiry
     case scanIndex, scanIndexReversed, scanIndexAll, scanIndexAllReversed
-    case writeRejected, trimRejected, countRejected, readRejected
+    case writeRejected, trimRejected, countRejected, readRejected, deleteRejected
+    case writeReceipt, readReceipt, closeReceipts, trimReceipts, trimOpenReceipts
 
     var text: Text {
         switch self {
@@ -23,6 +26,12 @@ enum SQL: Int, CaseIterable {
         case .commit: "COMMIT"
         case .rollback: "ROLLBACK"
         case .dataVersion: "PRAGMA data_version"
+        case .pageCount: "PRAGMA page_count"
+        case .freePages: "PRAGMA freelist_count"
+        case .shrink: "PRAGMA incremental_vacuum(16)"
+
+        case .countItems: "SELECT count(*) FROM item"
+        case .countTombstones: "SELECT count(*) FROM tombstone"
 
         case .readMeta: "SELECT value FROM meta WHERE name = ?1"
         case .writeMeta: "REPLACE INTO meta(name, value) VALUES(?1, ?2)"
@@ -100,11 +109,51 @@ enum SQL: Int, CaseIterable {
             WHERE o.position > ?1 ORDER BY o.position
             """
         case .countPending: "SELECT count(*) FROM outbox"
+        case .weighPending:
+            """
+            SELECT coalesce(i.model, t.model, 0) AS m, count(*), sum(length(CAST(coalesce(i.json, t.json, '') AS BLOB))) \
+            FROM outbox AS o \
+            LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
+            LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort GROUP BY m
+            """
+        case .oldestPending:
+            """
+            SELECT o.position, o.hash, o.sort FROM outbox AS o \
+            LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
+            LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort \
+            WHERE coalesce(i.model, t.model) = ?1 ORDER BY o.position LIMIT 1
+            """
         case .pendingRange: "SELECT (SELECT min(position) FROM outbox), (SELECT max(position) FROM outbox)"
 
         case .readCursor: "SELECT history, position FROM cursor WHERE stream = ?1"
         case .writeCursor: "REPLACE INTO cursor(stream, history, position) VALUES(?1, ?2, ?3)"
 
+        case .deleteRejected: "DELETE FROM rejected WHERE position = ?1"
+
+        case .writeReceipt: "REPLACE INTO receipt(hash, sort, number, time, state, code, reason) VALUES(?1, ?2, ?3, ?4, 0, 0, '')"
+        case .readReceipt: "SELECT state, code, reason, hash, sort, time FROM receipt WHERE number = ?1"
+        case .closeReceipts:
+            """
+            UPDATE receipt SET state = ?4, code = ?5, reason = ?6 \
+            WHERE hash = ?1 AND sort = ?2 AND time <= ?3 AND state = 0
+            """
+        case .trimReceipts:
+            """
+            DELETE FROM receipt WHERE state <> 0 AND number <= \
+            (SELECT number FROM receipt WHERE state <> 0 ORDER BY number DESC LIMIT 1 OFFSET ?1)
+            """
+        case .trimOpenReceipts:
+            """
+            DELETE FROM receipt WHERE hash = ?1 AND sort = ?2 AND state = 0 AND time <= \
+            (SELECT time FROM receipt WHERE hash = ?1 AND sort = ?2 AND state = 0 ORDER BY time DESC LIMIT 1 OFFSET ?3)
+            """
+
+        case .deleteCursor: "DELETE FROM cursor WHERE stream = ?1"
+
+        case .nameInSnapshot: "INSERT OR IGNORE INTO snapshot(hash, sort, stream) VALUES(?1, ?2, ?3)"
+        case .isNamedInSnapshot: "SELECT 1 FROM snapshot WHERE hash = ?1 AND sort = ?2 AND stream = ?3"
+        case .clearSnapshot: "DELETE FROM snapshot WHERE stream = ?1"
+        case .isParked: "SELECT 1 FROM parked WHERE position = ?1"
         // 3 index, 4 and 5 the key in it.
         case .addEntry:
             "INSERT OR IGNORE INTO idx(index_id, hash, sort, item_hash, item_sort) VALUES(?3, ?4, ?5, ?1, ?2)"

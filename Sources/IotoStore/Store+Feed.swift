@@ -81,18 +81,48 @@ extension StoreTransaction {
         let known = before ?? grave
         // A state that has expired is taken over as its removal.
         let isOver = change.isRemoval || store.isExpired(model, change.body)
-        if let known, known.version >= change.version {
+        if let known, let position = known.position, try isConflict(known, change, model), try isPending(position) {
+            let mine = StoredItem(model: model, key: change.key, body: known.body, version: known.version)
+            let theirs = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
+            let isMine = known.version > change.version
+            if model.process.resolve == .device || isMine && model.process.resolve != .cloud {
+                if !isMine {
+                    let version = Version(time: try store.clock.next(connection), writer: store.replica)
+                    try modify { () throws(IotoError) in try restamp(change.key, version, isRemoval: before == nil) }
+                }
+                noteConflict(winner: mine, loser: theirs, isRemoval: before == nil, isRemote: false)
+                return false
+            }
+            noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
+        } else if let known, known.version >= change.version {
             // The very state whose expiry was the clock's mistake, which was ahead.
             guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
         }
 
+        try take(change, model, before, hasGrave: grave != nil, position: known?.position, isOver)
+        return true
+    }
+
+    /// A change that waits here, and one of the cloud that was made without knowledge of it.
+    private func isConflict(_ known: StoredRow, _ change: Change, _ model: Model) throws(IotoError) -> Bool {
+        model.syncsUp && known.model == store.models.number(model) && known.version != change.version
+            && change.version.writer != store.replica && (change.own == 0 || change.own < known.version.time)
+    }
+
+    /// Puts the cloud's state in the place of whatever is here.
+    func take(
+        _ change: Change, _ model: Model, _ before: StoredRow?, hasGrave: Bool, position: Int64?, _ isOver: Bool
+    ) throws(IotoError) {
         try modify { () throws(IotoError) in
-            if let position = known?.position, try isPending(position) {
-                Log.info("a pending change of model '\(model.name)' is older than the cloud's and is dropped")
+            if let position, try isPending(position) {
+                Log.info("a pending change of model '\(model.name)' gives way to the cloud's")
+                store.gauge = nil
                 try dequeue(position)
+                try close(change.key, upTo: UInt64(Int64.max), .overtaken)
             }
             let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
             if isOver {
+                noteRemoval()
                 if before != nil { try run(.deleteItem, change.key) }
                 if change.isRemoval {
                     try write(.writeTombstone, item, position: nil)
@@ -100,14 +130,13 @@ extension StoreTransaction {
                     try bury(item)
                 }
             } else {
-                if grave != nil { try run(.deleteTombstone, change.key) }
+                if hasGrave { try run(.deleteTombstone, change.key) }
                 try write(.writeItem, item, position: nil)
             }
             try reindex(change.key, from: before, to: isOver ? nil : item)
             noteRemote(before, isOver ? nil : item, model, change.key, hasExpired: isOver && !change.isRemoval)
             if !isOver { try warnOfTwins(item) }
         }
-        return true
     }
 
     /// The events of a change of the cloud, which may put an item of one model in the place of one of another.

@@ -115,6 +115,7 @@ extension Store {
                 let free = try connection.integer("PRAGMA freelist_count")
                 isDone = given <= 0 || free == 0
             }
+            giveWay()
         }
         // The file itself shrinks when the log is moved into it.
         try maintain { (connection) throws(IotoError) in try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)") }

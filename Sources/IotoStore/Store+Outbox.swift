@@ -59,12 +59,13 @@ extension Store {
         try write { (transaction) throws(IotoError) in
             clock.observe(settlement.hubTime)
             for entry in settlement.entries { try transaction.settle(entry) }
+            if !settlement.entries.isEmpty { try transaction.trimReceipts() }
             if let advance = settlement.advance {
-                let stored = try readCursor(advance.cursor.stream, transaction.connection)
-                let isNext =
-                    stored.map { $0.history == advance.cursor.history && $0.position == advance.previous }
-                    ?? (advance.previous == 0)
-                if isNext { try transaction.writeCursor(advance.cursor) }
+                let stored = try readCursor(advance.stream, transaction.connection)
+                if (stored?.position ?? 0) == advance.previous, (stored?.history ?? advance.history) == advance.history {
+                    try transaction.writeCursor(
+                        StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor))
+                }
             }
             try clock.raise(transaction.connection)
         }
@@ -142,6 +143,7 @@ extension Store {
         guard writer != nil else { return }
         Log.error("\(path): rows of the outbox that lead to no item are dropped: \(positions.count)")
         try write { (transaction) throws(IotoError) in
+            gauge = nil
             for position in positions { try transaction.dequeue(position) }
         }
     }
@@ -165,7 +167,13 @@ extension StoreTransaction {
         let key = sent.key
         try modify { () throws(IotoError) in
             let item = try current(key)
+            switch entry.answer {
+            // Of what has changed since, the next answer decides.
+            case .acknowledged, .restamped: try close(key, upTo: sent.version.time, .durable)
+            case .rejected, .overruled: break
+            }
             guard let row = item == nil ? try tombstone(key) : item else {
+                store.gauge = nil
                 if try queuedKey(entry.pending.position) == key { try dequeue(entry.pending.position) }
                 return
             }
@@ -177,12 +185,15 @@ extension StoreTransaction {
             guard row.version == sent.version else {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
-            try dequeue(position)
+            try dequeue(position, row)
             switch entry.answer {
             case .acknowledged: break
             case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
             case .rejected(let code, let reason):
+                try close(key, upTo: sent.version.time, .rejected, code: code, reason: reason)
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
+            case .overruled(let winner):
+                try yield(to: winner, row, item)
             }
             if item != nil { try settleExpiry(key) }
         }
@@ -199,6 +210,11 @@ extension StoreTransaction {
     /// Moves the row of an item that has changed since it was sent to the end of the queue.
     private func requeue(_ key: ItemKey, from position: Int64, isRemoval: Bool) throws(IotoError) {
         try dequeue(position)
+        try requeue(key, isRemoval: isRemoval)
+    }
+
+    /// Puts an item that does not wait at the end of the queue.
+    func requeue(_ key: ItemKey, isRemoval: Bool) throws(IotoError) {
         let end = Int64(bitPattern: try store.clock.next(connection))
         try append(key, at: end)
         let statement = try connection.statement(isRemoval ? .setTombstonePosition : .setItemPosition)
@@ -208,7 +224,28 @@ extension StoreTransaction {
         didWrite(key, nil)
     }
 
-    private func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
+    /// The hub keeps what it has.
+    private func yield(to winner: Change, _ row: StoredRow, _ item: StoredRow?) throws(IotoError) {
+        guard let model = store.schema.model(winner.model), row.model == store.models.number(model),
+            winner.body.count <= Limits.itemBytesMax
+        else { return }
+        let mine = StoredItem(model: model, key: winner.key, body: row.body, version: row.version)
+        let theirs = StoredItem(model: model, key: winner.key, body: winner.body, version: winner.version)
+        let isOver = winner.isRemoval || store.isExpired(model, winner.body)
+        store.clock.observe(winner.version.time)
+        try close(winner.key, upTo: row.version.time, .overtaken)
+        noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
+        try take(winner, model, item, hasGrave: item == nil, position: nil, isOver)
+    }
+
+    func noteConflict(winner: StoredItem, loser: StoredItem, isRemoval: Bool, isRemote: Bool) {
+        events.append(
+            StoreEvent(
+                .conflict, before: nil, after: winner, model: winner.model, key: winner.key, isRemote: isRemote,
+                loser: loser, isRemoval: isRemoval))
+    }
+
+    func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
         store.clock.observe(version.time)
         let statement = try connection.statement(isRemoval ? .setTombstoneVersion : .setItemVersion)
         defer { statement.end() }

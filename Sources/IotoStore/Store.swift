@@ -20,6 +20,8 @@ public struct StoreOptions: Sendable {
     public var isReadOnly = false
     /// Remove every item, pending change and cursor first.
     public var isReset = false
+    /// Recover the file when it is damaged, see `StoreRecovery`.
+    public var isRecovering = false
     /// Unix milliseconds.
     public var wallClock: @Sendable () -> Int64 = { platform_wall_ms() }
     /// Name of the SQLite VFS that the file is on; nil: the default one, the operating system's files.
@@ -63,6 +65,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Keeps the log's header, that cache and readers look at, in memory for as long as the store is open.
     private let anchor: Connection
     private var sharedHeader: UnsafeRawPointer?
+    let meter: FileMeter
+    let hasReservedModels: Bool
     /// Guards what stands up to `isClosed`; held for moments only.
     private let lock = Lock()
     private let released = Condition()
@@ -70,12 +74,21 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private let owner = Atomic<UInt>(0)
     /// Whether it does so by `begin`, for as long as the firmware likes.
     private var isHeld = false
+    /// Threads that wait to write, and how often one began to.
+    private var waiting = 0
+    private var turns: UInt32 = 0
     private var observer: (any StoreObserver)?
     private var isClosing = false
     private var isClosed = false
+    private var counters = StoreStatistics()
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    var ceilings = Ceilings()
+    /// What waits in the outbox; nil: to be weighed.
+    var gauge: OutboxGauge?
+    /// Whether commits give free pages back to the file system.
+    var isShrinking = false
     /// Whether the file has this schema's indexes: not when another process has opened it with another schema.
     var isIndexed = false
     /// Whether the file has indexes at all: it may be of an older format, and open for reading only.
@@ -86,6 +99,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private var isJoined = false
     /// Size of the log, in pages, at which it is relieved next.
     private var reliefPages = StoreLimits.longLogPages
+    /// What had been written in the transaction when it joined.
+    private var changesBefore: Int64 = 0
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
     private var durableTime: UInt64 = 0
 
@@ -99,13 +114,15 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         self.path = path
         self.schema = schema
         self.options = options
+        meter = try FileMeter(base: options.vfs)
+        readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader, meter: meter)
+        hasReservedModels = schema.models.contains { $0.process.isReserved }
         indexes = StoreIndexes(schema)
-        readers = ReaderPool(path: path, vfs: options.vfs, mode: options.isReadOnly ? .readOnly : .reader)
         if options.isReadOnly {
             guard !options.isReset else {
                 throw IotoError(.readOnly, "\(path): a database that is only read can't be reset")
             }
-            let connection = try Connection(path: path, vfs: options.vfs, mode: .readOnly)
+            let connection = try Connection(path: path, mode: .readOnly, meter: meter)
             try StoreFormat.check(connection)
             hasIndexes = try connection.integer("PRAGMA user_version") >= 1001
             models = try ModelTable(connection, schema)
@@ -116,8 +133,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             try followLog()
             return
         }
-        let connection = try Connection(path: path, vfs: options.vfs, mode: .writer(options.durability))
+        if options.isRecovering { try StoreRecovery.run(path, random: options.random) }
+        let connection = try Connection(path: path, mode: .writer(options.durability), meter: meter)
         try StoreFormat.prepare(connection, random: options.random)
+        try StoreFormat.adopt(connection, random: options.random)
         if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
@@ -228,18 +247,64 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     public func write<Result>(
         _ body: (StoreTransaction) throws(IotoError) -> Result
     ) throws(IotoError) -> Result {
-        if isInTransaction { return try join(body) }
-        let transaction = try start()
-        do throws(IotoError) {
-            let result = try body(transaction)
+        var transaction = try enter()
+        while true {
+            do throws(IotoError) {
+                let result = try body(transaction)
+                try leave(transaction)
+                return result
+            } catch {
+                transaction = try retry(transaction, error)
+            }
+        }
+    }
+
+    // The steps of `write`, apart from it: one copy of them for every type of its result keeps the library small.
+
+    /// The transaction of `begin` on this thread, or a new one.
+    @inline(never)
+    private func enter() throws(IotoError) -> StoreTransaction {
+        guard isInTransaction else { return try start() }
+        guard let transaction = session, !isJoined else { throw nested() }
+        isJoined = true
+        changesBefore = transaction.changes
+        return transaction
+    }
+
+    @inline(never)
+    private func leave(_ transaction: StoreTransaction) throws(IotoError) {
+        if isJoined {
+            isJoined = false
+        } else {
             try finish(transaction)
             release()
-            return result
-        } catch {
+        }
+    }
+
+    /// Ends a write that failed.
+    ///
+    /// - Returns: A transaction to try it again in.
+    /// - Throws: The error, when there is no point in that.
+    @inline(never)
+    private func retry(_ transaction: StoreTransaction, _ error: IotoError) throws(IotoError) -> StoreTransaction {
+        let refusal = transaction.refusal
+        transaction.refusal = nil
+        if isJoined {
+            isJoined = false
+            // What has been done of it must not be committed without the rest.
+            if transaction.changes != changesBefore { transaction.failure = transaction.failure ?? error }
+        } else {
             end(transaction)
             release()
-            throw error
+            // The log may have taken the room, and give it back.
+            if error.code == .full, error.detail != 0, !transaction.isRetry, reuseLog() {
+                let again = try start()
+                again.isRetry = true
+                return again
+            }
         }
+        if let refusal { didRefuse(refusal) }
+        throw error
     }
 
     /// Begins a transaction that the writes of the calling thread join, until `commit` or `rollBack` on the same thread.
@@ -259,8 +324,11 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             try finish(transaction)
             release()
         } catch {
+            let refusal = transaction.refusal
             end(transaction)
             release()
+            if let refusal { didRefuse(refusal) }
+            if error.code == .full { _ = reuseLog() }
             throw error
         }
     }
@@ -269,8 +337,35 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     ///
     /// - Throws: `.misuse` when no transaction is under way on this thread.
     public func rollBack() throws(IotoError) {
-        end(try takeSession())
+        let transaction = try takeSession()
+        end(transaction)
         release()
+        if transaction.failure?.code == .full { _ = reuseLog() }
+    }
+
+    /// Lets threads that wait to write have a turn.
+    func giveWay() {
+        lock.withLock {
+            let turn = turns
+            while waiting > 0, turns == turn, released.wait(lock, timeout: 100) {}
+        }
+    }
+
+    /// The writes of this thread's transaction are to be under a receipt from now on.
+    func beginReceipt() throws(IotoError) {
+        guard isInTransaction, let session, session.receipted == nil else {
+            throw IotoError(.misuse, "\(path): no receipt can be made here")
+        }
+        session.receipted = []
+    }
+
+    func endReceipt() throws(IotoError) -> Int64 {
+        guard isInTransaction, let session else { return 0 }
+        return try session.endReceipt()
+    }
+
+    func forgetReceipt() {
+        if isInTransaction { session?.receipted = nil }
     }
 
     /// Whether the calling thread is in a transaction.
@@ -284,22 +379,6 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         return transaction
     }
 
-    private func join<Result>(
-        _ body: (StoreTransaction) throws(IotoError) -> Result
-    ) throws(IotoError) -> Result {
-        guard let transaction = session, !isJoined else { throw nested() }
-        isJoined = true
-        defer { isJoined = false }
-        let changes = transaction.changes
-        do throws(IotoError) {
-            return try body(transaction)
-        } catch {
-            // What has been done of it must not be committed without the rest.
-            if transaction.changes != changes { transaction.failure = transaction.failure ?? error }
-            throw error
-        }
-    }
-
     private func nested() -> IotoError {
         IotoError(.misuse, "\(path): a transaction is under way on this thread")
     }
@@ -310,6 +389,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         guard owner.load(ordering: .relaxed) != thread else { throw nested() }
         try lock.withLock { () throws(IotoError) in
             var deadline: Int64?
+            waiting += 1
+            defer { waiting -= 1 }
             while owner.load(ordering: .relaxed) != 0 {
                 guard isHeld else {
                     released.wait(lock)
@@ -330,6 +411,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             }
             owner.store(thread, ordering: .relaxed)
             isHeld = willHold
+            turns &+= 1
         }
     }
 
@@ -369,13 +451,26 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Commits. When it throws, the transaction is still to be rolled back.
     private func finish(_ transaction: StoreTransaction) throws(IotoError) {
         if let failure = transaction.failure { throw failure }
-        try transaction.connection.run(.commit)
+        try shrink(transaction)
+        do throws(IotoError) {
+            try transaction.connection.run(.commit)
+        } catch {
+            if let event = transaction.events.first, let item = event.after ?? event.before {
+                transaction.noteRefusal(item, error)
+            }
+            throw error
+        }
         cache.endWrite(transaction.written)
         clock.didCommit()
         transaction.isEnded = true
+        let observer = lock.withLock {
+            counters.commits += 1
+            counters.dropped += transaction.dropped
+            return self.observer
+        }
         guard !transaction.events.isEmpty else { return }
         // Told before the next commit, which makes the order that of the commits.
-        lock.withLock { observer }?.storeDidCommit(transaction.events)
+        observer?.storeDidCommit(transaction.events)
     }
 
     /// Rolls back.
@@ -383,7 +478,41 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         StoreFormat.rollBack(transaction.connection)
         cache.abandonWrite()
         clock.didRollBack()
+        gauge = nil
         transaction.isEnded = true
+    }
+
+    /// Counts and reports a change that met a ceiling.
+    private func didRefuse(_ refusal: Refusal) {
+        let observer = lock.withLock {
+            counters.refused += 1
+            return self.observer
+        }
+        observer?.storeDidCommit([
+            StoreEvent(
+                .full, before: nil, after: refusal.item, model: refusal.item.model, key: refusal.item.key,
+                isRemote: false, reason: "refused: " + refusal.reason)
+        ])
+    }
+
+    /// Moves the log into the file, as far as its readers let it, so that the next change can use its room.
+    private func reuseLog() -> Bool {
+        do throws(IotoError) {
+            try maintain { (writer) throws(IotoError) in try writer.execute("PRAGMA wal_checkpoint(PASSIVE)") }
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// What has been counted since the store was opened.
+    var counted: StoreStatistics { lock.withLock { counters } }
+
+    /// Adds what the writer's connection has done, unless somebody uses it.
+    func countWriter(_ statistics: inout StoreStatistics) {
+        lock.withLock {
+            if let writer, !isClosed, owner.load(ordering: .relaxed) == 0 { statistics.count(writer) }
+        }
     }
 
     /// Takes all that is committed to the disk, whatever the store's durability, unless that was done for a version

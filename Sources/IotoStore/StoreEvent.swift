@@ -9,6 +9,14 @@ public struct StoreEvent: Sendable {
         case rejected
         /// The item's time was over, and it is removed.
         case expired
+        /// A ceiling was met: the change was refused, or gave way to a later one in the outbox.
+        case full
+        /// A change made here and one of the cloud, of the same item, each without knowledge of the other: one of them
+        /// has won.
+        case conflict
+
+        /// Whether it is a change that a call made.
+        public var isChange: Bool { self == .create || self == .update || self == .remove }
     }
 
     public let kind: Kind
@@ -22,13 +30,19 @@ public struct StoreEvent: Sendable {
     public let after: StoredItem?
     /// Whether the cloud made the change.
     public let isRemote: Bool
-    /// The cloud's reason for a rejection, else "".
+    /// The cloud's reason for a rejection, or which ceiling was met and what was done; else "".
     public let reason: Text
+    /// Of a conflict, where `after` is the version that has won: the one that has not.
+    public let loser: StoredItem?
+    /// The version that has won a conflict is a removal; `after` then has the properties that the key is made of.
+    public let isRemoval: Bool
 
     init(
         _ kind: Kind, before: StoredItem?, after: StoredItem?, model: Model, key: ItemKey, isRemote: Bool,
-        reason: Text = ""
+        reason: Text = "", loser: StoredItem? = nil, isRemoval: Bool = false
     ) {
+        self.loser = loser
+        self.isRemoval = isRemoval
         self.kind = kind
         self.model = model
         self.key = key

@@ -113,6 +113,7 @@ extension StoreTransaction {
 
     /// Removes an item that has expired, within `modify`.
     private func expire(_ item: StoredItem, _ row: StoredRow, isSilent: Bool) throws(IotoError) {
+        noteRemoval()
         try run(.deleteItem, item.key)
         try reindex(item.key, from: row, to: nil)
         try bury(item)

@@ -11,17 +11,22 @@ import IotoBase
 /// outbox     position -> hash, sort         changes that the cloud has not acknowledged, one row an item
 /// parked     as outbox                      the same of models that the present schema does not send
 /// model      id -> name, sent               sent: whether the schema that was last used sends the model's changes
-/// cursor     stream -> history, position    how far the hub's streams are applied
+/// cursor     stream -> history, position    how far the hub's streams are applied; `snapshot/<stream>` while a snapshot of one
+///                                           is under way: its floor, and 1 if what the hub has lost is sent again
+/// snapshot   stream, hash, sort             what that snapshot has named
+/// receipt    number, hash, sort -> time, state, code, reason           changes that receipts were asked for, see `Receipt`
 /// rejected   position -> the change, code, reason, at                  what the cloud refused
 /// idx        index, hash, sort, item's key  the indexes, see `StoreIndexes`
 /// idxdef     id -> name                     which there are
 /// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it;
-///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's
+///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's;
+///                                           `copy`: there in a backup until it is opened for writing
 /// ```
 /// | version | adds |
 /// |---|---|
 /// | 1.0 | |
 /// | 1.1 | `idx`, `idxdef`, `meta.indexes`, and a row of `model` without a name, whose `sent` a library of 1.0 sets to 0 when it opens the file: what it then writes is not in the indexes |
+/// | 1.2 | `snapshot`, `receipt` |
 ///
 /// `position` of an item is its place in the outbox: the time of the version that put it there. The hybrid clock never
 /// gives a time twice, so a position without a row says that the change is acknowledged.
@@ -29,11 +34,12 @@ enum StoreFormat {
     /// "ioto".
     static let applicationID: Int64 = 0x696F_746F
     static let major: Int64 = 1
-    static let version: Int64 = 1001
+    static let version: Int64 = 1002
 
     static let metaReplica: Text = "replica"
     static let metaClock: Text = "clock"
     static let metaIndexes: Text = "indexes"
+    static let metaCopy: Text = "copy"
 
     private static let tables: [Text] = [
         """
@@ -58,6 +64,21 @@ enum StoreFormat {
         code INTEGER NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL)
         """,
         "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    ]
+
+    /// What format 1.2 adds.
+    private static let tables1002: [Text] = [
+        """
+        CREATE TABLE snapshot(stream TEXT NOT NULL, hash TEXT NOT NULL, sort TEXT NOT NULL, \
+        PRIMARY KEY(stream, hash, sort)) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE receipt(number INTEGER NOT NULL, hash TEXT NOT NULL, sort TEXT NOT NULL, time INTEGER NOT NULL, \
+        state INTEGER NOT NULL, code INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY(number, hash, sort)) \
+        WITHOUT ROWID
+        """,
+        "CREATE INDEX receipt_open ON receipt(hash, sort, time) WHERE state = 0",
+        "CREATE INDEX receipt_closed ON receipt(number) WHERE state <> 0",
     ]
 
     /// What format 1.1 adds.
@@ -108,6 +129,9 @@ enum StoreFormat {
             if found < 1001 {
                 for statement in tables1001 { try connection.execute(statement) }
             }
+            if found < 1002 {
+                for statement in tables1002 { try connection.execute(statement) }
+            }
             try connection.execute("PRAGMA user_version = " + Text(decimal: version))
             Log.info("\(connection.path): the file is migrated from format 1.\(found % 1000) to 1.\(version % 1000)")
         }
@@ -130,10 +154,21 @@ enum StoreFormat {
         }
     }
 
+    /// Gives a backup that is opened for writing an id of its own: what the original has written since is another's, comes
+    /// back from the cloud, and is not mistaken for what is written here.
+    static func adopt(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
+        let count = "SELECT count(*) FROM meta WHERE name = '" + metaCopy + "'"
+        guard try connection.integer(count) != 0 else { return }
+        try transaction(connection) { () throws(IotoError) in
+            try writeMeta(connection, metaReplica, bits: max(1, random()))
+            try connection.execute("DELETE FROM meta WHERE name = '" + metaCopy + "'")
+        }
+    }
+
     /// Removes every item, pending change and cursor, and gives the database a new id. The clock goes on.
     static func reset(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
         try transaction(connection) { () throws(IotoError) in
-            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected", "idx"] {
+            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected", "idx", "snapshot", "receipt"] {
                 try connection.execute("DELETE FROM " + table)
             }
             try writeMeta(connection, metaReplica, bits: newReplica(random))
@@ -191,6 +226,7 @@ enum StoreFormat {
     private static func create(_ connection: Connection, _ random: () -> UInt64) throws(IotoError) {
         for table in tables { try connection.execute(table) }
         for statement in tables1001 { try connection.execute(statement) }
+        for statement in tables1002 { try connection.execute(statement) }
         try writeMeta(connection, metaReplica, bits: newReplica(random))
         try writeMeta(connection, metaClock, bits: 0)
         try connection.execute("PRAGMA application_id = " + Text(decimal: applicationID))

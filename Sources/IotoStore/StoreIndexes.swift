@@ -359,6 +359,7 @@ extension Store {
     /// transaction begins.
     func noticeOthers(_ writer: Connection) throws(IotoError) {
         guard try clock.begin(writer) else { return }
+        gauge = nil
         isIndexed = try StoreFormat.readMeta(writer, StoreFormat.metaIndexes) == indexes.fingerprint
     }
 

@@ -20,20 +20,34 @@ enum StoreLimits {
     static let valueBytesMax: Int32 = 1024 * 1024
     /// Changes refused by the cloud that are kept; the oldest give way.
     static let rejectedMax: Int64 = 1000
+    /// Receipts of changes that are settled; the oldest give way.
+    static let receiptsMax: Int64 = 10_000
+    /// Open receipts of one item; the oldest give way.
+    static let receiptsOfItemMax: Int64 = 100
     /// Tombstones that one open looks at to find those whose time is over.
     static let purgeStep: Int64 = 1000
     /// Items after which the log tells how far the making of indexes has come.
-    static let indexingReport: Int64 = 50_000
+    static let indexingReport: Int64 = 10_000
     /// Items that one transaction looks at to remove those that have expired.
     static let expiryStep: Int64 = 200
     /// 2020-01-01 in Unix milliseconds: a clock that stands before it has not been set, and nothing expires by it.
     static let clockPlausible: Int64 = 1_577_836_800_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
+    /// Part of a ceiling that is kept for models marked `reserve`, and for removals, where the schema has such models.
+    static let reservedPart: Int64 = 8
+    /// Smallest page cache of one connection, in KiB.
+    static let pageCacheKiBMin: Int64 = 32
+    /// Commits make the file smaller, 16 pages each (`SQL.shrink`), when more than this many pages are free, and a quarter of all.
+    static let vacuumPagesMin: Int64 = 64
+    /// Most pages that SQLite lets a file have.
+    static let pagesMax: Int64 = 1_073_741_823
     /// Pause between two tries to get what another process has locked, in milliseconds.
     static let busyPause: Int64 = 3
     /// Problems that a check reports before it ends.
     static let problemsMax = 100
     /// Pages that one step of `vacuum` gives back, after which others can write.
-    static let vacuumStep: Int64 = 512
+    static let vacuumStep: Int64 = 128
+    /// Pages that a backup copies at a time.
+    static let backupStep: Int32 = 256
 }

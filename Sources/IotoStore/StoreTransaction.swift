@@ -9,16 +9,27 @@ public final class StoreTransaction {
     let connection: Connection
     var events: [StoreEvent] = []
     var isEnded = false
+    /// Whether an earlier try found no room.
+    var isRetry = false
     /// Counts what has been written, to tell a call that failed before its first write from others.
     private(set) var changes: Int64 = 0
     /// Items that were written, for the cache of items; nil: too many.
     private(set) var written: [ItemCache.Change]? = []
+    /// Changes that gave way to later ones in the outbox.
+    var dropped: Int64 = 0
+    /// Whether something was removed, which may leave pages free.
+    private(set) var hasRemoved = false
     /// A write that failed half-way: the transaction can only be rolled back, even when its caller goes on.
     var failure: IotoError?
+    /// The change that met a ceiling.
+    var refusal: Refusal?
     /// Whether the file says by now that its indexes are not kept.
     var hasDisowned = false
     /// What was read last, for the write that most often follows; nil: nothing since the last write.
     private var lastRead: (key: ItemKey, row: StoredRow?)?
+
+    /// The changes that have entered the outbox since a receipt was asked for; nil: none was.
+    var receipted: [(key: ItemKey, time: UInt64)]?
 
     init(_ store: Store, _ connection: Connection) {
         self.store = store
@@ -66,7 +77,16 @@ public final class StoreTransaction {
             throw IotoError(.exists, "an item of model '\(other.name)' has the same key")
         }
         try checkUnique(model, key, body, over: before.flatMap { store.item($0, key, model) })
-        return try modify { () throws(IotoError) in try put(model, key, body, over: before) }
+        do throws(IotoError) {
+            if store.mayBeFull(model) {
+                let known = before == nil && model.isReplicated ? try tombstone(key) : before
+                try makeRoom(for: model, key, over: known, size: body.count, isRemoval: false)
+            }
+            return try modify { () throws(IotoError) in try put(model, key, body, over: before) }
+        } catch {
+            noteRefusal(StoredItem(model: model, key: key, body: body, version: .zero), error)
+            throw error
+        }
     }
 
     /// Removes an item, as it is stored now. Of models that are replicated a tombstone stays.
@@ -77,9 +97,16 @@ public final class StoreTransaction {
         guard let row = try current(item.key), let before = store.item(row, item.key, item.model) else {
             throw IotoError(.notFound, "model '\(item.model.name)': the item does not exist")
         }
-        let isReplicated = before.model.syncsUp || before.model.syncsDown
-        let remains = isReplicated ? JSON.object(before.model.keyProperties(of: try before.properties())).text : nil
-        try modify { () throws(IotoError) in try remove(before, row, remains) }
+        let remains = before.model.isReplicated ? JSON.object(before.model.keyProperties(of: try before.properties())).text : nil
+        do throws(IotoError) {
+            if let remains, store.mayBeFull(item.model) {
+                try makeRoom(for: item.model, item.key, over: row, size: remains.count, isRemoval: true)
+            }
+            try modify { () throws(IotoError) in try remove(before, row, remains) }
+        } catch {
+            noteRefusal(before, error)
+            throw error
+        }
     }
 
     private func put(
@@ -87,11 +114,11 @@ public final class StoreTransaction {
     ) throws(IotoError) -> StoredItem {
         var version = Version.zero
         var position: Int64?
-        if model.syncsUp || model.syncsDown {
+        if model.isReplicated {
             let previous = before == nil ? try takeTombstone(key) : before
             version = previous?.version ?? .zero
             position = previous?.position
-            if model.syncsUp { (version, position) = try enqueue(key, position, after: version) }
+            if model.syncsUp { (version, position) = try enqueue(model, key, body.count, previous) }
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
         try write(.writeItem, item, position: position)
@@ -104,12 +131,15 @@ public final class StoreTransaction {
 
     /// - Parameter remains: Body of the tombstone; nil: none is needed.
     private func remove(_ item: StoredItem, _ row: StoredRow, _ remains: [UInt8]?) throws(IotoError) {
+        hasRemoved = true
         try run(.deleteItem, item.key)
         try reindex(item.key, from: row, to: nil)
         if let remains {
             var version = item.version
             var position = row.position
-            if item.model.syncsUp { (version, position) = try enqueue(item.key, position, after: version) }
+            if item.model.syncsUp {
+                (version, position) = try enqueue(item.model, item.key, remains.count, row)
+            }
             // An item that the cloud never had leaves nothing that a change of the cloud could be compared with.
             if version != .zero {
                 let tombstone = StoredItem(model: item.model, key: item.key, body: remains, version: version)
@@ -119,16 +149,27 @@ public final class StoreTransaction {
         note(.remove, before: item, after: nil, item.model, item.key)
     }
 
-    /// A new version for a change, which stands in the outbox at `position` already or enters it at its end.
-    private func enqueue(
-        _ key: ItemKey, _ position: Int64?, after previous: Version
+    /// A new version for a change, which stands in the outbox already or enters it at its end.
+    ///
+    /// - Parameters:
+    ///   - size: Bytes that the item has by the change.
+    ///   - previous: The item's row before it, or its tombstone's.
+    func enqueue(
+        _ model: Model, _ key: ItemKey, _ size: Int, _ previous: StoredRow?
     ) throws(IotoError) -> (Version, Int64) {
         // The clock has seen every version of this file; of one that was edited it has not.
-        store.clock.observe(previous.time)
+        if let previous { store.clock.observe(previous.version.time) }
         let version = Version(time: try store.clock.next(connection), writer: store.replica)
-        if let position, try isPending(position) { return (version, position) }
+        receipted?.append((key, version.time))
+        let number = store.models.number(model)
+        if let previous, let position = previous.position, try isPending(position) {
+            if previous.model != number { store.gauge = nil }
+            store.gauge?.add(number, items: 0, bytes: Int64(size - previous.body.count))
+            return (version, position)
+        }
         let end = Int64(bitPattern: version.time)
         try append(key, at: end)
+        store.gauge?.add(number, items: 1, bytes: Int64(size))
         return (version, end)
     }
 
@@ -198,6 +239,13 @@ public final class StoreTransaction {
         return try statement.step()
     }
 
+    /// Takes a row out of the outbox that leads to the item of this row.
+    func dequeue(_ position: Int64, _ row: StoredRow) throws(IotoError) {
+        try dequeue(position)
+        store.gauge?.add(row.model, items: -1, bytes: -Int64(row.body.count))
+    }
+
+    /// Takes a row out of the outbox, whose weight the caller sees to.
     func dequeue(_ position: Int64) throws(IotoError) {
         let statement = try connection.statement(.dequeue)
         defer { statement.end() }
@@ -240,6 +288,13 @@ public final class StoreTransaction {
             StoreEvent(
                 kind, before: before, after: after, model: model, key: key, isRemote: isRemote, reason: reason))
     }
+
+    func noteRefusal(_ item: StoredItem, _ error: IotoError) {
+        if error.code == .full { refusal = Refusal(item: item, reason: error.message) }
+    }
+
+    /// Marks that a removal of the cloud may have left pages free.
+    func noteRemoval() { hasRemoved = true }
 
     func checkUse() throws(IotoError) {
         if let failure { throw failure }

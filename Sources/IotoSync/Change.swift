@@ -10,6 +10,9 @@ public struct Change: Sendable, Equatable {
     public var isRemoval: Bool
     /// The item as JSON text, as it is stored; of a removed item just the properties that its key is made of.
     public var body: [UInt8]
+    /// Of what comes down: time of the device's own version that the hub had stored before this one came over it; 0: not
+    /// known. A change of the device up to there is no conflict with this one.
+    public var own: UInt64 = 0
 
     public init(model: Text, key: ItemKey, version: Version, isRemoval: Bool, body: [UInt8]) {
         self.model = model

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 
 /// Where the way down stands.
 struct DownState {
@@ -13,6 +14,8 @@ struct DownState {
         var passedOver: Int64 = 0
         /// Generation of the last request to catch up that has been answered to the end.
         var caughtUpGeneration: Int64 = 0
+        /// A snapshot has begun and not come to its end; nil: not asked of the storage yet.
+        var isInSnapshot: Bool?
     }
 
     var streams: [Follow]
@@ -62,6 +65,9 @@ extension DeviceReplicator {
             down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
             do throws(IotoError) {
                 request.cursors.append(try storedCursor(down.streams[index].name))
+                let floor = try storage.snapshotFloor(of: down.streams[index].name)
+                down.streams[index].isInSnapshot = floor != nil
+                if let floor { request.snapshots[down.streams[index].name] = floor }
                 down.streams[index].asked = down.question
                 down.streams[index].passedOver = 0
             } catch {
@@ -69,15 +75,29 @@ extension DeviceReplicator {
             }
         }
         guard !request.cursors.isEmpty else { return }
-        publish(.syncDown, codec.encode(request, timestamp: statistics.lastDown))
+        publish(.syncDown, codec.encode(request, timestamp: version1Time))
     }
 
     private func storedCursor(_ stream: Text) throws(IotoError) -> StreamCursor {
         try storage.cursor(of: stream) ?? StreamCursor(stream: stream, history: 0, position: 0)
     }
 
-    func receivedPage(_ payload: [UInt8], _ now: Instant) throws(IotoError) {
-        guard let page = try codec.decodePage(payload, context: context) else {
+    func isInSnapshot(_ index: Int) throws(IotoError) -> Bool {
+        if let known = down.streams[index].isInSnapshot { return known }
+        let isInSnapshot = try storage.snapshotFloor(of: down.streams[index].name) != nil
+        down.streams[index].isInSnapshot = isInSnapshot
+        return isInSnapshot
+    }
+
+    func receivedPage(_ json: JSON, _ now: Instant) throws(IotoError) {
+        if let retry = codec.decodeRetry(json) {
+            let askAt = now.monotonic + pause(retry.milliseconds)
+            for index in down.streams.indices where down.streams[index].asked == retry.sequence {
+                down.streams[index].askAt = askAt
+            }
+            return
+        }
+        guard let page = try codec.decodePage(json, context: context) else {
             // The hub has started anew. What waits for an answer of the one before need not wait for its own time.
             let soon = now.monotonic + Int64(random.next() % DeviceReplicator.askSpread)
             for index in down.streams.indices {
@@ -92,11 +112,15 @@ extension DeviceReplicator {
         guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }
         let stored = try storedCursor(page.stream)
         let isAnswer = page.answers != nil && page.answers == down.streams[index].asked
+        if isAnswer { peer = .version2 }
         let startsAnew = isAnswer && page.isReset && page.previous == 0
         let isKnown = stored.history == page.history || stored.position == 0
         // A page may begin before the cursor: what is applied already has the same version and is passed over.
-        guard startsAnew || isKnown && page.previous <= stored.position else {
-            // A gap, or another history. One question is enough, however many pages follow the gap.
+        // In a snapshot, only one that leaves nothing out.
+        let isInSnapshot = try isInSnapshot(index)
+        let isPart = startsAnew || isInSnapshot
+        guard startsAnew || isKnown && page.previous <= stored.position, !isPart || page.isWhole && isAnswer else {
+            // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
             if down.streams[index].asked == nil {
                 ask([index], now)
             } else {
@@ -104,9 +128,17 @@ extension DeviceReplicator {
             }
             return
         }
-        if startsAnew || page.cursor > stored.position || stored.history != page.history {
+        if isPart || page.cursor > stored.position || stored.history != page.history {
+            var part: SnapshotPart?
+            if isPart {
+                let isLost = stored.history != page.history || stored.position >= page.floor
+                part = SnapshotPart(
+                    begins: startsAnew, ends: !page.hasMore, floor: page.floor, resends: stored.history != 0 && isLost,
+                    passedOver: page.refusedKeys)
+            }
             do throws(IotoError) {
-                try apply(page, now)
+                try apply(page, part, now)
+                down.streams[index].isInSnapshot = isPart && page.hasMore
             } catch {
                 // Disk full, for one: nothing of the page is taken, and the question is asked again later.
                 down.streams[index].asked = nil
@@ -126,9 +158,16 @@ extension DeviceReplicator {
         }
     }
 
-    private func apply(_ page: PageMessage, _ now: Instant) throws(IotoError) {
+    private func apply(_ page: PageMessage, _ part: SnapshotPart?, _ now: Instant) throws(IotoError) {
         let cursor = StreamCursor(stream: page.stream, history: page.history, position: page.cursor)
-        let applied = try storage.apply(page.changes, cursor: cursor, hubTime: page.time)
+        let applied: Int
+        if let part {
+            applied = try storage.apply(page.changes, part: part, cursor: cursor, hubTime: page.time)
+            // What the hub has lost waits in the outbox again.
+            if try storage.pendingRange() != nil { up.isUrgent = true }
+        } else {
+            applied = try storage.apply(page.changes, cursor: cursor, hubTime: page.time)
+        }
         statistics.receivedItems += Int64(applied)
         statistics.lastDown = now.wall
         // A change that the schema refuses is passed over: to wait for it would block those behind it for ever.

@@ -1,4 +1,6 @@
 import IotoBase
+import IotoJSON
+import IotoSchema
 
 /// Where the way up stands.
 struct UpState {
@@ -19,6 +21,8 @@ struct UpState {
     var gatheredBytes = 0
     /// Send the next batch at once: after connecting, and while a backlog is worked off.
     var isUrgent = false
+    /// For a service of version 1, whose answers name no versions: what the last messages held.
+    var messages: [(sequence: Int64, changes: [PendingChange])] = []
     /// What all calls of `flush` together want; nil: nothing.
     var flush: FlushProgress?
 
@@ -26,6 +30,11 @@ struct UpState {
         // As existing agents do: sequence numbers start anywhere, so that those of two runs don't meet.
         sequence = Int64(seed % (1 << 31))
         backoff = Backoff(first: timeout.first, last: timeout.last)
+    }
+
+    mutating func remember(_ sequence: Int64, _ changes: [PendingChange]) {
+        if messages.count == 4 { messages.removeFirst() }
+        messages.append((sequence, changes))
     }
 
     mutating func gather(bytes: Int, now: Instant, delay: Int64) {
@@ -72,7 +81,7 @@ extension DeviceReplicator {
             guard let last = pending.last else { break }
             position = last.position
             for entry in pending {
-                let bytes = entry.change.body.count + codec.overhead(of: entry.change)
+                let bytes = entry.change.body.count + codec.overhead(of: entry.change) + (peer == .version1 ? 192 : 0)
                 if bytes > Limits.publishBytesMax {
                     tooLarge.append(entry)
                 } else if batch.isEmpty || size + bytes <= limit {
@@ -100,10 +109,15 @@ extension DeviceReplicator {
         up.inFlight = UpState.Batch(
             open: Set(batch.map { $0.change.version }),
             deadline: now.monotonic + up.backoff.next(using: &random))
-        let message = UpMessage(
+        var message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
             changes: batch.map { $0.change })
-        publish(.syncToDynamo, codec.encode(message))
+        if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
+            let own = Stream.device(configuration.topics.device)
+            message.seen = try storage.cursor(of: own) ?? StreamCursor(stream: own, history: 0, position: 0)
+        }
+        publish(.syncToDynamo, peer == .version1 ? codec.version1Up(message, context) : codec.encode(message))
+        if peer != .version2 { up.remember(up.sequence, batch) }
     }
 
     /// What no message can carry must not block the queue.
@@ -117,33 +131,49 @@ extension DeviceReplicator {
                 }, hubTime: 0))
     }
 
-    func receivedAck(_ payload: [UInt8], _ now: Instant) throws(IotoError) {
-        let ack = try codec.decodeAck(payload)
+    /// Longest time that the hub may have a device wait, in milliseconds.
+    static var retryMax: Int64 { 3_600_000 }
+
+    /// How long to wait when the hub asks for it, so that devices don't come back in step.
+    func pause(_ milliseconds: Int64) -> Int64 {
+        let wait = min(max(milliseconds, 100), DeviceReplicator.retryMax)
+        return wait + Int64(random.next() % UInt64(max(1, wait / 4)))
+    }
+
+    func receivedAck(_ json: JSON, _ now: Instant) throws(IotoError) {
+        if let retry = codec.decodeRetry(json) {
+            // Until then it counts as unanswered, and nothing else is sent.
+            if retry.sequence == up.sequence { up.inFlight?.deadline = now.monotonic + pause(retry.milliseconds) }
+            return
+        }
+        guard let time = json.hexadecimal("time") else {
+            throw IotoError(.protocolViolation, "a SYNC without a valid time")
+        }
         var entries: [Settlement.Entry] = []
-        for rejection in ack.rejections {
-            guard let pending = up.sent[rejection.version] else { continue }
-            entries.append(
-                .init(pending: pending, answer: .rejected(code: rejection.code, reason: rejection.reason)))
+        var refused = 0
+        for kind in AckKind.allCases {
+            for entry in json[kind.name]?.arrayValue ?? [] {
+                guard let version = codec.version(kind == .stored ? entry : entry["ver"]),
+                    let pending = up.sent[version],
+                    let answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
+                else { continue }
+                entries.append(.init(pending: pending, answer: answer))
+                if kind == .rejected { refused += 1 }
+            }
         }
-        let refused = entries.count
-        for restamp in ack.restamps {
-            guard let pending = up.sent[restamp.version] else { continue }
-            entries.append(.init(pending: pending, answer: .restamped(restamp.newVersion)))
-        }
-        for version in ack.versions {
-            guard let pending = up.sent[version] else { continue }
-            entries.append(.init(pending: pending, answer: .acknowledged))
-        }
-        let advance = ack.advance.flatMap { advance in
-            down.streams.contains { $0.name == advance.stream }
-                ? (
-                    previous: advance.previous,
-                    cursor: StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor)
-                ) : nil
+        var advance = codec.decodeAdvance(json["feed"])
+        // In a snapshot the device's own changes are named as well, and have to be.
+        if let stream = advance?.stream, !down.streams.contains(where: { $0.name == stream && $0.isInSnapshot == false }) {
+            advance = nil
         }
         guard !entries.isEmpty || advance != nil else { return }
-        try storage.settle(Settlement(entries: entries, hubTime: ack.time, advance: advance))
+        if !entries.isEmpty { peer = .version2 }
+        try settle(Settlement(entries: entries, hubTime: time, advance: advance), refused, now)
+    }
 
+    func settle(_ settlement: Settlement, _ refused: Int, _ now: Instant) throws(IotoError) {
+        try storage.settle(settlement)
+        let entries = settlement.entries
         statistics.lastUp = now.wall
         statistics.sentItems += Int64(entries.count - refused)
         statistics.refusedItems += Int64(refused)

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import IotoSchema
 
 /// The device's half of replication, a state machine without I/O: it is told what happened and what time it is, works on
@@ -36,6 +37,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
 
     var up: UpState
     var down: DownState
+    /// What the service was found to speak. One of version 1 is taken for one until it is found out otherwise.
+    var peer = Peer.unknown
 
     public init(storage: Storage, schema: Schema, configuration: Configuration, seed: UInt64) {
         self.storage = storage
@@ -55,6 +58,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// The broker has accepted the session and the subscriptions.
     public func connected(_ now: Instant) {
         isConnected = true
+        if peer == .version2 { peer = .unknown }
         up.backoff.reset()
         up.inFlight = nil
         up.isUrgent = true
@@ -79,10 +83,15 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public func received(_ topic: Text, _ payload: [UInt8], _ now: Instant) {
         guard let verb = configuration.topics.parseDown(topic) else { return }
         do throws(IotoError) {
-            switch verb {
-            case "SYNC": try receivedAck(payload, now)
-            case "BATCH": try receivedPage(payload, now)
-            default: break  // A verb of another protocol version.
+            guard verb == "SYNC" || verb == "BATCH" || Version1Verb(verb) != nil else { return }
+            let (json, isVersion1) = try codec.parse(payload)
+            if isVersion1 {
+                try receivedVersion1(verb, json, now)
+            } else if verb == "SYNC" {
+                try receivedAck(json, now)
+            } else if verb == "BATCH" {
+                try receivedPage(json, now)
+                sendIfDue(now)
             }
         } catch {
             note(error.prefixed(topic))
@@ -133,6 +142,9 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
 
     /// Whether every stream has been followed to its end since the connection was made.
     public var isCaughtUp: Bool { isConnected && isCaughtUp(since: down.generation) }
+
+    /// What was sent and is not answered yet.
+    public var sent: [Version: PendingChange] { up.sent }
 
     // MARK: Outputs
 

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoSchema
 
 /// What the device's replicator asks of the database. Every call that changes something is one durable transaction: it is
 /// done whole when it returns, and not at all when it throws.
@@ -27,8 +28,73 @@ public protocol DeviceStorage: AnyObject {
 
     /// Applies the changes that are newer than what is stored, moves the cursor, and lets the clock observe the versions.
     ///
+    /// A change of an item that waits in the outbox is a conflict, unless it is known to come after that (`Change.own`).
+    /// By the model's `resolve` the later one wins; or the cloud's, whatever its version; or the device's, whose version
+    /// is raised above the cloud's and which goes on waiting.
+    ///
     /// - Returns: The number of changes that were newer.
     func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int
+
+    /// The floor of the snapshot of the stream that has begun here and not come to its end; nil when there is none.
+    func snapshotFloor(of stream: Text) throws(IotoError) -> Int64?
+
+    /// The same as `apply` for a part of a snapshot: all that the hub has in a stream, after which what it did not name is
+    /// not there. What was named is kept over restarts. A change of this database's own that is newer than what is named, and
+    /// that does not wait in the outbox, enters it again: the hub has lost it.
+    ///
+    /// With the last part, in the same transaction, each item of the stream goes that was not named, unless a change of it
+    /// waits in the outbox or it never was the cloud's; or it is sent again, see `SnapshotPart.resends`.
+    func apply(
+        _ changes: [Change], part: SnapshotPart, cursor: StreamCursor, hubTime: UInt64
+    ) throws(IotoError) -> Int
+
+    /// Applies what a service of version 1 says of an item, under a version of the storage's own making: if nothing of the
+    /// item waits in the outbox, or what waits was changed before `updated`; and if it says something new.
+    ///
+    /// - Returns: Whether the item changed.
+    func apply(_ change: UnversionedChange) throws(IotoError) -> Bool
+}
+
+/// How a page belongs to the snapshot of its stream.
+public struct SnapshotPart: Sendable {
+    /// What was named before counts no more.
+    public var begins: Bool
+    /// With the first part: the feed's floor as the snapshot began. When it has risen since, the snapshot has to begin anew.
+    public var floor: Int64
+    public var ends: Bool
+    /// With the first part: the hub's store is not the one, or not in the state, that was followed before, so items that this
+    /// database wrote itself and the hub does not name are sent again rather than removed.
+    public var resends: Bool
+    /// Items that were named but can't be taken.
+    public var passedOver: [ItemKey]
+
+    public init(begins: Bool, ends: Bool, floor: Int64, resends: Bool = false, passedOver: [ItemKey] = []) {
+        self.begins = begins
+        self.floor = floor
+        self.ends = ends
+        self.resends = resends
+        self.passedOver = passedOver
+    }
+}
+
+/// What a service of version 1 says of an item: it has no version, and a removal need not name the whole key.
+public struct UnversionedChange: Sendable {
+    public var model: Model
+    /// nil: not said; the item is the one of its model with that sort key, if there is just one.
+    public var hash: Text?
+    public var sort: Text
+    /// The item; nil when it is removed.
+    public var body: [UInt8]?
+    /// When the service has it changed, Unix milliseconds; nil: now.
+    public var updated: Int64?
+
+    public init(model: Model, hash: Text?, sort: Text, body: [UInt8]?, updated: Int64?) {
+        self.model = model
+        self.hash = hash
+        self.sort = sort
+        self.body = body
+        self.updated = updated
+    }
 }
 
 /// The hub's answer to a batch, for the outbox.
@@ -48,15 +114,18 @@ public struct Settlement: Sendable {
         case restamped(Version)
         /// The hub refuses it: it leaves the outbox for the dead letters, unless the item has changed since.
         case rejected(code: Int32, reason: Text)
+        /// The hub keeps what it has, which takes the item's place here, whatever its version, unless the item has changed
+        /// since.
+        case overruled(by: Change)
     }
 
     public var entries: [Entry]
     /// The hub's clock when it answered.
     public var hubTime: UInt64
     /// The feed's move past the device's own changes: `cursor` takes the place of a stored cursor at `previous`.
-    public var advance: (previous: Int64, cursor: StreamCursor)?
+    public var advance: FeedAdvance?
 
-    public init(entries: [Entry], hubTime: UInt64, advance: (previous: Int64, cursor: StreamCursor)? = nil) {
+    public init(entries: [Entry], hubTime: UInt64, advance: FeedAdvance? = nil) {
         self.entries = entries
         self.hubTime = hubTime
         self.advance = advance

@@ -13,6 +13,10 @@ extension HubReplicator {
             let device = Text(stream.bytes.dropFirst(prefix.count))
             // A device that is away reads them when it asks.
             guard let session = sessions[device] else { return }
+            if session.agent != nil {
+                moved(stream, session)
+                return
+            }
             guard var feed = session.feed else {
                 session.hasMoved = true
                 return
@@ -20,6 +24,7 @@ extension HubReplicator {
             read(stream, device, &feed)
             session.feed = feed
         } else {
+            for device in agents.sorted() { if let session = sessions[device] { moved(stream, session) } }
             var feed = broadcasts[stream] ?? LiveFeed(sent: 0)
             read(stream, nil, &feed)
             broadcasts[stream] = feed
@@ -49,13 +54,13 @@ extension HubReplicator {
         case .page(let page):
             if page.cursor > feed.sent {
                 feed.sent = page.cursor
-                publish(topic(of: stream, device), codec.encode(message(page, for: session?.record)))
+                publish(codec.encode(message(page, for: session?.record)), stream, device)
                 goesOn = goesOn || page.hasMore
             }
         case .failed(let error):
             // The feed may not move again for long: whoever follows it is asked to come, and comes until there is an answer.
             log(.error, "\(stream): \(error.message)")
-            publish(topic(of: stream, device), HubReplicator.plea)
+            publish(HubReplicator.plea, stream, device)
             if let session {
                 session.feed = nil
                 return
@@ -67,6 +72,21 @@ extension HubReplicator {
         }
         if goesOn { read(stream, device, &feed) }
         if let session { session.feed = feed } else { broadcasts[stream] = feed }
+    }
+
+    /// Publishes to whoever follows the stream.
+    private func publish(_ payload: [UInt8], _ stream: Text, _ device: Text?) {
+        guard device == nil, !agents.isEmpty else {
+            publish(topic(of: stream, device), payload)
+            return
+        }
+        // Agents of version 1 hear what is said to all, and need not understand it: each of the others gets its own.
+        for id in sessions.keys.sorted() {
+            guard let record = sessions[id]?.record, !record.isVersion1,
+                stream == Stream.all || stream == Stream.account(record.account)
+            else { continue }
+            publish(Topics.down(device: id, "BATCH"), payload)
+        }
     }
 
     private func topic(of stream: Text, _ device: Text?) -> Text {

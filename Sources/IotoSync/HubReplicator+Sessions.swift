@@ -7,10 +7,13 @@ extension HubReplicator {
     func work(on session: DeviceSession) {
         while !session.isBusy, let (verb, payload) = session.queue.first {
             do throws(IotoError) {
-                switch verb {
-                case .syncToDynamo: try receivedChanges(payload, session)
-                case .syncDown: try receivedCatchUp(payload, session)
-                case .offline: session.queue.removeFirst()
+                let (json, isVersion1) = try codec.parse(payload)
+                switch (verb, isVersion1) {
+                case (.syncToDynamo, false): try receivedChanges(json, session)
+                case (.syncDown, false): try receivedCatchUp(json, session)
+                case (.syncToDynamo, true): try receivedVersion1Changes(json, session)
+                case (.syncDown, true): try receivedVersion1CatchUp(json, session)
+                case (.offline, _): session.queue.removeFirst()
                 }
             } catch {
                 // It will not get better by being sent again, but only the device can know that it should stop.
@@ -35,17 +38,21 @@ extension HubReplicator {
         guard account.isEmpty || Topics.isValidID(account) else {
             throw IotoError(.protocolViolation, "an invalid account id")
         }
+        open(session, DeviceRecord(id: session.id, account: account, replica: replica))
+        return nil
+    }
+
+    func open(_ session: DeviceSession, _ record: DeviceRecord) {
         session.isBusy = true
         session.feed = nil
-        request(
-            .openDevice(DeviceRecord(id: session.id, account: account, replica: replica)), .open(device: session.id))
-        return nil
+        if record.replica != session.record?.replica { session.agent = nil }
+        request(.openDevice(record), .open(device: session.id))
     }
 
     // MARK: Up
 
-    private func receivedChanges(_ payload: [UInt8], _ session: DeviceSession) throws(IotoError) {
-        let (message, entries) = try codec.decodeUp(payload)
+    private func receivedChanges(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
+        let (message, entries) = try codec.decodeUp(json)
         guard let record = try record(session, replica: message.replica, account: message.account) else { return }
         session.queue.removeFirst()
 
@@ -53,7 +60,7 @@ extension HubReplicator {
             sequence: message.sequence, keys: [], versions: [], rejections: [], restamps: [], time: 0)
         var accepted: [StreamedChange] = []
         for entry in entries {
-            admit(entry, record, into: &accepted, &ack)
+            admit(entry, record, message.seen, into: &accepted, &ack)
         }
         guard !accepted.isEmpty else {
             sendAck(ack, session)
@@ -66,7 +73,7 @@ extension HubReplicator {
     /// Checks one change of a device. The hub does not believe the device: the item has to fit the schema, its model has to
     /// go up, and it has to be the device's own.
     private func admit(
-        _ entry: JSON, _ record: DeviceRecord, into accepted: inout [StreamedChange], _ ack: inout AckMessage
+        _ entry: JSON, _ record: DeviceRecord, _ seen: StreamCursor?, into accepted: inout [StreamedChange], _ ack: inout AckMessage
     ) {
         do throws(IotoError) {
             var (change, model, body) = try codec.change(entry, context: context(of: record))
@@ -75,6 +82,9 @@ extension HubReplicator {
             }
             guard Stream.owner(of: body) == record.id else {
                 throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
+            }
+            let rule = model.conflictWinner.map { winner in
+                ConflictRule(winner: winner, seen: seen, sent: change.version.time)
             }
             // A version ahead of every honest clock would win for ever.
             if change.version.time > max(clock.last, HybridClock.time(now.wall &+ Limits.clockDriftMax)) {
@@ -86,7 +96,7 @@ extension HubReplicator {
                 ack.versions.append(change.version)
             }
             ack.keys.append(codec.wireKey(of: change))
-            accepted.append(StreamedChange(change: change, stream: Stream.of(body, model: model)))
+            accepted.append(StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule))
         } catch {
             guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) else { return }
             refuse(version, error, record.id, &ack)
@@ -98,7 +108,7 @@ extension HubReplicator {
         log(.warning, "\(device): a change is refused: \(error.message)")
     }
 
-    private func context(of record: DeviceRecord) -> Context {
+    func context(of record: DeviceRecord) -> Context {
         var context = Context()
         context.set("deviceId", record.id)
         if !record.account.isEmpty { context.set("accountId", record.account) }
@@ -113,8 +123,8 @@ extension HubReplicator {
 
     // MARK: Down
 
-    private func receivedCatchUp(_ payload: [UInt8], _ session: DeviceSession) throws(IotoError) {
-        let catchUp = try codec.decodeCatchUp(payload)
+    private func receivedCatchUp(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
+        let catchUp = try codec.decodeCatchUp(json)
         guard let record = try record(session, replica: catchUp.replica, account: catchUp.account) else { return }
         session.queue.removeFirst()
         answerNext(catchUp, session, record)
@@ -158,11 +168,24 @@ extension HubReplicator {
         case (_, .failed(let error)):
             log(.error, "\(session.id): \(error.message)")
             // The device asks again. A message that waits for the record is dropped with it, or it would ask for ever.
-            if case .open = ticket, !session.queue.isEmpty { session.queue.removeFirst() }
+            let wait = HubReplicator.failureWait
+            switch ticket {
+            case .open:
+                guard !session.queue.isEmpty else { return }
+                let (verb, payload) = session.queue.removeFirst()
+                haveRetried(session.id, verb, codec.sequence(of: payload), after: wait)
+            case .apply(_, let ack): haveRetried(session.id, .syncToDynamo, ack.sequence, after: wait)
+            case .answer(_, let catchUp, _): haveRetried(session.id, .syncDown, catchUp.number, after: wait)
+            default: break
+            }
         case (.open, .device(let record)):
             session.record = record
-        case (.apply(_, let ack), .applied(_, let refused, let advances)):
-            applied(ack, refused, advances, session)
+            if record.isVersion1 { agents.insert(record.id) } else { agents.remove(record.id) }
+            session.agent?.follow(account: record.account)
+        case (.arrive(_, let ack), .applied(_, let refused, let advances, let overruled)):
+            arrived(ack, refused, overruled, advances, session)
+        case (.apply(_, let ack), .applied(_, let refused, let advances, let overruled)):
+            applied(ack, refused, advances, overruled, session)
         case (.answer(_, let catchUp, let isReset), .page(let page)):
             answerCatchUp(catchUp, with: page, isReset: isReset, session)
         default:
@@ -171,9 +194,24 @@ extension HubReplicator {
     }
 
     private func applied(
-        _ ack: AckMessage, _ refused: [Version], _ advances: [FeedAdvance], _ session: DeviceSession
+        _ ack: AckMessage, _ refused: [Version], _ advances: [FeedAdvance], _ overruled: [OverruledChange],
+        _ session: DeviceSession
     ) {
         var ack = ack
+        var bytes = 0
+        for entry in overruled {
+            let sent = ack.restamps.first { $0.newVersion == entry.version }?.version ?? entry.version
+            ack.versions.removeAll { $0 == sent }
+            ack.restamps.removeAll { $0.version == sent }
+            if entry.winner.version.writer == sent.writer {
+                ack.restamps.append(.init(version: sent, newVersion: entry.winner.version))
+                continue
+            }
+            // What no answer can carry is answered when it comes again.
+            bytes += entry.winner.body.count + codec.overhead(of: entry.winner)
+            guard ack.overrulings.isEmpty || bytes <= HubReplicator.pageBytesMax else { continue }
+            ack.overrulings.append(.init(version: sent, winner: entry.winner))
+        }
         for version in refused {
             let sent = ack.restamps.first { $0.newVersion == version }?.version ?? version
             ack.versions.removeAll { $0 == sent }
@@ -197,14 +235,20 @@ extension HubReplicator {
         _ catchUp: CatchUpRequest, with page: FeedPage, isReset: Bool, _ session: DeviceSession
     ) {
         guard let record = session.record, let cursor = catchUp.cursors.first else { return }
-        let isForeign = cursor.position > 0 && (cursor.history != page.history || cursor.position > page.cursor)
+        // What was removed below the floor is not in the feed any more.
+        let isForeign =
+            max(cursor.position, catchUp.snapshots[cursor.stream] ?? 0) < page.floor
+            || cursor.position > 0 && (cursor.history != page.history || cursor.position > page.cursor)
         if isForeign && !isReset {
             read(catchUp, after: 0, isReset: true, session)
             return
         }
         publish(
             Topics.down(device: session.id, "BATCH"),
-            codec.encode(message(page, for: record, answers: catchUp.number, isReset: isReset)))
+            codec.encode(
+                message(
+                    page, for: record, answers: catchUp.number, isReset: isReset,
+                    isWhole: isReset || catchUp.snapshots[cursor.stream] != nil)))
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
             // What was stored while the page was read may not be in it.
@@ -217,13 +261,13 @@ extension HubReplicator {
 
     /// The page as a message, without what the device itself wrote.
     func message(
-        _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false
+        _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false, isWhole: Bool = false
     ) -> PageMessage {
         // Cloud applications stamp on clocks of their own: what devices have seen of them, the hub has to have seen, too.
         for entry in page.entries { clock.observe(entry.change.version.time) }
         return PageMessage(
             answers: answers, stream: page.stream, history: page.history, previous: page.previous,
-            cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, time: time,
-            changes: page.entries.map { $0.change }.filter { $0.version.writer != record?.replica })
+            cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, isWhole: isWhole, floor: page.floor, time: time,
+            changes: page.entries.map { $0.change }.filter { isWhole || $0.version.writer != record?.replica })
     }
 }

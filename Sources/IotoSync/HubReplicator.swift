@@ -9,6 +9,8 @@ public enum HubInput: Sendable {
     case connected(devices: [DeviceRecord], feeds: [StreamCursor])
     case message(topic: Text, payload: [UInt8])
     case answer(ticket: Int64, HubAnswer)
+    /// What became of a publication that has a ticket: the broker has acknowledged it, or it was given up.
+    case published(ticket: Int64, isSent: Bool)
     /// Feeds have new entries, whoever wrote them.
     case feedsMoved([Text])
 }
@@ -35,6 +37,10 @@ public final class HubReplicator {
     /// The feeds that go to many devices at once, and how far they are published.
     var broadcasts: [Text: LiveFeed] = [:]
     var tickets: [Int64: Ticket] = [:]
+    /// Counts the questions of agents of version 1.
+    var version1Rounds: Int64 = 0
+    /// Ids of the devices that were last heard as agents of version 1.
+    var agents: Set<Text> = []
     private var lastTicket: Int64 = 0
     var effects: [HubEffect] = []
     var now = Instant(monotonic: 0, wall: 0)
@@ -55,6 +61,7 @@ public final class HubReplicator {
         case .connected(let devices, let feeds): connected(devices, feeds)
         case .message(let topic, let payload): received(topic, payload)
         case .answer(let ticket, let answer): answered(ticket, answer)
+        case .published(let ticket, let isSent): published(ticket, isSent)
         case .feedsMoved(let streams): for stream in streams { moved(stream) }
         }
         defer { effects.removeAll() }
@@ -67,13 +74,18 @@ public final class HubReplicator {
     // MARK: Inputs
 
     private func connected(_ devices: [DeviceRecord], _ feeds: [StreamCursor]) {
-        sessions.removeAll()
-        tickets.removeAll()
+        // An agent of version 1 can't be asked to come: what the hub knows of it outlives the connection.
+        sessions = sessions.filter { $0.value.agent != nil }
+        tickets = tickets.filter { ticket in ticket.value.device.map { sessions[$0] != nil } ?? false }
         broadcasts.removeAll()
         for feed in feeds {
             broadcasts[feed.stream] = LiveFeed(sent: feed.position)
         }
         for device in devices {
+            if device.isVersion1 {
+                resume(device)
+                continue
+            }
             // What was committed and not published before the hub stopped is behind some device's cursor: they all ask.
             publish(Topics.down(device: device.id, "BATCH"), HubReplicator.plea)
         }
@@ -93,6 +105,7 @@ public final class HubReplicator {
         sessions[device] = session
         guard session.queue.count < DeviceSession.queueMax else {
             log(.warning, "\(device): too many messages at once, one is dropped and will come again")
+            haveRetried(device, verb, codec.sequence(of: payload), after: HubReplicator.busyWait)
             return
         }
         session.queue.append((verb, payload))
@@ -103,22 +116,45 @@ public final class HubReplicator {
         // A ticket from before a reconnection has no taker: the device will ask again.
         guard let ticket = tickets.removeValue(forKey: number) else { return }
         switch ticket {
-        case .open(let device), .apply(let device, _), .answer(let device, _, _):
+        case .open(let device), .apply(let device, _), .answer(let device, _, _), .arrive(let device, _):
             guard let session = sessions[device] else { return }
             session.isBusy = false
             complete(ticket, answer, session)
             work(on: session)
         case .push(let stream, let device):
             pushed(stream, device, answer)
+        case .follow(let device, let stream, let round):
+            guard let session = sessions[device], let agent = session.agent, agent.round == round else { return }
+            followed(stream, answer, session, agent)
+        case .note: break
+        case .send: break
         }
     }
 
     // MARK: Outputs
 
+    /// How long a device is to wait when the store has failed, and when too much of its waits here, in milliseconds.
+    static let failureWait: Int64 = 2_000
+    static let busyWait: Int64 = 5_000
+
+    /// Has a device send a message again later, which does not get an answer now.
+    func haveRetried(_ device: Text, _ verb: ServiceVerb, _ sequence: Int64?, after wait: Int64) {
+        guard let sequence, verb != .offline else { return }
+        publish(
+            Topics.down(device: device, verb == .syncDown ? "BATCH" : "SYNC"), codec.encodeRetry(sequence, after: wait))
+    }
+
     func request(_ request: HubRequest, _ ticket: Ticket) {
         lastTicket += 1
         tickets[lastTicket] = ticket
         effects.append(.request(ticket: lastTicket, request))
+    }
+
+    /// Publishes a message and has its outcome told.
+    func send(_ publication: Publication, _ ticket: Ticket) {
+        lastTicket += 1
+        tickets[lastTicket] = ticket
+        effects.append(.publish(Publication(topic: publication.topic, payload: publication.payload, ticket: lastTicket)))
     }
 
     func publish(_ topic: Text, _ payload: [UInt8]) {
@@ -141,6 +177,24 @@ enum Ticket {
     case answer(device: Text, CatchUpRequest, isReset: Bool)
     /// A live page; `device` nil for a broadcast.
     case push(stream: Text, device: Text?)
+    /// Changes of an agent of version 1.
+    case arrive(device: Text, Version1Ack)
+    /// A page for an agent of version 1.
+    case follow(device: Text, stream: Text, round: Int64)
+    /// A message to an agent of version 1, which is to be told when it is out.
+    case send(device: Text, round: Int64)
+    /// How far an agent of version 1 was told that it is caught up.
+    case note(device: Text)
+
+    /// The device whose session waits for the answer.
+    var device: Text? {
+        switch self {
+        case .open(let device), .apply(let device, _), .answer(let device, _, _), .arrive(let device, _),
+            .follow(let device, _, _), .send(let device, _), .note(let device):
+            device
+        case .push(_, let device): device
+        }
+    }
 }
 
 /// A feed that is published as it moves.
@@ -164,6 +218,8 @@ final class DeviceSession {
     var isBusy = false
     /// The device's own feed, once the device has caught up with it.
     var feed: LiveFeed?
+    /// Of an agent of version 1: what goes down to it.
+    var agent: AgentFeed?
     /// The device's own feed has moved since it was last read for the device's question.
     var hasMoved = false
 

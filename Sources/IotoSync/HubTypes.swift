@@ -6,14 +6,20 @@ public struct DeviceRecord: Sendable, Equatable {
     public var id: Text
     /// Account that the device belongs to, bound when it was first seen; "" when it named none.
     public var account: Text
-    /// Id of the device's database.
+    /// Id of the device's database; `Version1.replica(of:)` of an agent of version 1.
     public var replica: UInt64
+    /// Of an agent of version 1: the last time that it was told it is caught up to, Unix milliseconds; 0: none.
+    public var synced: Int64
 
-    public init(id: Text, account: Text, replica: UInt64) {
+    public init(id: Text, account: Text, replica: UInt64, synced: Int64 = 0) {
         self.id = id
         self.account = account
         self.replica = replica
+        self.synced = synced
     }
+
+    /// The device was last heard as an agent of version 1.
+    public var isVersion1: Bool { replica == Version1.replica(of: id) }
 }
 
 /// One entry of a feed: the item's latest state, and who wrote it.
@@ -37,10 +43,17 @@ public struct FeedPage: Sendable, Equatable {
     public var cursor: Int64
     public var hasMore: Bool
     public var entries: [FeedEntry]
+    /// Tombstones of entries up to here may be gone: whoever has not come as far has to begin anew.
+    public var floor: Int64 = 0
+    /// The store's clock when the page was read: what is committed later has a time as high at least, for
+    /// `HubRequest.readFeedSince`.
+    public var time: UInt64
 
     public init(
-        stream: Text, history: UInt64, previous: Int64, cursor: Int64, hasMore: Bool, entries: [FeedEntry]
+        stream: Text, history: UInt64, previous: Int64, cursor: Int64, hasMore: Bool, entries: [FeedEntry],
+        time: UInt64 = 0
     ) {
+        self.time = time
         self.stream = stream
         self.history = history
         self.previous = previous
@@ -67,8 +80,8 @@ public struct FeedAdvance: Sendable, Equatable {
 
 /// What the hub asks of the cloud's store. Each has a ticket that the answer carries back.
 public enum HubRequest: Sendable {
-    /// Enter the device when it is new; update the replica when it differs. Answer: `.device` with the record as stored,
-    /// whose account is the one first bound.
+    /// Enter the device when it is new; update the replica when it differs, and `synced` when it is higher. Answer:
+    /// `.device` with the record as stored, whose account is the one first bound.
     case openDevice(DeviceRecord)
     /// Store the changes that are newer than what is stored, in one transaction, durably, each with an entry at the end of
     /// the feed `stream` where that is given. A change of an item that the store has as another device's is not stored but
@@ -77,16 +90,51 @@ public enum HubRequest: Sendable {
     /// Read a feed from behind `after`, at least one entry, and at most `itemsMax` entries or `bytesMax` bytes, where an
     /// entry counts with its body, twice its key, and 128. Answer: `.page`.
     case readFeed(stream: Text, after: Int64, bytesMax: Int, itemsMax: Int)
+    /// The same from before the first entry that was committed when the store's clock stood at `time` or above. The page's
+    /// `previous` says where that is.
+    case readFeedSince(stream: Text, time: UInt64, bytesMax: Int, itemsMax: Int)
 }
 
 /// A change with the stream that it enters; nil when its model does not go down.
 public struct StreamedChange: Sendable {
     public var change: Change
     public var stream: Text?
+    /// Of an agent of version 1, whose changes have no version: `change.version` has the writer, and as its time a number
+    /// that tells the changes of one request apart.
+    public var arrival: Arrival?
+    /// Of models whose conflicts are not decided by the versions. The store keeps `sent` of what it stores with the item,
+    /// and gives it as `Change.own` of what it stores later.
+    public var rule: ConflictRule?
 
-    public init(change: Change, stream: Text?) {
+    public init(change: Change, stream: Text?, arrival: Arrival? = nil, rule: ConflictRule? = nil) {
+        self.rule = rule
         self.change = change
         self.stream = stream
+        self.arrival = arrival
+    }
+}
+
+/// How a change without a version finds its place among those that have one. See `Arrival.ruling`.
+public struct Arrival: Sendable, Equatable {
+    /// The item's `updated` as the agent stamped it, Unix milliseconds; nil when it says none.
+    public var updated: Int64?
+
+    public init(updated: Int64?) {
+        self.updated = updated
+    }
+}
+
+/// A change of a device that gave way to what the store has, which the device may not know; or that was stored under
+/// another version: then the winner is of the same writer.
+public struct OverruledChange: Sendable, Equatable {
+    /// The version as it stood in the request.
+    public var version: Version
+    /// What is stored.
+    public var winner: Change
+
+    public init(version: Version, winner: Change) {
+        self.version = version
+        self.winner = winner
     }
 }
 
@@ -94,8 +142,8 @@ public struct StreamedChange: Sendable {
 public enum HubAnswer: Sendable {
     case device(DeviceRecord)
     /// The feeds that moved, and the versions that were refused as another device's. Every other change that was not stored
-    /// was older than, or equal to, what is stored.
-    case applied(stored: Int, refused: [Version], advances: [FeedAdvance])
+    /// was older than, or equal to, what is stored; `overruled` are those of them that the store says more about.
+    case applied(stored: Int, refused: [Version], advances: [FeedAdvance], overruled: [OverruledChange] = [])
     case page(FeedPage)
     /// The store could not do it; the device will ask again.
     case failed(IotoError)

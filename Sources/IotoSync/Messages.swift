@@ -8,6 +8,8 @@ struct UpMessage {
     var replica: UInt64
     var account: Text
     var changes: [Change]
+    /// How far the device's own stream is applied, when the hub has to know it to decide conflicts.
+    var seen: StreamCursor?
 }
 
 /// A device's request for what it has not seen.
@@ -17,6 +19,23 @@ struct CatchUpRequest {
     var replica: UInt64
     var account: Text
     var cursors: [StreamCursor]
+    /// The streams in whose snapshots the device is, with the floors at which these began: it wants all there is, its own
+    /// changes too.
+    var snapshots: [Text: Int64] = [:]
+}
+
+/// The lists of an answer, in the order in which they are heeded.
+enum AckKind: Int, CaseIterable {
+    case rejected, overruled, restamped, stored
+
+    var name: Text {
+        switch self {
+        case .rejected: "rejected"
+        case .overruled: "overruled"
+        case .restamped: "restamped"
+        case .stored: "vers"
+        }
+    }
 }
 
 /// The hub's answer to an `UpMessage`.
@@ -32,6 +51,12 @@ struct AckMessage {
         var newVersion: Version
     }
 
+    /// A change that gave way to what the hub has.
+    struct Overruling {
+        var version: Version
+        var winner: Change
+    }
+
     var sequence: Int64
     var keys: [Text]
     var versions: [Version]
@@ -41,6 +66,7 @@ struct AckMessage {
     var time: UInt64
     /// The feed's move past the device's own changes, which need not come back.
     var advance: FeedAdvance?
+    var overrulings: [Overruling] = []
 }
 
 /// A stretch of a stream, on its way down.
@@ -55,8 +81,15 @@ struct PageMessage {
     var hasMore: Bool
     /// The device's cursor was of no use, and this page starts the stream anew.
     var isReset: Bool
+    /// Nothing is left out, the device's own changes neither.
+    var isWhole = false
+    /// With a reset: the feed's floor. A device that stood below it has missed removals; one that did not stood in another
+    /// history.
+    var floor: Int64 = 0
     var time: UInt64
     /// The changes as read; nil for one that does not fit the schema and is to be passed over.
     var changes: [Change]
     var refused: [IotoError] = []
+    /// Keys of those that were refused, as far as they can be told.
+    var refusedKeys: [ItemKey] = []
 }

@@ -13,13 +13,28 @@ struct WireCodec: Sendable {
     // MARK: Changes
 
     /// Appends `{"cmd":"upsert","key":"...","ver":"...","item":{...}}`.
-    func append(_ change: Change, to output: inout [UInt8]) {
+    ///
+    /// - Parameters:
+    ///   - isVersion1: Without `ver`, and with what version 1 wants in an item.
+    ///   - context: What items of version 1 have to say.
+    func append(
+        _ change: Change, isVersion1: Bool = false, _ context: Context = Context(), to output: inout [UInt8]
+    ) {
         output.append(literal: change.isRemoval ? #"{"cmd":"remove","key":"# : #"{"cmd":"upsert","key":"#)
         JSON.write(string: wireKey(of: change), to: &output)
-        output.append(literal: #","ver":""#)
-        output.append(contentsOf: change.version.text.bytes)
-        output.append(literal: #"","item":"#)
-        if schema.hasMappedModels, let item = mappedItem(of: change) {
+        if !isVersion1 {
+            output.append(literal: #","ver":""#)
+            output.append(contentsOf: change.version.text.bytes)
+            output.append(literal: "\"")
+        }
+        if change.own != 0 {
+            output.append(literal: #","own":""#)
+            output.append(hexadecimal: change.own)
+            output.append(literal: "\"")
+        }
+        output.append(literal: #","item":"#)
+        if isVersion1 || schema.hasMappedModels, var item = mappedItem(of: change, isVersion1) {
+            if isVersion1 { complete(&item, change, context) }
             item.write(to: &output)
         } else {
             appendItem(of: change, to: &output)
@@ -46,8 +61,8 @@ struct WireCodec: Sendable {
     }
 
     /// The item of a model whose properties have other names on the wire: it can't be joined in as it is stored.
-    private func mappedItem(of change: Change) -> JSONObject? {
-        guard let model = schema.model(change.model), model.isMapped,
+    private func mappedItem(of change: Change, _ isAny: Bool) -> JSONObject? {
+        guard let model = schema.model(change.model), isAny || model.isMapped,
             let body = (try? JSON.parse(change.body))?.objectValue
         else { return nil }
         return model.wireItem(body: body, key: change.key, includeHash: keyAttribute == schema.primary.hash)
@@ -67,10 +82,19 @@ struct WireCodec: Sendable {
     func change(
         _ json: JSON, context: Context
     ) throws(IotoError) -> (change: Change, model: Model, body: JSONObject) {
-        guard let item = json["item"]?.objectValue, let command = json["cmd"]?.stringValue,
-            let version = json["ver"]?.stringValue.flatMap({ Version($0) }),
-            version.time < HybridClock.timeMax
-        else { throw IotoError(.protocolViolation, "a change without a valid cmd, ver or item") }
+        guard let version = version(json["ver"]) else {
+            throw IotoError(.protocolViolation, "a change without a valid ver")
+        }
+        return try change(json, version, context: context)
+    }
+
+    /// The same for a change whose version does not stand in it.
+    func change(
+        _ json: JSON, _ version: Version, context: Context
+    ) throws(IotoError) -> (change: Change, model: Model, body: JSONObject) {
+        guard let item = json["item"]?.objectValue, let command = json["cmd"]?.stringValue else {
+            throw IotoError(.protocolViolation, "a change without a valid cmd or item")
+        }
         guard let name = item[schema.typeField]?.stringValue, let model = schema.model(name) else {
             throw IotoError(.model, "an item of an unknown model")
         }
@@ -80,9 +104,10 @@ struct WireCodec: Sendable {
         }
         let prepared = try model.makeReplica(item, context: context)
         let body = isRemoval ? model.keyProperties(of: prepared.body) : prepared.body
-        let change = Change(
+        var change = Change(
             model: name, key: prepared.key, version: version, isRemoval: isRemoval,
             body: isRemoval ? JSON.object(body).text : prepared.text)
+        change.own = json.hexadecimal("own") ?? 0
         guard json["key"]?.stringValue == wireKey(of: change) else {
             throw IotoError(.key, "the key of an item of model \"\(name)\" is not the one that the schema gives it")
         }
@@ -94,7 +119,7 @@ struct WireCodec: Sendable {
         schema.primary.sort == nil ? change.key.hash : change.key.sort
     }
 
-    private var keyAttribute: Text? { schema.primary.sort ?? schema.primary.hash }
+    var keyAttribute: Text? { schema.primary.sort ?? schema.primary.hash }
 
     // MARK: Up
 
@@ -106,6 +131,12 @@ struct WireCodec: Sendable {
         output.append(hexadecimal: message.replica)
         output.append(literal: #"","account":"#)
         JSON.write(string: message.account, to: &output)
+        if let seen = message.seen {
+            output.append(literal: #","history":""#)
+            output.append(hexadecimal: seen.history)
+            output.append(literal: #"","cursor":"#)
+            output.append(decimal: seen.position)
+        }
         append(changes: message.changes, to: &output)
         output.append(literal: "}")
         return output
@@ -114,9 +145,11 @@ struct WireCodec: Sendable {
     func encode(_ request: CatchUpRequest, timestamp: Int64) -> [UInt8] {
         var cursors = JSONObject()
         for cursor in request.cursors {
-            cursors[cursor.stream] = .object([
+            var member: JSONObject = [
                 "history": .string(.hexadecimal(cursor.history)), "cursor": .integer(cursor.position),
-            ])
+            ]
+            if let floor = request.snapshots[cursor.stream] { member["snapshot"] = .integer(floor) }
+            cursors[cursor.stream] = .object(member)
         }
         return JSON.object([
             "v": .integer(2), "seq": .integer(request.number), "timestamp": .string(ISODate.text(timestamp)),
@@ -126,18 +159,19 @@ struct WireCodec: Sendable {
     }
 
     /// - Returns: The message without its changes, and those as they stand, to be read one by one.
-    func decodeUp(_ payload: [UInt8]) throws(IotoError) -> (message: UpMessage, changes: [JSON]) {
-        let json = try parse(payload)
+    func decodeUp(_ json: JSON) throws(IotoError) -> (message: UpMessage, changes: [JSON]) {
         guard let sequence = json["seq"]?.integerValue, let replica = json.hexadecimal("replica"),
             let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax
         else { throw IotoError(.protocolViolation, "a syncToDynamo without valid seq, replica or changes") }
-        let message = UpMessage(
+        var message = UpMessage(
             sequence: sequence, replica: replica, account: json["account"]?.stringValue ?? "", changes: [])
+        if let history = json.hexadecimal("history"), let position = json["cursor"]?.integerValue {
+            message.seen = StreamCursor(stream: Text(), history: history, position: position)
+        }
         return (message, changes)
     }
 
-    func decodeCatchUp(_ payload: [UInt8]) throws(IotoError) -> CatchUpRequest {
-        let json = try parse(payload)
+    func decodeCatchUp(_ json: JSON) throws(IotoError) -> CatchUpRequest {
         guard let number = json["seq"]?.integerValue, let replica = json.hexadecimal("replica"),
             let cursors = json["cursors"]?.objectValue, cursors.count <= 8
         else { throw IotoError(.protocolViolation, "a syncDown without valid seq, replica or cursors") }
@@ -148,6 +182,7 @@ struct WireCodec: Sendable {
                 position >= 0
             else { throw IotoError(.protocolViolation, "a syncDown with an invalid cursor") }
             request.cursors.append(StreamCursor(stream: stream, history: history, position: position))
+            if let floor = value["snapshot"]?.integerValue { request.snapshots[stream] = floor }
         }
         return request
     }
@@ -180,35 +215,57 @@ struct WireCodec: Sendable {
                 "prev": .integer(advance.previous), "cursor": .integer(advance.cursor),
             ])
         }
-        return JSON.object(object).text
+        var output = JSON.object(object).text
+        guard !ack.overrulings.isEmpty else { return output }
+        output.removeLast()
+        output.append(literal: #","overruled":["#)
+        var isFirst = true
+        for entry in ack.overrulings {
+            output.append(literal: isFirst ? #"{"ver":""# : #",{"ver":""#)
+            isFirst = false
+            output.append(contentsOf: entry.version.text.bytes)
+            output.append(literal: #"","by":"#)
+            append(entry.winner, to: &output)
+            output.append(literal: "}")
+        }
+        output.append(literal: "]}")
+        return output
     }
 
-    func decodeAck(_ payload: [UInt8]) throws(IotoError) -> AckMessage {
-        let json = try parse(payload)
-        guard let sequence = json["seq"]?.integerValue, let time = json.hexadecimal("time"),
-            let versions = json["vers"]?.arrayValue
-        else { throw IotoError(.protocolViolation, "a SYNC without valid seq, time or vers") }
-        var ack = AckMessage(
-            sequence: sequence, keys: [], versions: [], rejections: [], restamps: [], time: time)
-        for entry in versions {
-            ack.versions.append(try version(entry))
-        }
-        for entry in json["rejected"]?.arrayValue ?? [] {
+    /// What the hub says of one change, as a member of an answer under the name of its kind (`AckKind`).
+    func decodeAnswer(_ kind: AckKind, _ entry: JSON, to sent: Change, context: Context) -> Settlement.Answer? {
+        switch kind {
+        case .stored: return .acknowledged
+        case .restamped: return version(entry["to"]).map { .restamped($0) }
+        case .rejected:
             let code = Int32(clamping: entry["code"]?.integerValue ?? Int64(ErrorCode.rejected.rawValue))
-            ack.rejections.append(
-                .init(version: try version(entry["ver"]), code: code, reason: entry["reason"]?.stringValue ?? ""))
+            return .rejected(code: code, reason: entry["reason"]?.stringValue ?? "")
+        case .overruled:
+            do throws(IotoError) {
+                let winner = try changeDown(entry["by"] ?? .null, context: context)
+                guard winner.key == sent.key else { throw IotoError(.protocolViolation, "overruled by another item") }
+                return .overruled(by: winner)
+            } catch {
+                return .rejected(code: error.code.rawValue, reason: error.message)
+            }
         }
-        for entry in json["restamped"]?.arrayValue ?? [] {
-            ack.restamps.append(.init(version: try version(entry["ver"]), newVersion: try version(entry["to"])))
+    }
+
+    /// The feed's move that an answer tells of; nil when it tells none that makes sense.
+    func decodeAdvance(_ json: JSON?) -> FeedAdvance? {
+        guard let json, let stream = json["stream"]?.stringValue, let history = json.hexadecimal("history"),
+            let (previous, cursor) = json.stretch
+        else { return nil }
+        return FeedAdvance(stream: stream, history: history, previous: previous, cursor: cursor)
+    }
+
+    /// A change for a device.
+    private func changeDown(_ json: JSON, context: Context) throws(IotoError) -> Change {
+        let (change, model, _) = try change(json, context: context)
+        guard model.existsOnDevice, model.syncsDown else {
+            throw IotoError(.denied, "model \"\(change.model)\" does not come down")
         }
-        if let feed = json["feed"] {
-            guard let stream = feed["stream"]?.stringValue, let history = feed.hexadecimal("history"),
-                let previous = feed["prev"]?.integerValue, let cursor = feed["cursor"]?.integerValue,
-                previous >= 0, cursor >= previous
-            else { throw IotoError(.protocolViolation, "a SYNC with an invalid feed") }
-            ack.advance = FeedAdvance(stream: stream, history: history, previous: previous, cursor: cursor)
-        }
-        return ack
+        return change
     }
 
     func encode(_ page: PageMessage) -> [UInt8] {
@@ -228,7 +285,11 @@ struct WireCodec: Sendable {
         output.append(literal: #","cursor":"#)
         output.append(decimal: page.cursor)
         output.append(literal: page.hasMore ? #","more":true"# : #","more":false"#)
-        if page.isReset { output.append(literal: #","reset":true"#) }
+        if page.isReset {
+            output.append(literal: #","reset":true,"floor":"#)
+            output.append(decimal: page.floor)
+        }
+        if page.isWhole { output.append(literal: #","snapshot":true"#) }
         output.append(literal: #","time":""#)
         output.append(hexadecimal: page.time)
         output.append(literal: #"""#)
@@ -241,31 +302,59 @@ struct WireCodec: Sendable {
     ///
     /// - Parameter context: What items of the device's own stream must state; items of other streams state what they do.
     /// - Returns: nil for the hub's plea that the device ask again, which carries no page.
-    func decodePage(_ payload: [UInt8], context: Context) throws(IotoError) -> PageMessage? {
-        let json = try parse(payload)
+    func decodePage(_ json: JSON, context: Context) throws(IotoError) -> PageMessage? {
         if json["ask"]?.boolValue == true { return nil }
         guard let stream = json["stream"]?.stringValue, let history = json.hexadecimal("history"),
-            let previous = json["prev"]?.integerValue, let cursor = json["cursor"]?.integerValue,
-            let time = json.hexadecimal("time"), let changes = json["changes"]?.arrayValue,
-            previous >= 0, cursor >= previous, changes.count <= Limits.batchItemsMax
+            let (previous, cursor) = json.stretch, let time = json.hexadecimal("time"),
+            let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax
         else { throw IotoError(.protocolViolation, "a BATCH without a valid stream, history, prev, cursor, time or changes") }
         var page = PageMessage(
             answers: json["seq"]?.integerValue, stream: stream, history: history, previous: previous, cursor: cursor,
-            hasMore: json["more"]?.boolValue ?? false, isReset: json["reset"]?.boolValue ?? false, time: time,
+            hasMore: json["more"]?.boolValue ?? false, isReset: json["reset"]?.boolValue ?? false,
+            isWhole: json["snapshot"]?.boolValue ?? false, floor: json["floor"]?.integerValue ?? 0, time: time,
             changes: [])
         let isOwn = stream.hasPrefix("device/")
         for entry in changes {
             do throws(IotoError) {
-                let (change, model, _) = try self.change(entry, context: isOwn ? context : Context())
-                guard model.existsOnDevice, model.syncsDown else {
-                    throw IotoError(.denied, "model \"\(change.model)\" does not come down")
-                }
-                page.changes.append(change)
+                page.changes.append(try changeDown(entry, context: isOwn ? context : Context()))
             } catch {
                 page.refused.append(error)
+                if page.isWhole, let key = key(of: entry["item"]) { page.refusedKeys.append(key) }
             }
         }
         return page
+    }
+
+    // MARK: Flow control
+
+    /// The hub's answer to a message that it can't work on now.
+    func encodeRetry(_ sequence: Int64, after milliseconds: Int64) -> [UInt8] {
+        JSON.object(["v": .integer(2), "seq": .integer(sequence), "retryAfter": .integer(milliseconds)]).text
+    }
+
+    /// What such an answer says; nil when it is none.
+    func decodeRetry(_ json: JSON) -> (sequence: Int64, milliseconds: Int64)? {
+        guard let wait = json["retryAfter"]?.integerValue, wait >= 0, let sequence = json["seq"]?.integerValue else {
+            return nil
+        }
+        return (sequence, wait)
+    }
+
+    /// The number of a message of version 2 that is not read whole.
+    func sequence(of payload: [UInt8]) -> Int64? {
+        payload.withUnsafeBytes { payload in
+            func integer(_ name: Text) -> Int64? {
+                guard let range = JSONScanner.member(name, in: payload) else { return nil }
+                return JSONScanner.decode(UnsafeRawBufferPointer(rebasing: payload[range]))?.integerValue
+            }
+            return integer("v") == 2 ? integer("seq") : nil
+        }
+    }
+
+    /// The key of an item that is not taken.
+    private func key(of item: JSON?) -> ItemKey? {
+        guard let item = item?.objectValue, let name = item[schema.typeField]?.stringValue else { return nil }
+        return try? schema.model(name)?.itemKey(of: item)
     }
 
     // MARK: Parts
@@ -279,25 +368,36 @@ struct WireCodec: Sendable {
         output.append(literal: "]")
     }
 
-    private func parse(_ payload: [UInt8]) throws(IotoError) -> JSON {
+    /// Reads a message of either version.
+    func parse(_ payload: [UInt8]) throws(IotoError) -> (json: JSON, isVersion1: Bool) {
         let json = try JSON.parse(payload)
-        guard json["v"]?.integerValue == 2 else {
-            throw IotoError(.protocolViolation, "a message of another protocol version than 2")
+        guard json.objectValue != nil else { throw IotoError(.protocolViolation, "a message that is no object") }
+        guard let version = json["v"] else { return (json, true) }
+        switch version.integerValue {
+        case 1: return (json, true)
+        case 2: return (json, false)
+        default: throw IotoError(.protocolViolation, "a message of another protocol version than 1 and 2")
         }
-        return json
     }
 
-    private func version(_ json: JSON?) throws(IotoError) -> Version {
-        guard let version = json?.stringValue.flatMap({ Version($0) }), version.time < HybridClock.timeMax else {
-            throw IotoError(.protocolViolation, "an invalid version")
-        }
+    /// A version that a clock can give; nil when it is none.
+    func version(_ json: JSON?) -> Version? {
+        guard let version = json?.stringValue.flatMap({ Version($0) }), version.time < HybridClock.timeMax else { return nil }
         return version
     }
 }
 
 extension JSON {
+    /// The part of a feed that a message covers, behind `prev` up to `cursor`.
+    fileprivate var stretch: (previous: Int64, cursor: Int64)? {
+        guard let previous = self["prev"]?.integerValue, let cursor = self["cursor"]?.integerValue, previous >= 0,
+            cursor >= previous
+        else { return nil }
+        return (previous, cursor)
+    }
+
     /// A member that is sixteen hexadecimal digits.
-    fileprivate func hexadecimal(_ name: Text) -> UInt64? {
+    func hexadecimal(_ name: Text) -> UInt64? {
         self[name]?.stringValue.flatMap { parseHexadecimal($0.bytes) }
     }
 }
@@ -311,15 +411,15 @@ extension Text {
 }
 
 extension [UInt8] {
-    fileprivate mutating func append(literal: StaticString) {
+    mutating func append(literal: StaticString) {
         literal.withUTF8Buffer { append(contentsOf: $0) }
     }
 
-    fileprivate mutating func append(decimal number: Int64) {
+    mutating func append(decimal number: Int64) {
         append(contentsOf: Text(decimal: number).bytes)
     }
 
-    fileprivate mutating func append(hexadecimal number: UInt64) {
+    mutating func append(hexadecimal number: UInt64) {
         append(contentsOf: Text.hexadecimal(number).bytes)
     }
 }

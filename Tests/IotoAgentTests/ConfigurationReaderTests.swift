@@ -90,4 +90,14 @@ import Testing
         #expect(read.databasePath == fixture.path("x.db"))
         #expect(read.schemaPath == "/etc/s.json5")
     }
+
+    @Test func ceilingsAreThoseOfTheDatabase() throws {
+        let read = try configuration(
+            "{deviceId: 'd', database: {sizeMax: '8M', outboxItemsMax: 100, outboxSizeMax: '1M', cacheSize: '512K'}}")
+        #expect(read.ceilings.fileBytes == 8 << 20)
+        #expect(read.ceilings.outboxItems == 100)
+        #expect(read.ceilings.outboxBytes == 1 << 20)
+        #expect(read.ceilings.cacheBytes == 512 << 10)
+        #expect(read.warnings.isEmpty)
+    }
 }

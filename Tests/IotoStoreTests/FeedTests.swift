@@ -197,7 +197,9 @@ import Testing
         let fixture = try Fixture()
         let store = try fixture.open()
         func advance(_ previous: Int64, _ next: StreamCursor) throws -> StreamCursor? {
-            try store.settle(Settlement(entries: [], hubTime: 0, advance: (previous, next)))
+            let advance = FeedAdvance(
+                stream: next.stream, history: next.history, previous: previous, cursor: next.position)
+            try store.settle(Settlement(entries: [], hubTime: 0, advance: advance))
             return try store.cursor(of: stream)
         }
         #expect(try advance(3, cursor(4)) == nil)

@@ -192,7 +192,7 @@ import Testing
                 _ = try transaction.put(fault, key(fault, "large"), body: large)
             }
         }
-        #expect(recorder.events.isEmpty)
+        #expect(recorder.lines == ["full fault#large"])
         #expect(try store.get(fault, "large") == nil)
         #expect(try store.pendingCount() == 1)
         try store.put(fault, "small")

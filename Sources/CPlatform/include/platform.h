@@ -65,6 +65,41 @@ int platform_read_file(const char *path, size_t bytes_max, uint8_t **out_data, s
 int64_t platform_file_size(const char *path);
 /* Remove a file; 0 also when there was none, or an errno. */
 int platform_remove_file(const char *path);
+/* Put a file in the place of another, which need not be there, and make that durable. Returns 0 or an errno. */
+int platform_replace_file(const char *from, const char *to);
+/* Remove a database file and those that SQLite puts beside it, as platform_remove_file(). */
+int platform_remove_database(const char *path);
+/* Put the database file `part` in the place of the one at `path`, which is kept, with its log, as `<path>.corrupt-1` or the
+ * first number after it that is free; `kept` gets that name. Returns 0 or an errno; EEXIST when 1000 names are taken. */
+int platform_exchange_database(const char *path, const char *part, char *kept, size_t kept_bytes);
+/* Write a file's content to the disk. Returns 0 or an errno. */
+int platform_sync_file(const char *path);
+/* Tables of a database file, as far as platform_salvage() reads them. */
+enum {
+    PLATFORM_ITEM,
+    PLATFORM_TOMBSTONE,
+    PLATFORM_OUTBOX,
+    PLATFORM_PARKED,
+    PLATFORM_MODEL,
+    PLATFORM_REJECTED,
+    PLATFORM_META,
+    PLATFORM_TABLES
+};
+/* A column: a text where `bytes` is not NULL. */
+typedef struct platform_value {
+    int64_t number;
+    const uint8_t *bytes;
+    size_t count;
+    bool is_null;
+} platform_value;
+/* Returns whether to go on. */
+typedef bool (*platform_row_proc)(void *context, int table, const platform_value *values, int count);
+/* Give every readable row of a damaged database file to `row`, in no order. Returns 0 or an errno, and in `out_damaged` a bit
+ * for each table of which rows may be missing. */
+int platform_salvage(const char *path, platform_row_proc row, void *context, uint32_t *out_damaged);
+
+/* Whether an errno says that there is no room: on the disk, by a quota, or by the process's limit. */
+bool platform_is_full(int code);
 /* Write a line to stderr in one write. */
 void platform_log(const char *line, size_t bytes);
 /* Text of an errno, in `buffer` or static. */

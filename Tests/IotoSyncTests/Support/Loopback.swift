@@ -13,6 +13,9 @@ final class Loopback {
     /// On their way up and down.
     var up: [Publication] = []
     var down: [Publication] = []
+    /// Tickets of the hub's publications that the broker has not acknowledged.
+    var unacknowledged: [Int64] = []
+    var holdsAcknowledgements = false
     /// Every payload that the device ever published.
     var published: [[UInt8]] = []
     /// Keeps the store's answers from the hub, until `releaseAnswers()`.
@@ -21,11 +24,14 @@ final class Loopback {
     private let id: Text
     private var processes: UInt64 = 7
 
-    init(replica: UInt64 = 0xD1, id: Text = "d1") {
+    private let schema: Schema
+
+    init(replica: UInt64 = 0xD1, id: Text = "d1", schema: Schema = TestSchema.schema) {
+        self.schema = schema
         self.replica = MemoryReplica(replica: replica)
         self.id = id
         device = Loopback.makeDevice(self.replica, id, seed: processes)
-        hub = HubReplicator(schema: TestSchema.schema, clock: HybridClock())
+        hub = HubReplicator(schema: schema, clock: HybridClock())
         run(.connected(devices: [], feeds: []))
     }
 
@@ -68,7 +74,7 @@ final class Loopback {
 
     /// A new hub process on the same store.
     func restartHub() {
-        hub = HubReplicator(schema: TestSchema.schema, clock: HybridClock())
+        hub = HubReplicator(schema: schema, clock: HybridClock())
         let feeds = cloud.heads.filter { !$0.key.hasPrefix("device/") }
             .map { StreamCursor(stream: $0.key, history: cloud.history, position: $0.value) }
         run(.connected(devices: Array(cloud.devices.values), feeds: feeds))
@@ -88,6 +94,12 @@ final class Loopback {
 
     func cloudChange(_ model: Text, _ id: Text, _ value: Text, device: Text? = "d1", isRemoval: Bool = false) throws {
         run(.feedsMoved(try cloud.put(model, id, device: device, value: value, isRemoval: isRemoval)))
+    }
+
+    func setWall(_ wall: Int64) {
+        now = Instant(monotonic: now.monotonic, wall: wall)
+        replica.wall = wall
+        cloud.wall = wall
     }
 
     func wait(_ milliseconds: Int64) {
@@ -137,12 +149,20 @@ final class Loopback {
         up += publications
     }
 
+    func takeAcknowledgements(isSent: Bool = true) -> [HubInput] {
+        defer { unacknowledged = [] }
+        return unacknowledged.map { .published(ticket: $0, isSent: isSent) }
+    }
+
     func run(_ input: HubInput) {
         var inputs = [input]
         while !inputs.isEmpty {
             for effect in hub.handle(inputs.removeFirst(), now: now) {
                 switch effect {
-                case .publish(let publication): down.append(publication)
+                case .publish(let publication):
+                    down.append(publication)
+                    if let ticket = publication.ticket { unacknowledged.append(ticket) }
+                    if !holdsAcknowledgements { inputs += takeAcknowledgements() }
                 case .request(let ticket, let request):
                     let answer = cloud.answer(request)
                     if holdsAnswers {

@@ -18,6 +18,8 @@ final class MemoryReplica: DeviceStorage {
     var cursors: [Text: StreamCursor] = [:]
     var rejected: [(change: Change, code: Int32, reason: Text)] = []
     var applied: [Change] = []
+    var conflicts: [(winner: Change, loser: Change)] = []
+    var schema = TestSchema.schema
     /// What the next changing call throws, once.
     var failure: IotoError?
 
@@ -98,11 +100,15 @@ final class MemoryReplica: DeviceStorage {
             case .acknowledged: break
             case .restamped(let version): rows[key]?.change.version = version
             case .rejected(let code, let reason): rejected.append((row.change, code, reason))
+            case .overruled(let winner):
+                conflicts.append((winner: winner, loser: row.change))
+                rows[key] = Row(change: winner, position: nil)
             }
         }
         clock.observe(settlement.hubTime)
-        if let (previous, cursor) = settlement.advance, (cursors[cursor.stream]?.position ?? 0) == previous {
-            cursors[cursor.stream] = cursor
+        if let advance = settlement.advance, (cursors[advance.stream]?.position ?? 0) == advance.previous {
+            cursors[advance.stream] = StreamCursor(
+                stream: advance.stream, history: advance.history, position: advance.cursor)
         }
     }
 
@@ -111,7 +117,22 @@ final class MemoryReplica: DeviceStorage {
     func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int {
         try failIfTold()
         var count = 0
-        for change in changes where change.version > rows[change.key]?.change.version ?? .zero {
+        for change in changes {
+            let row = rows[change.key]
+            if let row, row.position != nil, row.change.version != change.version, change.version.writer != replica,
+                change.own == 0 || change.own < row.change.version.time {
+                clock.observe(change.version.time)
+                let resolve = schema.model(change.model)?.process.resolve ?? .latest
+                let isMine = row.change.version > change.version
+                if resolve == .device || isMine && resolve != .cloud {
+                    conflicts.append((winner: row.change, loser: change))
+                    if !isMine { rows[change.key]?.change.version = Version(time: clock.next(wall: wall), writer: replica) }
+                    continue
+                }
+                conflicts.append((winner: change, loser: row.change))
+            } else if change.version <= row?.change.version ?? .zero {
+                continue
+            }
             rows[change.key] = Row(change: change, position: nil)
             applied.append(change)
             clock.observe(change.version.time)
@@ -120,6 +141,62 @@ final class MemoryReplica: DeviceStorage {
         cursors[cursor.stream] = cursor
         clock.observe(hubTime)
         return count
+    }
+
+    /// What a snapshot has named so far, by stream.
+    var snapshots: [Text: (floor: Int64, named: Set<ItemKey>, resends: Bool)] = [:]
+
+    func snapshotFloor(of stream: Text) -> Int64? { snapshots[stream]?.floor }
+
+    func apply(
+        _ changes: [Change], part: SnapshotPart, cursor: StreamCursor, hubTime: UInt64
+    ) throws(IotoError) -> Int {
+        try failIfTold()
+        let stream = cursor.stream
+        if part.begins { snapshots[stream] = (part.floor, [], part.resends || snapshots[stream]?.resends ?? false) }
+        for change in changes {
+            snapshots[stream]?.named.insert(change.key)
+            guard let row = rows[change.key], row.change.version > change.version, row.position == nil,
+                row.change.version.writer == replica
+            else { continue }
+            rows[change.key]?.position = Int64(clock.next(wall: wall))
+        }
+        for key in part.passedOver { snapshots[stream]?.named.insert(key) }
+        let count = try apply(changes, cursor: cursor, hubTime: hubTime)
+        guard part.ends, let (_, named, resends) = snapshots.removeValue(forKey: stream) else { return count }
+        for (key, row) in rows where !row.change.isRemoval && row.position == nil && !named.contains(key) {
+            let model = TestSchema.model(row.change.model)
+            let body = (try? JSON.parse(row.change.body))?.objectValue ?? [:]
+            guard model.existsOnDevice, Stream.of(body, model: model) == stream else { continue }
+            if resends, model.syncsUp, row.change.version.writer == replica {
+                rows[key]?.position = Int64(clock.next(wall: wall))
+            } else {
+                rows[key] = nil
+            }
+        }
+        return count
+    }
+
+    func apply(_ change: UnversionedChange) throws(IotoError) -> Bool {
+        try failIfTold()
+        let found = rows.keys.filter { key in
+            key.sort == change.sort && rows[key]?.change.model == change.model.name
+                && (change.hash == nil ? rows[key]?.change.isRemoval == false : key.hash == change.hash)
+        }
+        guard found.count <= 1 else { return false }
+        let key = found.first ?? ItemKey(hash: change.hash ?? "", sort: change.sort)
+        let row = rows[key]
+        guard change.body != nil || row?.change.isRemoval == false else { return false }
+        if let row, row.position != nil {
+            guard let updated = change.updated, updated >= row.change.version.milliseconds else { return false }
+        }
+        guard row == nil || row?.change.isRemoval == true || row?.change.body != change.body else { return false }
+        let stored = Change(
+            model: change.model.name, key: key, version: Version(time: clock.next(wall: wall), writer: Version1.service),
+            isRemoval: change.body == nil, body: change.body ?? row?.change.body ?? [])
+        rows[key] = Row(change: stored, position: nil)
+        applied.append(stored)
+        return true
     }
 
     private func failIfTold() throws(IotoError) {

@@ -20,10 +20,12 @@ enum TestSchema {
                 indexes: { primary: { hash: 'pk', sort: 'sk' } },
                 process: {
                     Reading: { sync: 'up' }, Setting: { sync: 'down' }, Note: { sync: 'both' },
+                    Plan: { sync: 'both', resolve: 'cloud' }, Manual: { sync: 'both', resolve: 'device' },
                     Secret: { enable: 'device', sync: 'both' }, Report: { enable: 'cloud' },
                 },
                 models: {
                     \(model("Reading")) \(model("Setting")) \(model("Note")) \(model("Secret")) \(model("Report"))
+                    \(model("Plan")) \(model("Manual"))
                     Notice: {
                         pk: { type: 'string', value: 'notices' }, sk: { type: 'string', value: 'notice#${id}' },
                         id: { type: 'string', required: true }, value: { type: 'string' },

@@ -49,6 +49,9 @@ final class Cloud {
         case .apply(let changes, let device): return apply(changes, device)
         case .readFeed(let stream, let position, let bytesMax, let itemsMax):
             return .page(page(stream, after: position, bytesMax: bytesMax, itemsMax: itemsMax))
+        case .readFeedSince(let stream, _, let bytesMax, let itemsMax):
+            // From the start is more than an agent asks for, and no less.
+            return .page(page(stream, after: 0, bytesMax: bytesMax, itemsMax: itemsMax))
         }
     }
 

@@ -37,6 +37,13 @@ public final class CloudService: Sendable {
             for await streams in moved { inbox.put(moved: streams) }
         }
 
+        let purge = Task { [store] in
+            while !Task.isCancelled {
+                await CloudService.purge(store)
+                try? await Task.sleep(for: .seconds(3600))
+            }
+        }
+
         var isReady = false
         while let events = await inbox.next() {
             for event in events {
@@ -49,7 +56,18 @@ public final class CloudService: Sendable {
             }
         }
         watch.cancel()
+        purge.cancel()
+        await purge.value
         await session.stop()
+    }
+
+    private static func purge(_ store: any CloudStore) async {
+        do throws(IotoError) {
+            let limit = Instant.now.wall - Limits.tombstoneRetention
+            while try await store.purgeTombstones(before: limit) > 0, !Task.isCancelled {}
+        } catch {
+            Log.warning("tombstones can't be purged: \(error.message)")
+        }
     }
 
     /// Has `run` finish. From any thread.
@@ -75,6 +93,7 @@ public final class CloudService: Sendable {
         case .message(let topic, let payload): return .message(topic: topic, payload: payload)
         case .answer(let ticket, let answer): return .answer(ticket: ticket, answer)
         case .moved(let streams): return .feedsMoved(streams)
+        case .published(let ticket, let isSent): return .published(ticket: ticket, isSent: isSent)
         case .subscribed: return await connected()
         }
     }

@@ -42,6 +42,12 @@ public protocol CloudStore: Sendable {
     /// - Returns: The change as stored; nil when the item is not, or no longer, at the version that is expected.
     func write(_ write: LocalWrite) async throws(IotoError) -> Change?
 
+    /// Forgets tombstones that were stored before `time`, Unix milliseconds, a bounded number at a time. Devices that have not
+    /// come as far in a feed begin it anew.
+    ///
+    /// - Returns: The number forgotten; 0 when there are no more.
+    func purgeTombstones(before time: Int64) async throws(IotoError) -> Int
+
     /// The schema that was saved last: its text and its name in messages.
     func schema() async throws(IotoError) -> SchemaText?
 

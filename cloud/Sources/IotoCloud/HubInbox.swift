@@ -12,6 +12,8 @@ final class HubInbox: @unchecked Sendable {
         case message(topic: Text, payload: [UInt8])
         case answer(ticket: Int64, HubAnswer)
         case moved([Text])
+        /// What became of a publication that has a ticket.
+        case published(ticket: Int64, isSent: Bool)
     }
 
     static let loadMax = 1000
@@ -116,7 +118,7 @@ final class HubInbox: @unchecked Sendable {
             for event in taken {
                 switch event {
                 case .message, .answer: load -= 1
-                case .subscribed, .moved: break
+                case .subscribed, .moved, .published: break
                 }
             }
             if !moved.isEmpty { taken.append(.moved(moved)) }

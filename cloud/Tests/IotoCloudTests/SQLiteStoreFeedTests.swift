@@ -161,7 +161,7 @@ import Testing
                     for index in 0..<25 {
                         let id = Text(decimal: number * 100 + index)
                         let answer = await store.answer(.apply([change(id, time: 1)], device: "d1"))
-                        guard case .applied(stored: 1, _, _) = answer else {
+                        guard case .applied(stored: 1, _, _, _) = answer else {
                             throw UnexpectedAnswer(answer: answer)
                         }
                     }
@@ -172,5 +172,85 @@ import Testing
         let page = try await test.page("device/d1")
         #expect(page.entries.map(\.position) == Array(1...100) && page.cursor == 100)
         for store in stores { await store.close() }
+    }
+}
+
+/// Tombstones whose time is over.
+struct SQLiteStoreTombstoneTests {
+    @Test func tombstonesGoAndRaiseTheFloor() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 1), change("b", time: 1), change("c", time: 1))
+        try await test.apply(change("a", time: 2, removal: true))
+        try await test.apply(change("d", time: 2))
+        #expect(try await test.store.purgeTombstones(before: 1000) == 0)
+        #expect(try await test.page("device/d1").floor == 0)
+        #expect(try await test.store.purgeTombstones(before: Instant.now.wall + 1) == 1)
+        let page = try await test.page("device/d1")
+        #expect(page.floor == 4 && page.cursor == 5)
+        #expect(page.entries.map { $0.change.key } == [key("b"), key("c"), key("d")])
+        #expect(try await test.store.item(key("a")) == nil)
+        #expect(try await test.page("device/d2").floor == 0)
+        // A change from before then begins the item anew: nothing is left to compare it with.
+        #expect(try await test.apply(change("a", time: 1)).stored == 1)
+    }
+
+    @Test func removalFromAStreamThatTheItemHadLeftRaisesTheFloorThere() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 1, stream: "account/a1"))
+        try await test.apply(change("a", time: 2, stream: "device/d1"))
+        try await test.apply(change("a", time: 3, removal: true, stream: "device/d1"))
+        #expect(try await test.store.purgeTombstones(before: Instant.now.wall + 1) == 1)
+        #expect(try await test.page("account/a1").floor == 2)
+        #expect(try await test.page("account/a1").entries.isEmpty)
+        #expect(try await test.page("device/d1").floor == 2)
+    }
+}
+
+/// Conflicts that the schema decides, not the versions.
+struct SQLiteStoreConflictTests {
+    private func sent(_ time: UInt64, _ winner: ConflictRule.Winner, seen: Int64, history: UInt64) -> StreamedChange {
+        var entry = change("a", time: time, writer: 7)
+        entry.rule = ConflictRule(
+            winner: winner, seen: StreamCursor(stream: "device/d1", history: history, position: seen), sent: time)
+        return entry
+    }
+
+    /// A store whose cloud has written item "a" once, at position 1.
+    private func written() async throws -> (test: TestStore, cloud: Change) {
+        let test = try TestStore()
+        let write = LocalWrite(
+            model: "Setting", key: key("a"), body: Text("{\"id\":\"a\"}").bytes, stream: "device/d1", owner: "d1", expected: nil)
+        return (test, try #require(await test.store.write(write)))
+    }
+
+    private func apply(_ test: TestStore, _ entry: StreamedChange) async throws -> (stored: Int, overruled: [OverruledChange]) {
+        let answer = await test.store.answer(.apply([entry], device: "d1"))
+        guard case .applied(let stored, _, _, let overruled) = answer else { throw UnexpectedAnswer(answer: answer) }
+        return (stored, overruled)
+    }
+
+    @Test func whatTheDeviceHadNotSeenOverrulesIt() async throws {
+        let (test, cloud) = try await written()
+        let later = cloud.version.time + 5
+        let met = try await apply(test, sent(later, .cloud, seen: 0, history: test.store.history))
+        #expect(met.stored == 0 && met.overruled == [OverruledChange(version: Version(time: later, writer: 7), winner: cloud)])
+        #expect(try await apply(test, sent(later, .cloud, seen: 1, history: test.store.history ^ 1)).stored == 0)
+        #expect(try await apply(test, sent(later, .cloud, seen: 1, history: test.store.history)).stored == 1)
+    }
+
+    @Test func deviceIsStampedAboveWhatItHadNotSeenAndOnceOnly() async throws {
+        let (test, cloud) = try await written()
+        let met = try await apply(test, sent(5, .device, seen: 0, history: test.store.history))
+        let stamped = try #require(met.overruled.first?.winner.version)
+        #expect(met.stored == 1 && stamped > cloud.version && stamped.writer == 7)
+        #expect(try await test.store.item(key("a"))?.version == stamped)
+        let write = LocalWrite(
+            model: "Setting", key: key("a"), body: cloud.body, stream: "device/d1", owner: "d1", expected: stamped)
+        let next = try #require(await test.store.write(write))
+        // The first try comes again: what the cloud has made of it stays.
+        let again = try await apply(test, sent(5, .device, seen: 0, history: test.store.history))
+        #expect(again.stored == 0 && again.overruled.isEmpty)
+        let page = try await test.page("device/d1")
+        #expect(page.entries.last?.change.version == next.version && page.entries.last?.change.own == 5)
     }
 }

@@ -38,6 +38,8 @@ final class BrokerSession: @unchecked Sendable {
     private var isIdle = true
     private var connectAt: Int64 = 0
     private var unacknowledged = 0
+    /// The hub's tickets of what is unacknowledged, by the id of the message.
+    private var tickets: [Int32: Int64] = [:]
     private var isSubscribed = false
     private var early: [(Text, [UInt8])] = []
 
@@ -65,6 +67,7 @@ final class BrokerSession: @unchecked Sendable {
         let isTaken = lock.withLock { outgoing.append(publication) }
         if !isTaken {
             Log.warning("\(publication.topic): too many messages wait for the broker, one is dropped")
+            if let ticket = publication.ticket { inbox.put(.published(ticket: ticket, isSent: false)) }
         }
         platform_event_signal(event)
     }
@@ -119,9 +122,11 @@ final class BrokerSession: @unchecked Sendable {
         while isSubscribed, unacknowledged < BrokerSession.unacknowledgedMax,
             let publication = lock.withLock({ outgoing.removeFirst() }) {
             do throws(IotoError) {
-                _ = try client.publish(MQTTMessage(topic: publication.topic, payload: publication.payload), qos: 1)
+                let id = try client.publish(MQTTMessage(topic: publication.topic, payload: publication.payload), qos: 1)
                 unacknowledged += 1
+                if let ticket = publication.ticket { tickets[id] = ticket }
             } catch {
+                if let ticket = publication.ticket { inbox.put(.published(ticket: ticket, isSent: false)) }
                 // Of no message that a device waits for: it will ask again.
                 Log.warning("\(publication.topic): \(error.message)")
             }
@@ -173,6 +178,7 @@ extension BrokerSession: MQTTDelegate {
 
     func mqttPublished(_ id: Int32) {
         unacknowledged = max(0, unacknowledged - 1)
+        if let ticket = tickets.removeValue(forKey: id) { inbox.put(.published(ticket: ticket, isSent: true)) }
     }
 
     func mqttReceived(_ topic: Text, _ payload: [UInt8]) {

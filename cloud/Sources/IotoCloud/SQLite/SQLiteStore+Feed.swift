@@ -7,6 +7,8 @@ import IotoSync
 struct FeedWriter {
     let db: Database
     let history: UInt64
+    /// The store's clock, for the entries that follow.
+    var time: UInt64 = 0
     /// In order of first use.
     private(set) var advances: [FeedAdvance] = []
 
@@ -22,10 +24,11 @@ struct FeedWriter {
         let position = try nextPosition(in: stream)
         try remove(key, from: stream)
         try db.cachedStatement(
-            sql: "INSERT INTO feed(stream, position, hash, sort, parted, time, writer) VALUES(?, ?, ?, ?, ?, ?, ?)"
+            sql: "INSERT INTO feed(stream, position, hash, sort, parted, time, writer, committed) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
         ).execute(arguments: [
             stream.string, position, key.hash.string, key.sort.string, parted.map { Text($0).string },
             Int64(bitPattern: version.time), Int64(bitPattern: version.writer),
+            Int64(bitPattern: time),
         ])
     }
 
@@ -39,8 +42,8 @@ struct FeedWriter {
         for advance in advances {
             try db.cachedStatement(
                 sql: """
-                    INSERT INTO head(stream, position, moved)
-                    VALUES(?, ?, (SELECT coalesce(max(moved), 0) + 1 FROM head))
+                    INSERT INTO head(stream, position, moved, floor)
+                    VALUES(?, ?, (SELECT coalesce(max(moved), 0) + 1 FROM head), 0)
                     ON CONFLICT(stream) DO UPDATE SET position = excluded.position, moved = excluded.moved
                     """
             ).execute(arguments: [advance.stream.string, advance.cursor])
@@ -56,6 +59,13 @@ struct FeedWriter {
         advances.append(FeedAdvance(stream: stream, history: history, previous: head, cursor: head + 1))
         return head + 1
     }
+}
+
+/// Where a reading of a feed begins.
+enum FeedStart {
+    case after(Int64)
+    /// At the first entry that was committed when the store's clock stood there or above.
+    case since(UInt64)
 }
 
 extension SQLiteStore {
@@ -88,19 +98,30 @@ extension SQLiteStore {
     /// Entries that were superseded leave holes; a page that reaches the feed's end names that end as its cursor, so
     /// that the holes are behind whoever reads on. A position beyond the end is of another history, or of a store that
     /// was set back: the page then is empty and names this store's end and history, which tells the reader.
-    func readFeed(stream: Text, after position: Int64, bytesMax: Int, itemsMax: Int) async throws(IotoError) -> FeedPage {
+    func readFeed(
+        stream: Text, from start: FeedStart, bytesMax: Int, itemsMax: Int
+    ) async throws(IotoError) -> FeedPage {
         let history = history
         return try await read { db in
+            let position =
+                switch start {
+                case .after(let position): position
+                case .since(let time): try SQLiteStore.position(before: time, in: stream, db)
+                }
             let statement = try db.cachedStatement(
                 sql: """
                     SELECT f.position, f.parted, f.time, f.writer, i.hash, i.sort, i.model, i.time, i.writer,
-                        i.removed IS NOT NULL, i.json
+                        i.removed IS NOT NULL, i.json, i.own
                     FROM feed f JOIN item i ON i.hash = f.hash AND i.sort = f.sort
                     WHERE f.stream = ? AND f.position > ? ORDER BY f.position
                     """)
             let rows = try Row.fetchCursor(statement, arguments: [stream.string, position])
             var page = FeedPage(
-                stream: stream, history: history, previous: position, cursor: position, hasMore: false, entries: [])
+                stream: stream, history: history, previous: position, cursor: position, hasMore: false, entries: [],
+                time: try SQLiteStore.clock(in: db).last)
+            page.floor =
+                try Int64.fetchOne(
+                    db.cachedStatement(sql: "SELECT floor FROM head WHERE stream = ?"), arguments: [stream.string]) ?? 0
             var bytes = 0
             while let row = try rows.next() {
                 let entry = SQLiteStore.feedEntry(row)
@@ -121,12 +142,31 @@ extension SQLiteStore {
         }
     }
 
+    /// The position behind which every entry was committed at `time` or later.
+    private static func position(before time: UInt64, in stream: Text, _ db: Database) throws -> Int64 {
+        let statement = try db.cachedStatement(
+            sql: "SELECT position, committed FROM feed WHERE stream = ? AND position >= ? ORDER BY position LIMIT 1")
+        var (low, high) = (Int64(1), try head(of: stream, in: db) + 1)
+        while low < high {
+            let middle = low + (high - low) / 2
+            if let row = try Row.fetchOne(statement, arguments: [stream.string, middle]),
+                UInt64(bitPattern: row[1] as Int64) < time {
+                low = (row[0] as Int64) + 1
+            } else {
+                high = middle
+            }
+        }
+        return low - 1
+    }
+
     private static func feedEntry(_ row: Row) -> FeedEntry {
         var change = SQLiteStore.change(row, from: 4)
         if let parted = SQLiteStore.bytes(row, 1) {
             change.isRemoval = true
             change.body = parted
             change.version = SQLiteStore.version(row, from: 2)
+        } else {
+            change.own = UInt64(bitPattern: row[11] as Int64)
         }
         return FeedEntry(position: row[0], change: change)
     }

@@ -12,7 +12,10 @@ extension SQLiteStore {
                 return try await apply(changes, device: device)
             case .readFeed(let stream, let position, let bytesMax, let itemsMax):
                 return .page(
-                    try await readFeed(stream: stream, after: position, bytesMax: bytesMax, itemsMax: itemsMax))
+                    try await readFeed(stream: stream, from: .after(position), bytesMax: bytesMax, itemsMax: itemsMax))
+            case .readFeedSince(let stream, let time, let bytesMax, let itemsMax):
+                return .page(
+                    try await readFeed(stream: stream, from: .since(time), bytesMax: bytesMax, itemsMax: itemsMax))
             }
         } catch {
             return .failed(error)
@@ -21,7 +24,7 @@ extension SQLiteStore {
 
     public func devices() async throws(IotoError) -> [DeviceRecord] {
         try await read { db in
-            try Row.fetchAll(db, sql: "SELECT id, account, replica FROM device ORDER BY id").map(SQLiteStore.device)
+            try Row.fetchAll(db, sql: "SELECT id, account, replica, synced FROM device ORDER BY id").map(SQLiteStore.device)
         }
     }
 
@@ -30,15 +33,18 @@ extension SQLiteStore {
         try await write { db in
             let statement = try db.cachedStatement(
                 sql: """
-                    INSERT INTO device(id, account, replica, seen) VALUES(?, ?, ?, ?)
+                    INSERT INTO device(id, account, replica, seen, synced) VALUES(?, ?, ?, ?, ?)
                     ON CONFLICT(id) DO UPDATE SET replica = excluded.replica, seen = excluded.seen,
-                        account = CASE account WHEN '' THEN excluded.account ELSE account END
-                    RETURNING id, account, replica
+                        account = CASE account WHEN '' THEN excluded.account ELSE account END,
+                        synced = CASE WHEN account = '' AND excluded.account <> '' THEN 0
+                            ELSE max(synced, excluded.synced) END
+                    RETURNING id, account, replica, synced
                     """)
             let row = try Row.fetchOne(
                 statement,
                 arguments: [
                     device.id.string, device.account.string, Int64(bitPattern: device.replica), Instant.now.wall,
+                    device.synced,
                 ])
             guard let row else { throw IotoError(.storage, "device \(device.id): it was not entered") }
             return SQLiteStore.device(row)
@@ -57,27 +63,63 @@ extension SQLiteStore {
             var feed = FeedWriter(db: db, history: history)
             var stored = 0
             var refused: [Version] = []
-            for entry in changes {
+            var overruled: [OverruledChange] = []
+            for var entry in changes {
                 let current = try SQLiteStore.stored(entry.change.key, in: db)
                 if let current, current.owner != device {
                     refused.append(entry.change.version)
                     continue
                 }
+                var marks = current?.marks ?? []
+                if let arrival = entry.arrival {
+                    let ruling = arrival.ruling(entry.change, stored: current?.change, marks: marks)
+                    marks = arrival.marks(after: entry.change, marks)
+                    if ruling == .overruled, let current {
+                        overruled.append(OverruledChange(version: entry.change.version, winner: current.change))
+                        try SQLiteStore.setMarks(marks, of: entry.change.key, in: db)
+                    }
+                    guard ruling == .store else { continue }
+                    if let current { clock.observe(current.change.version.time) }
+                    entry.change.version = Version(
+                        time: clock.next(wall: Instant.now.wall), writer: entry.change.version.writer)
+                }
+                if let rule = entry.rule, let current {
+                    let position = try current.stream.flatMap { try SQLiteStore.position(of: current.change.key, in: $0, db) }
+                    let sent = entry.change.version
+                    switch rule.ruling(
+                        entry.change, stored: current.change, position: position, history: history, own: current.own) {
+                    case .compare: break
+                    case .known: continue
+                    case .overruled:
+                        overruled.append(OverruledChange(version: sent, winner: current.change))
+                        continue
+                    case .stamp:
+                        if sent <= current.change.version {
+                            clock.observe(current.change.version.time)
+                            entry.change.version = Version(
+                                time: clock.next(wall: Instant.now.wall), writer: sent.writer)
+                            overruled.append(OverruledChange(version: sent, winner: entry.change))
+                        }
+                    }
+                }
                 if let current, entry.change.version <= current.change.version { continue }
-                try SQLiteStore.replace(current, by: entry.change, stream: entry.stream, owner: device, feed: &feed)
                 clock.observe(entry.change.version.time)
+                feed.time = clock.last
+                try SQLiteStore.replace(current, by: entry.change, stream: entry.stream, owner: device, feed: &feed)
+                if let rule = entry.rule { try SQLiteStore.setOwn(rule.sent, of: entry.change.key, in: db) }
+                if entry.arrival != nil { try SQLiteStore.setMarks(marks, of: entry.change.key, in: db) }
                 stored += 1
             }
             try feed.finish()
             // The clock stays ahead of all that is stored, so that the cloud's next write of an item is newer.
             if clock.last != before { try SQLiteStore.setClock(clock, in: db) }
-            return .applied(stored: stored, refused: refused, advances: feed.advances)
+            return .applied(stored: stored, refused: refused, advances: feed.advances, overruled: overruled)
         }
     }
 
     private static func device(_ row: Row) -> DeviceRecord {
         DeviceRecord(
             id: Text(row[0] as String), account: Text(row[1] as String),
-            replica: UInt64(bitPattern: row[2] as Int64))
+            replica: UInt64(bitPattern: row[2] as Int64), synced: row[3])
     }
 }

@@ -43,6 +43,7 @@ extension SQLiteStore {
             let change = Change(
                 model: write.model, key: write.key, version: version, isRemoval: write.isRemoval, body: write.body)
             var feed = FeedWriter(db: db, history: history)
+            feed.time = clock.last
             try SQLiteStore.replace(current, by: change, stream: write.stream, owner: write.owner, feed: &feed)
             try feed.finish()
             return change
@@ -56,19 +57,43 @@ extension SQLiteStore {
         var change: Change
         var stream: Text?
         var owner: Text
+        /// Of an agent of version 1, see `Arrival`.
+        var marks: [Int64]
+        /// Time of the owner's last version under a `ConflictRule`; 0: none.
+        var own: UInt64
     }
 
     static func stored(_ key: ItemKey, in db: Database) throws -> StoredItem? {
         let statement = try db.cachedStatement(
             sql: """
-                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner FROM item
+                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own FROM item
                 WHERE hash = ? AND sort = ?
                 """)
         return try Row.fetchOne(statement, arguments: [key.hash.string, key.sort.string]).map { row in
             StoredItem(
                 change: change(row, from: 0), stream: (row[7] as String?).map { Text($0) },
-                owner: Text(row[8] as String))
+                owner: Text(row[8] as String),
+                marks: ((row[9] as String?) ?? "").split(separator: ",").compactMap { Int64($0) },
+                own: UInt64(bitPattern: row[10] as Int64))
         }
+    }
+
+    static func setOwn(_ time: UInt64, of key: ItemKey, in db: Database) throws {
+        try db.cachedStatement(sql: "UPDATE item SET own = ? WHERE hash = ? AND sort = ?")
+            .execute(arguments: [Int64(bitPattern: time), key.hash.string, key.sort.string])
+    }
+
+    /// Position of the item's entry in a feed.
+    static func position(of key: ItemKey, in stream: Text, _ db: Database) throws -> Int64? {
+        let statement = try db.cachedStatement(
+            sql: "SELECT position FROM feed WHERE stream = ? AND hash = ? AND sort = ?")
+        return try Int64.fetchOne(statement, arguments: [stream.string, key.hash.string, key.sort.string])
+    }
+
+    static func setMarks(_ marks: [Int64], of key: ItemKey, in db: Database) throws {
+        let text = marks.map { String($0) }.joined(separator: ",")
+        try db.cachedStatement(sql: "UPDATE item SET marks = ? WHERE hash = ? AND sort = ?")
+            .execute(arguments: [text, key.hash.string, key.sort.string])
     }
 
     /// Stores a state of an item in the place of the current one, and enters it in the feeds.

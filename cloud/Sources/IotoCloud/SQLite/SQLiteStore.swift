@@ -47,6 +47,7 @@ public final class SQLiteStore: CloudStore {
                 let kind = try StoreFormat.kind(of: db)
                 try StoreFormat.check(kind, path: path)
                 if case .empty = kind { try StoreFormat.create(in: db) }
+                try StoreFormat.upgrade(kind, in: db)
                 let history: Int64? = try StoreFormat.meta("history", in: db)
                 let writer: Int64? = try StoreFormat.meta("writer", in: db)
                 guard let history, let writer else {

@@ -6,7 +6,7 @@ enum StoreFormat {
     /// "IoCl", the application id in the file's header (sqlite.org/fileformat2.html, 1.3.15).
     static let applicationID = 0x496F_436C
     /// Raised by every change to the tables that an older program would not understand.
-    static let version = 1
+    static let version = 2
 
     /// What `PRAGMA application_id` and the tables say of a file.
     enum Kind {
@@ -41,12 +41,27 @@ enum StoreFormat {
 
     /// Makes the tables. Versions are kept as the 64-bit patterns of their unsigned halves.
     static func create(in db: Database) throws {
-        try db.execute(sql: tables)
+        try db.execute(sql: tables + indexes)
         for name in ["history", "writer"] {
             try setMeta(name, Int64(bitPattern: SystemRandom.uint64()), in: db)
         }
         try setMeta("clock", 0, in: db)
         try db.execute(sql: "PRAGMA application_id = \(applicationID); PRAGMA user_version = \(version)")
+    }
+
+    /// Brings a file of an older program to this one's format, within the transaction.
+    static func upgrade(_ kind: Kind, in db: Database) throws {
+        guard case .store(let found) = kind, found < version else { return }
+        try db.execute(
+            sql: """
+                ALTER TABLE item ADD COLUMN marks TEXT;
+                ALTER TABLE item ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
+                ALTER TABLE feed ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;
+                ALTER TABLE head ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+                ALTER TABLE device ADD COLUMN synced INTEGER NOT NULL DEFAULT 0;
+                \(indexes)
+                PRAGMA user_version = \(version);
+                """)
     }
 
     /// A named value; nil when there is none.
@@ -60,36 +75,49 @@ enum StoreFormat {
             arguments: [name, value])
     }
 
+    /// By which tombstones are found whose time is over.
+    private static let indexes = """
+        CREATE INDEX item_removed ON item(removed) WHERE removed IS NOT NULL;
+        CREATE INDEX feed_parted ON feed(hash, sort) WHERE parted IS NOT NULL;
+        """
+
     private static let tables = """
         CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value ANY) STRICT, WITHOUT ROWID;
 
         -- The latest state of every item. `removed` is when a tombstone was stored, in Unix milliseconds, by this
         -- machine's clock. `owner` is the device that the item belongs to, or ''; `stream` the feed that it is in.
+        -- `marks` are the last changes of an agent of version 1, see `Arrival`, as numbers with commas between.
+        -- `own` is the time of the owner's last version under a `ConflictRule`.
         CREATE TABLE item(
             id INTEGER PRIMARY KEY,
             hash TEXT NOT NULL, sort TEXT NOT NULL, model TEXT NOT NULL,
             time INTEGER NOT NULL, writer INTEGER NOT NULL,
-            removed INTEGER, json TEXT NOT NULL, owner TEXT NOT NULL, stream TEXT,
+            removed INTEGER, json TEXT NOT NULL, owner TEXT NOT NULL, stream TEXT, marks TEXT,
+            own INTEGER NOT NULL DEFAULT 0,
             UNIQUE(hash, sort)) STRICT;
         CREATE INDEX item_model ON item(model, hash, sort) WHERE removed IS NULL;
 
         -- One entry per item and stream, in order of commits. An entry stands for the item's latest state, unless
         -- `parted` is set: then the item has gone to another stream, and this is the removal that those who follow this
-        -- one get to see, with `time` and `writer` its version.
+        -- one get to see, with `time` and `writer` its version. `committed` is the store's clock at the commit, which
+        -- rises with the position.
         CREATE TABLE feed(
             stream TEXT NOT NULL, position INTEGER NOT NULL,
             hash TEXT NOT NULL, sort TEXT NOT NULL,
             parted TEXT, time INTEGER NOT NULL, writer INTEGER NOT NULL,
+            committed INTEGER NOT NULL,
             PRIMARY KEY(stream, position), UNIQUE(stream, hash, sort)) STRICT, WITHOUT ROWID;
 
         -- The last position given in each stream. `moved` counts the moves of all streams, so that a reader finds
-        -- those that moved since it looked last without reading the others.
+        -- those that moved since it looked last without reading the others. A tombstone of an entry up to `floor` may be
+        -- gone: whoever has not come that far has to begin anew.
         CREATE TABLE head(
-            stream TEXT PRIMARY KEY NOT NULL, position INTEGER NOT NULL, moved INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+            stream TEXT PRIMARY KEY NOT NULL, position INTEGER NOT NULL, moved INTEGER NOT NULL,
+            floor INTEGER NOT NULL) STRICT, WITHOUT ROWID;
         CREATE UNIQUE INDEX head_moved ON head(moved);
 
         CREATE TABLE device(
             id TEXT PRIMARY KEY NOT NULL, account TEXT NOT NULL, replica INTEGER NOT NULL,
-            seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+            seen INTEGER NOT NULL, synced INTEGER NOT NULL) STRICT, WITHOUT ROWID;
         """
 }

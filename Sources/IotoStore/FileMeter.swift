@@ -1,0 +1,138 @@
+import CPlatform
+import CSQLite
+import IotoBase
+import Synchronization
+
+/// Counts what SQLite writes to the files of one database, and how often it waits for the disk.
+///
+/// A write that finds no room fails as `SQLITE_FULL`, whatever the reason. It stands between SQLite and its own file system layer (sqlite.org/vfs.html): a copy of that layer under a name of its
+/// own, whose files are the layer's, but for three methods that count before they pass the call on.
+final class FileMeter: @unchecked Sendable {
+    private static let count = Atomic<UInt32>(0)
+
+    /// Guards the counters: a 32-bit processor need not have atomic numbers of 64 bits.
+    private let lock = Lock()
+    private var bytes: Int64 = 0
+    private var syncs: Int64 = 0
+    private let layer: UnsafeMutablePointer<MeteredLayer>
+    private let nameText: CText
+
+    /// - Parameter base: Name of the layer that does the work; nil: SQLite's default.
+    /// - Throws: `.storage` when SQLite has no such layer, or does not take this one.
+    init(base name: Text? = nil) throws(IotoError) {
+        let found = name.map { $0.withCString { sqlite3_vfs_find($0) } } ?? sqlite3_vfs_find(nil)
+        guard let base = found else {
+            throw IotoError(.storage, "the SQLite library has no file system layer")
+        }
+        let number = FileMeter.count.wrappingAdd(1, ordering: .relaxed).newValue
+        nameText = CText("ioto-" + Text(decimal: Int64(number)))
+        layer = .allocate(capacity: 1)
+        layer.initialize(to: MeteredLayer(vfs: base.pointee, base: base, meter: nil, tail: 0))
+        // What is kept beside a file lies behind it.
+        let alignment = Int32(MemoryLayout<MeteredFile>.alignment)
+        let tail = (base.pointee.szOsFile + alignment - 1) / alignment * alignment
+        layer.pointee.tail = Int(tail)
+        layer.pointee.vfs.szOsFile = tail + Int32(MemoryLayout<MeteredFile>.size)
+        layer.pointee.vfs.zName = nameText.pointer
+        layer.pointee.vfs.pNext = nil
+        layer.pointee.vfs.xOpen = openMetered
+        layer.pointee.meter = Unmanaged.passUnretained(self)
+        let code = sqlite3_vfs_register(vfs, 0)
+        guard code == SQLITE_OK else {
+            throw IotoError(.storage, "SQLite does not take a file system layer", detail: code)
+        }
+    }
+
+    deinit {
+        // Every open file keeps its meter, so that none is open here.
+        sqlite3_vfs_unregister(vfs)
+        layer.deallocate()
+    }
+
+    /// Bytes written to the database and its log (the shared memory beside them is not written), and calls of fsync(2).
+    var written: (bytes: Int64, syncs: Int64) { lock.withLock { (bytes, syncs) } }
+
+    fileprivate func didWrite(_ count: Int32) {
+        lock.withLock { bytes += Int64(count) }
+    }
+
+    fileprivate func didSync() {
+        lock.withLock { syncs += 1 }
+    }
+
+    /// The layer's name, for `sqlite3_open_v2`.
+    var name: UnsafePointer<CChar> { nameText.pointer }
+
+    private var vfs: UnsafeMutablePointer<sqlite3_vfs> {
+        UnsafeMutableRawPointer(layer).assumingMemoryBound(to: sqlite3_vfs.self)
+    }
+}
+
+/// The layer, as SQLite sees it, and what it needs to know. The functions that are not replaced work on the copy as on the
+/// original.
+private struct MeteredLayer {
+    var vfs: sqlite3_vfs
+    let base: UnsafeMutablePointer<sqlite3_vfs>
+    var meter: Unmanaged<FileMeter>?
+    /// Offset of `MeteredFile` from a file's beginning.
+    var tail: Int
+}
+
+/// What lies behind a file.
+private struct MeteredFile {
+    /// The file's methods, three of which are replaced.
+    var methods: sqlite3_io_methods
+    let original: UnsafePointer<sqlite3_io_methods>
+    let meter: Unmanaged<FileMeter>
+}
+
+private func openMetered(
+    _ vfs: UnsafeMutablePointer<sqlite3_vfs>?, _ name: UnsafePointer<CChar>?,
+    _ file: UnsafeMutablePointer<sqlite3_file>?, _ flags: Int32, _ outFlags: UnsafeMutablePointer<Int32>?
+) -> Int32 {
+    guard let vfs, let file else { return SQLITE_MISUSE }
+    let layer = UnsafeMutableRawPointer(vfs).assumingMemoryBound(to: MeteredLayer.self).pointee
+    guard let open = layer.base.pointee.xOpen, let meter = layer.meter else { return SQLITE_MISUSE }
+    let code = open(layer.base, name, file, flags, outFlags)
+    // A file without methods is not closed by SQLite; one whose opening failed may have them.
+    guard let original = file.pointee.pMethods else { return code }
+    var methods = original.pointee
+    methods.xClose = closeMetered
+    methods.xWrite = writeMetered
+    methods.xSync = syncMetered
+    let place = UnsafeMutableRawPointer(file).advanced(by: layer.tail).assumingMemoryBound(to: MeteredFile.self)
+    place.initialize(to: MeteredFile(methods: methods, original: original, meter: meter.retain()))
+    // The methods stand first, so that the rest is found from them.
+    file.pointee.pMethods = UnsafeRawPointer(place).assumingMemoryBound(to: sqlite3_io_methods.self)
+    return code
+}
+
+private func metered(_ file: UnsafeMutablePointer<sqlite3_file>) -> UnsafePointer<MeteredFile> {
+    UnsafeRawPointer(file.pointee.pMethods).assumingMemoryBound(to: MeteredFile.self)
+}
+
+private func closeMetered(_ file: UnsafeMutablePointer<sqlite3_file>?) -> Int32 {
+    guard let file else { return SQLITE_MISUSE }
+    let own = metered(file).pointee
+    file.pointee.pMethods = own.original
+    defer { own.meter.release() }
+    return own.original.pointee.xClose(file)
+}
+
+private func writeMetered(
+    _ file: UnsafeMutablePointer<sqlite3_file>?, _ data: UnsafeRawPointer?, _ bytes: Int32, _ offset: sqlite3_int64
+) -> Int32 {
+    guard let file else { return SQLITE_MISUSE }
+    let own = metered(file)
+    own.pointee.meter._withUnsafeGuaranteedRef { $0.didWrite(bytes) }
+    let code = own.pointee.original.pointee.xWrite(file, data, bytes, offset)
+    // SQLite takes a quota, or the process's limit on a file's size, for a broken disk.
+    return code & 0xFF == SQLITE_IOERR && platform_is_full(platform_errno()) ? SQLITE_FULL : code
+}
+
+private func syncMetered(_ file: UnsafeMutablePointer<sqlite3_file>?, _ flags: Int32) -> Int32 {
+    guard let file else { return SQLITE_MISUSE }
+    let own = metered(file)
+    own.pointee.meter._withUnsafeGuaranteedRef { $0.didSync() }
+    return own.pointee.original.pointee.xSync(file, flags)
+}

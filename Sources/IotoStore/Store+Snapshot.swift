@@ -1,0 +1,133 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+import IotoSync
+
+/// Snapshots of streams: what the hub has of one, from its beginning to its end, over any number of pages and restarts.
+extension Store {
+    public func snapshotFloor(of stream: Text) throws(IotoError) -> Int64? {
+        guard let cursor = try cursor(of: Store.snapshotName(stream)) else { return nil }
+        return Int64(bitPattern: cursor.history)
+    }
+
+    public func apply(
+        _ changes: [Change], part: SnapshotPart, cursor: StreamCursor, hubTime: UInt64
+    ) throws(IotoError) -> Int {
+        try write { (transaction) throws(IotoError) in
+            clock.observe(hubTime)
+            let stream = cursor.stream
+            if part.begins { try transaction.beginSnapshot(stream, part) }
+            var applied = 0
+            for change in changes {
+                try transaction.name(change.key, in: stream)
+                if try transaction.apply(change) {
+                    applied += 1
+                } else {
+                    try transaction.resendIfNewer(change)
+                }
+            }
+            for key in part.passedOver { try transaction.name(key, in: stream) }
+            try transaction.writeCursor(cursor)
+            if part.ends { try transaction.endSnapshot(stream) }
+            try clock.raise(transaction.connection)
+            return applied
+        }
+    }
+
+    static func snapshotName(_ stream: Text) -> Text { "snapshot/" + stream }
+}
+
+extension StoreTransaction {
+    fileprivate func beginSnapshot(_ stream: Text, _ part: SnapshotPart) throws(IotoError) {
+        // One that begins anew before its end still is to send again what was lost before.
+        let name = Store.snapshotName(stream)
+        let before = try store.readCursor(name, connection)
+        try forgetSnapshot(stream)
+        let resends = part.resends || before?.position == 1
+        try writeCursor(
+            StreamCursor(stream: name, history: UInt64(bitPattern: part.floor), position: resends ? 1 : 0))
+    }
+
+    fileprivate func name(_ key: ItemKey, in stream: Text) throws(IotoError) {
+        let statement = try connection.statement(.nameInSnapshot)
+        defer { statement.end() }
+        try statement.bind(3, stream)
+        _ = try statement.step(key: key)
+    }
+
+    /// What the hub names is older than a change of this database that it has acknowledged once.
+    fileprivate func resendIfNewer(_ change: Change) throws(IotoError) {
+        let item = try current(change.key)
+        guard let row = item == nil ? try tombstone(change.key) : item, row.version > change.version,
+            row.version.writer == store.replica, !row.isOfExpiry, let model = store.models.model(row.model), model.syncsUp
+        else { return }
+        if let position = row.position, try isPending(position) { return }
+        try modify { () throws(IotoError) in try requeue(change.key, isRemoval: item == nil) }
+    }
+
+    /// Removes what was not named.
+    fileprivate func endSnapshot(_ stream: Text) throws(IotoError) {
+        let resends = try store.readCursor(Store.snapshotName(stream), connection)?.position == 1
+        for model in store.schema.models where model.existsOnDevice && model.syncsDown {
+            var missing: [StoredItem] = []
+            try scan(
+                model, hash: nil, sortPrefix: Text(), after: nil, isReversed: false
+            ) { (item) throws(IotoError) -> Bool in
+                // An item without a version never was the cloud's.
+                if item.version != .zero, Store.stream(of: item) == stream, try !isNamed(item.key, in: stream) {
+                    missing.append(item)
+                }
+                return true
+            }
+            for item in missing { try remove(missing: item, resends: resends && model.syncsUp) }
+        }
+        try forgetSnapshot(stream)
+    }
+
+    private func remove(missing item: StoredItem, resends: Bool) throws(IotoError) {
+        guard let row = try current(item.key) else { return }
+        if let position = row.position {
+            if try isPending(position) { return }
+            let parked = try connection.statement(.isParked)
+            defer { parked.end() }
+            try parked.bind(1, position)
+            if try parked.step() { return }
+        }
+        try modify { () throws(IotoError) in
+            if resends, item.version.writer == store.replica {
+                try requeue(item.key, isRemoval: false)
+            } else {
+                try run(.deleteItem, item.key)
+                try reindex(item.key, from: row, to: nil)
+                note(.remove, before: item, after: nil, item.model, item.key, isRemote: true)
+            }
+        }
+    }
+
+    private func isNamed(_ key: ItemKey, in stream: Text) throws(IotoError) -> Bool {
+        let statement = try connection.statement(.isNamedInSnapshot)
+        defer { statement.end() }
+        try statement.bind(3, stream)
+        return try statement.step(key: key)
+    }
+
+    private func forgetSnapshot(_ stream: Text) throws(IotoError) {
+        let clear = try connection.statement(.clearSnapshot)
+        defer { clear.end() }
+        try clear.bind(1, stream)
+        try clear.run()
+        let delete = try connection.statement(.deleteCursor)
+        defer { delete.end() }
+        try delete.bind(1, Store.snapshotName(stream))
+        try delete.run()
+    }
+}
+
+extension Store {
+    /// The stream that an item of a model that comes down is in, as `Stream.of` has it.
+    fileprivate static func stream(of item: StoredItem) -> Text {
+        if let device = item.value(at: "deviceId")?.stringValue, !device.isEmpty { return Stream.device(device) }
+        if let account = item.value(at: "accountId")?.stringValue, !account.isEmpty { return Stream.account(account) }
+        return Stream.all
+    }
+}

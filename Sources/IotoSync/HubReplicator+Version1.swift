@@ -1,0 +1,290 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+
+/// Which keys an agent's message is answered with once the store has the changes.
+struct Version1Ack {
+    var sequence: Int64
+    /// By the number that stands for the change in the request.
+    var keys: [(number: UInt64, key: Text)]
+}
+
+/// What goes down to an agent of version 1: item by item, each when the broker has acknowledged the one before, since such
+/// agents don't bear bursts. The next page is read when the last is out, so that little waits here.
+final class AgentFeed {
+    struct Follow {
+        let stream: Text
+        /// Up to where it is sent; nil: from `since` on.
+        var position: Int64?
+        /// There may be entries behind the position.
+        var isBehind = true
+        /// It has been read to its end since the agent asked.
+        var isCaughtUp = false
+    }
+
+    /// Counts the agent's questions over all sessions, so that answers to earlier ones are told apart.
+    let round: Int64
+    /// Time from which on the agent wants the changes.
+    let since: UInt64
+    var streams: [Follow]
+    var outgoing: [Publication] = []
+    var isSending = false
+    var isReading = false
+    /// It moved while it was read.
+    var hasMoved: Set<Text> = []
+    /// What the agent will be told that it is caught up to; nil once it was told.
+    var catchUpTime: UInt64? = .max
+    /// What it was told last, Unix milliseconds: nothing before it is missing there.
+    var synced: Int64 = 0
+
+    init(round: Int64, since: UInt64, streams: [Text]) {
+        self.round = round
+        self.since = since
+        self.streams = streams.map { Follow(stream: $0) }
+    }
+
+    /// The device's account has become known: of its stream nothing was sent yet.
+    func follow(account: Text) {
+        let stream = Stream.account(account)
+        guard !account.isEmpty, !streams.isEmpty, !streams.contains(where: { $0.stream == stream }) else { return }
+        streams.append(Follow(stream: stream, position: 0))
+    }
+}
+
+/// Agents that speak protocol version 1.
+extension HubReplicator {
+    // MARK: Up
+
+    func receivedVersion1Changes(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
+        guard let sequence = json["seq"]?.integerValue, let entries = json["changes"]?.arrayValue,
+            entries.count <= Version1.changesMax
+        else { throw IotoError(.protocolViolation, "a syncToDynamo of version 1 without valid seq or changes") }
+        let account = entries.first?["item"]?["accountId"]?.stringValue ?? ""
+        guard let record = version1Record(session, account: account) else { return }
+        session.queue.removeFirst()
+
+        var ack = Version1Ack(sequence: sequence, keys: [])
+        var accepted: [StreamedChange] = []
+        for (number, entry) in entries.enumerated() {
+            do throws(IotoError) {
+                let tag = Version(time: UInt64(number), writer: record.replica)
+                let (change, model, body) = try codec.change(entry, tag, context: context(of: record))
+                guard model.existsInCloud, model.syncsUp else {
+                    throw IotoError(.denied, "model \"\(model.name)\" does not go up")
+                }
+                guard Stream.owner(of: body) == record.id else {
+                    throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
+                }
+                ack.keys.append((tag.time, codec.wireKey(of: change)))
+                accepted.append(
+                    StreamedChange(
+                        change: change, stream: Stream.of(body, model: model),
+                        arrival: Arrival(updated: codec.updated(of: entry["item"]))))
+            } catch {
+                // There is no word for a refusal in version 1: it is not acknowledged, and keeps nothing else waiting.
+                log(.warning, "\(record.id): a change is refused: \(error.message)")
+            }
+        }
+        guard !accepted.isEmpty else { return }
+        session.isBusy = true
+        request(.apply(accepted, device: session.id), .arrive(device: session.id, ack))
+    }
+
+    func arrived(
+        _ ack: Version1Ack, _ refused: [Version], _ overruled: [OverruledChange], _ advances: [FeedAdvance],
+        _ session: DeviceSession
+    ) {
+        for _ in refused { log(.warning, "\(session.id): a change is refused: the item is another device's") }
+        let keys = ack.keys.filter { entry in !refused.contains { $0.time == entry.number } }.map { $0.key }
+        let agent = session.agent ?? AgentFeed(round: 0, since: 0, streams: [])
+        session.agent = agent
+        // An agent asks next for what is newer than this, so nothing that it was not sent may be older.
+        let answer = codec.version1Ack(ack.sequence, keys, synced: agent.synced)
+        agent.outgoing.insert(
+            Publication(topic: Topics.down(device: session.id, "SYNC"), payload: answer), at: 0)
+        for entry in overruled { append(entry.winner, session, agent) }
+        step(session, agent)
+        for advance in advances { moved(advance.stream) }
+    }
+
+    /// The store's record of the agent; nil when it had to be asked for.
+    private func version1Record(_ session: DeviceSession, account: Text) -> DeviceRecord? {
+        let account = Topics.isValidID(account) ? account : ""
+        if let record = session.record, record.isVersion1, account.isEmpty || !record.account.isEmpty { return record }
+        open(session, DeviceRecord(id: session.id, account: account, replica: Version1.replica(of: session.id)))
+        return nil
+    }
+
+    // MARK: Down
+
+    func receivedVersion1CatchUp(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
+        guard let timestamp = json["timestamp"]?.stringValue.flatMap({ ISODate.parse($0) }) else {
+            throw IotoError(.protocolViolation, "a syncDown of version 1 without a valid timestamp")
+        }
+        guard let record = version1Record(session, account: "") else { return }
+        session.queue.removeFirst()
+        // Of a time that it was not told by this store, the agent can't know what it has missed.
+        follow(session, record, since: max(0, min(timestamp, max(record.synced, session.agent?.synced ?? 0))))
+    }
+
+    /// Goes on with an agent after the hub has started anew: it asks only when it connects.
+    func resume(_ record: DeviceRecord) {
+        agents.insert(record.id)
+        guard sessions[record.id] == nil else { return }
+        let session = DeviceSession(id: record.id)
+        session.record = record
+        sessions[record.id] = session
+        follow(session, record, since: record.synced)
+    }
+
+    private func follow(_ session: DeviceSession, _ record: DeviceRecord, since: Int64) {
+        var streams = [Stream.device(record.id), Stream.all]
+        if !record.account.isEmpty { streams.append(Stream.account(record.account)) }
+        version1Rounds += 1
+        let agent = AgentFeed(round: version1Rounds, since: HybridClock.time(since), streams: streams)
+        // Acknowledgements still have to go; the rest is read again. One message may be on its way.
+        if let former = session.agent {
+            agent.outgoing = former.outgoing.filter { $0.topic == Topics.down(device: session.id, "SYNC") }
+            agent.synced = min(former.synced, since)
+        } else {
+            agent.synced = since
+        }
+        session.agent = agent
+        step(session, agent)
+    }
+
+    /// A stream that the agent follows has new entries.
+    func moved(_ stream: Text, _ session: DeviceSession) {
+        guard let agent = session.agent, let index = agent.streams.firstIndex(where: { $0.stream == stream }) else { return }
+        agent.streams[index].isBehind = true
+        agent.hasMoved.insert(stream)
+        step(session, agent)
+    }
+
+    /// Sends the next message, or reads the next page.
+    private func step(_ session: DeviceSession, _ agent: AgentFeed) {
+        guard !agent.isSending else { return }
+        if !agent.outgoing.isEmpty {
+            agent.isSending = true
+            send(agent.outgoing.removeFirst(), .send(device: session.id, round: agent.round))
+            return
+        }
+        guard !agent.isReading else { return }
+        let next = agent.streams.firstIndex { !$0.isCaughtUp } ?? agent.streams.firstIndex { $0.isBehind }
+        guard let next else { return tellCaughtUp(session, agent) }
+        let follow = agent.streams[next]
+        if !agent.streams.contains(where: { !$0.isCaughtUp }), agent.catchUpTime != nil {
+            return tellCaughtUp(session, agent)
+        }
+        agent.isReading = true
+        agent.hasMoved.remove(follow.stream)
+        let ticket = Ticket.follow(device: session.id, stream: follow.stream, round: agent.round)
+        let (bytes, items) = (HubReplicator.pageBytesMax, HubReplicator.pageItemsMax)
+        if let position = follow.position {
+            request(.readFeed(stream: follow.stream, after: position, bytesMax: bytes, itemsMax: items), ticket)
+        } else {
+            request(
+                .readFeedSince(stream: follow.stream, time: agent.since, bytesMax: bytes, itemsMax: items), ticket)
+        }
+    }
+
+    func followed(_ stream: Text, _ answer: HubAnswer, _ session: DeviceSession, _ agent: AgentFeed) {
+        agent.isReading = false
+        guard case .page(let page) = answer, let index = agent.streams.firstIndex(where: { $0.stream == stream }) else {
+            if case .failed(let error) = answer { log(.error, "\(session.id): \(error.message)") }
+            // Tried again with whatever comes next of this agent or for it.
+            return
+        }
+        agent.streams[index].position = page.cursor
+        agent.streams[index].isBehind = page.hasMore || agent.hasMoved.contains(stream)
+        if !page.hasMore, !agent.streams[index].isCaughtUp {
+            agent.streams[index].isCaughtUp = true
+            if let time = agent.catchUpTime { agent.catchUpTime = min(time, page.time) }
+        }
+        for entry in page.entries {
+            clock.observe(entry.change.version.time)
+            // Its own changes are of use to an agent only that begins with nothing.
+            if entry.change.version.writer == session.record?.replica, agent.since > 0 || agent.catchUpTime == nil { continue }
+            append(entry.change, session, agent)
+        }
+        step(session, agent)
+    }
+
+    private func tellCaughtUp(_ session: DeviceSession, _ agent: AgentFeed) {
+        guard let time = agent.catchUpTime, !agent.streams.isEmpty else { return }
+        agent.catchUpTime = nil
+        agent.synced = max(agent.synced, Int64(time >> 16))
+        agent.outgoing.append(
+            Publication(
+                topic: Topics.down(device: session.id, "SYNCDOWN"), payload: codec.version1CaughtUp(agent.synced)))
+        step(session, agent)
+    }
+
+    private func append(_ change: Change, _ session: DeviceSession, _ agent: AgentFeed) {
+        guard let payload = codec.version1Item(change, now: now.wall) else { return }
+        agent.outgoing.append(
+            Publication(topic: Topics.down(device: session.id, change.isRemoval ? "REMOVE" : "UPSERT"), payload: payload))
+    }
+
+    func published(_ number: Int64, _ isSent: Bool) {
+        guard case .send(let device, let round)? = tickets.removeValue(forKey: number), let session = sessions[device],
+            let agent = session.agent, agent.round == round
+        else { return }
+        agent.isSending = false
+        guard isSent else {
+            // Something is missing there now: nothing more, and above all no time, until the agent asks again.
+            log(.warning, "\(device): the broker takes no messages for it")
+            session.agent = nil
+            return
+        }
+        if agent.outgoing.isEmpty, agent.catchUpTime == nil, let record = session.record, record.synced < agent.synced {
+            // For the next hub, to go on from there.
+            session.record?.synced = agent.synced
+            var record = record
+            record.synced = agent.synced
+            request(.openDevice(record), .note(device: device))
+        }
+        step(session, agent)
+    }
+}
+
+/// The messages of version 1.
+extension WireCodec {
+    /// The time that an item's `updated` says, Unix milliseconds.
+    func updated(of item: JSON?) -> Int64? {
+        guard let value = item?[schema.updatedField] else { return nil }
+        if let text = value.stringValue { return ISODate.parse(text) }
+        return value.integerValue
+    }
+
+    func version1Ack(_ sequence: Int64, _ keys: [Text], synced: Int64) -> [UInt8] {
+        JSON.object([
+            "seq": .integer(sequence), "keys": .array(keys.map { .string($0) }),
+            "updated": .string(ISODate.text(synced)),
+        ]).text
+    }
+
+    func version1CaughtUp(_ time: Int64) -> [UInt8] {
+        JSON.object(["updated": .string(ISODate.text(time))]).text
+    }
+
+    /// An item as agents take it, or what names one that is removed; nil when it is none of the schema's.
+    ///
+    /// - Parameter now: An agent does not take what looks older than its own copy, which has the time of its arrival
+    ///   there: so the item says that it is of now.
+    func version1Item(_ change: Change, now: Int64) -> [UInt8]? {
+        guard let model = schema.model(change.model) else { return nil }
+        var item: JSONObject = [schema.typeField: .string(model.name)]
+        if let attribute = keyAttribute { item[attribute] = .string(wireKey(of: change)) }
+        guard !change.isRemoval else { return JSON.object(item).text }
+        guard let body = (try? JSON.parse(change.body))?.objectValue else { return nil }
+        for (name, value) in model.wireItem(body: body, key: change.key, includeHash: schema.primary.sort == nil) {
+            item[name] = value
+        }
+        if let updated = item[schema.updatedField] {
+            item[schema.updatedField] =
+                updated.stringValue == nil ? .integer(now) : .string(ISODate.text(now))
+        }
+        return JSON.object(item).text
+    }
+}

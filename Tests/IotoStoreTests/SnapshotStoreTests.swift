@@ -1,0 +1,122 @@
+import IotoBase
+import IotoSchema
+import IotoSync
+import Testing
+
+@testable import IotoStore
+
+/// Snapshots of a stream, as the file keeps them. The fixture's items name no device: they are in the stream of all.
+@Suite struct SnapshotStoreTests {
+    private func change(_ model: Model, _ id: String, writer: UInt64 = 42, milliseconds: Int64 = testTime) -> Change {
+        Change(
+            model: model.name, key: key(model, id), version: Version(time: HybridClock.time(milliseconds), writer: writer),
+            isRemoval: false, body: body(id))
+    }
+
+    private func cursor(_ position: Int64, history: UInt64 = 9) -> StreamCursor {
+        StreamCursor(stream: Stream.all, history: history, position: position)
+    }
+
+    private func ids(_ store: Store, _ model: Model) throws -> [String] {
+        try store.scanned(model).map { $0.split(separator: "#").last.map(String.init) ?? "" }
+    }
+
+    @Test func whatIsNotNamedGoesAtTheEndAndNotBefore() throws {
+        let fixture = try Fixture()
+        let setting = try fixture.model("Setting")
+        var store = try fixture.open()
+        _ = try store.apply(["1", "2", "3"].map { change(setting, $0) }, cursor: cursor(3), hubTime: 0)
+        _ = try store.apply(
+            [change(setting, "1")], part: SnapshotPart(begins: true, ends: false, floor: 7), cursor: cursor(4), hubTime: 0)
+        #expect(try ids(store, setting) == ["1", "2", "3"])
+        // The process dies here, and goes on with what the file has.
+        try fixture.copy(to: "copy.db")
+        store.close()
+        store = try fixture.open("copy.db")
+        let recorder = Recorder()
+        store.setObserver(recorder)
+        #expect(try store.snapshotFloor(of: Stream.all) == 7)
+        #expect(try store.cursor(of: Stream.all) == cursor(4))
+        _ = try store.apply(
+            [change(setting, "4")], part: SnapshotPart(begins: false, ends: true, floor: 7), cursor: cursor(9), hubTime: 0)
+        #expect(try ids(store, setting) == ["1", "4"])
+        #expect(try store.snapshotFloor(of: Stream.all) == nil)
+        #expect(try store.number("SELECT count(*) FROM snapshot") == 0)
+        #expect(recorder.lines == ["remote create setting#4", "remote remove setting#2", "remote remove setting#3"])
+    }
+
+    @Test func pendingAndPurelyLocalItemsStay() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let (setting, shared, fault) = (try fixture.model("Setting"), try fixture.model("Shared"), try fixture.model("Fault"))
+        try store.put(setting, "local")
+        try store.put(shared, "pending")
+        try store.put(fault, "up")
+        try store.put(try fixture.model("Local"), "x")
+        _ = try store.apply(
+            [], part: SnapshotPart(begins: true, ends: true, floor: 0), cursor: cursor(1), hubTime: 0)
+        #expect(try ids(store, setting) == ["local"])
+        #expect(try ids(store, shared) == ["pending"])
+        #expect(try ids(store, fault) == ["up"])
+        #expect(try store.pendingCount() == 2)
+    }
+
+    @Test(arguments: [true, false])
+    func acknowledgedOwnItemIsSentAgainOrRemoved(resends: Bool) throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let shared = try fixture.model("Shared")
+        let item = try store.put(shared, "mine")
+        try store.answer(try store.pending(), .acknowledged)
+        _ = try store.apply(
+            [], part: SnapshotPart(begins: true, ends: false, floor: 0, resends: resends), cursor: cursor(1), hubTime: 0)
+        // That it has to be sent again outlives a snapshot that begins anew.
+        _ = try store.apply(
+            [], part: SnapshotPart(begins: true, ends: true, floor: 0), cursor: cursor(1), hubTime: 0)
+        #expect(try ids(store, shared) == (resends ? ["mine"] : []))
+        #expect(try store.pending().map { $0.change.version } == (resends ? [item.version] : []))
+    }
+
+    @Test func namedInAnOlderStateIsSentAgain() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let shared = try fixture.model("Shared")
+        try store.put(shared, "a", 2)
+        try store.put(shared, "gone")
+        try store.remove(shared, "gone")
+        try store.answer(try store.pending(), .acknowledged)
+        let older = testTime - 1000
+        _ = try store.apply(
+            [change(shared, "a", writer: store.replica, milliseconds: older), change(shared, "gone", milliseconds: older)],
+            part: SnapshotPart(begins: true, ends: true, floor: 0), cursor: cursor(2), hubTime: 0)
+        #expect(try store.pending().map { $0.change.isRemoval } == [false, true])
+        #expect(string(try store.get(shared, "a")?.body)?.contains("2") == true)
+    }
+
+    @Test func fullDiskLeavesTheSnapshotWhereItWas() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let setting = try fixture.model("Setting")
+        _ = try store.apply(["1", "2"].map { change(setting, $0) }, cursor: cursor(2), hubTime: 0)
+        try store.damage("CREATE TRIGGER full BEFORE DELETE ON item BEGIN SELECT raise(ABORT, 'disk full'); END")
+        #expect(throws: IotoError.self) {
+            try store.apply(
+                [], part: SnapshotPart(begins: true, ends: true, floor: 0), cursor: cursor(3), hubTime: 0)
+        }
+        #expect(try ids(store, setting) == ["1", "2"])
+        #expect(try store.cursor(of: Stream.all) == cursor(2))
+        #expect(try store.snapshotFloor(of: Stream.all) == nil)
+    }
+
+    @Test func fileOfAnEarlierMinorVersionGetsTheTable() throws {
+        let fixture = try Fixture()
+        var store = try fixture.open()
+        try store.damage("DROP TABLE snapshot")
+        try store.damage("DROP TABLE receipt")
+        try store.damage("PRAGMA user_version = 1001")
+        store.close()
+        store = try fixture.open()
+        _ = try store.apply([], part: SnapshotPart(begins: true, ends: true, floor: 0), cursor: cursor(1), hubTime: 0)
+        #expect(try store.number("PRAGMA user_version") > 1001)
+    }
+}

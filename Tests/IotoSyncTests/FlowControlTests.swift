@@ -1,0 +1,78 @@
+import IotoBase
+import IotoSchema
+import Testing
+
+@testable import IotoSync
+
+/// "Not now": the hub says when to come again.
+struct FlowControlTests {
+    private func retry(_ loop: Loopback) -> String? {
+        loop.down.last.map { String(decoding: $0.payload, as: UTF8.self) }
+    }
+
+    @Test func failureOfTheStoreIsToldAndTheChangeComesAgain() throws {
+        let loop = Loopback.connected()
+        try loop.change("Reading", "1", "a")
+        loop.cloud.failure = IotoError(.full, "disk full")
+        try loop.flush()
+        loop.deliverUp()
+        #expect(retry(loop)?.contains(#""retryAfter":2000"#) == true)
+        loop.deliverDown()
+        loop.wait(1_999)
+        #expect(loop.up.isEmpty)
+        loop.wait(600)
+        loop.settle()
+        #expect(loop.cloud.value("Reading", "1") == "a")
+    }
+
+    @Test func waitIsAskedForTheVeryMessage() throws {
+        let loop = Loopback.connected()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        loop.up.removeAll()
+        loop.receive("SYNC", #"{"v":2,"seq":1,"retryAfter":3000000}"#)
+        loop.wait(5_000)
+        #expect(!loop.up.isEmpty)
+    }
+
+    @Test func noHubHasADeviceWaitForMoreThanAnHourOrSpin() throws {
+        let loop = Loopback.connected()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        let sequence = loop.device.up.sequence
+        loop.up.removeAll()
+        loop.receive("SYNC", "{\"v\":2,\"seq\":\(sequence),\"retryAfter\":\(Int64.max)}")
+        loop.wait(3_600_000 / 4 * 5)
+        #expect(!loop.up.isEmpty)
+        loop.up.removeAll()
+        loop.receive("SYNC", "{\"v\":2,\"seq\":\(loop.device.up.sequence),\"retryAfter\":0}")
+        loop.wait(50)
+        #expect(loop.up.isEmpty)
+    }
+
+    @Test func catchUpWaitsToo() throws {
+        let loop = Loopback()
+        _ = try loop.cloud.put("Setting", "1", value: "a")
+        loop.cloud.failure = IotoError(.busy, "busy")
+        loop.connect()
+        loop.deliverUp()
+        #expect(retry(loop)?.contains("retryAfter") == true)
+        loop.deliverDown()
+        loop.wait(2_500)
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
+    @Test func fullQueueIsTold() throws {
+        let loop = Loopback.connected()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        let message = try #require(loop.up.last)
+        loop.holdsAnswers = true
+        loop.down.removeAll()
+        for _ in 0..<70 { loop.run(.message(topic: message.topic, payload: message.payload)) }
+        #expect(retry(loop)?.contains(#""retryAfter":5000"#) == true)
+        loop.releaseAnswers()
+        #expect(loop.cloud.value("Reading", "1") == "a")
+    }
+}

@@ -1,0 +1,234 @@
+import IotoBase
+import IotoSchema
+import Testing
+
+@testable import IotoSync
+
+/// A stream that begins anew: what the hub does not name is not there.
+struct SnapshotTests {
+    /// A device that has settings 1 to `count`, and is away.
+    private func awayWithSettings(_ count: Int) throws -> Loopback {
+        let loop = Loopback.connected()
+        for index in 1...count { try loop.cloudChange("Setting", Text(decimal: index), "v") }
+        loop.settle()
+        loop.disconnect()
+        return loop
+    }
+
+    @Test func removalWhoseTombstoneIsGoneReachesADeviceThatWasAway() throws {
+        let loop = try awayWithSettings(3)
+        try loop.cloudChange("Setting", "2", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "v")
+        #expect(loop.replica.value("Setting", "2") == nil)
+        #expect(loop.replica.value("Setting", "3") == "v")
+        #expect(loop.device.isCaughtUp)
+        #expect(loop.replica.snapshots.isEmpty)
+    }
+
+    @Test func deviceThatHasComeAsFarDoesNotBeginAnew() throws {
+        let loop = try awayWithSettings(3)
+        loop.down = []
+        loop.connect()
+        try loop.cloudChange("Setting", "2", "", isRemoval: true)
+        loop.settle()
+        loop.disconnect()
+        loop.cloud.purge()
+        let applied = loop.replica.applied.count
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.applied.count == applied)
+        #expect(!loop.published.contains { String(decoding: $0, as: UTF8.self).contains("snapshot") })
+    }
+
+    @Test func ownChangesThatTheCloudHasStay() throws {
+        let loop = Loopback.connected()
+        try loop.change("Note", "mine", "kept")
+        try loop.flush()
+        try loop.cloudChange("Setting", "1", "v")
+        loop.settle()
+        loop.disconnect()
+        try loop.cloudChange("Setting", "1", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Note", "mine") == "kept")
+        #expect(loop.replica.pendingCount() == 0)
+    }
+
+    @Test func ownChangeThatTheCloudRemovedLongAgoGoes() throws {
+        let loop = Loopback.connected()
+        try loop.change("Note", "mine", "old")
+        try loop.flush()
+        loop.settle()
+        loop.disconnect()
+        try loop.cloudChange("Note", "mine", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Note", "mine") == nil)
+        #expect(loop.cloud.value("Note", "mine") == nil)
+    }
+
+    @Test func pendingChangeSurvivesAndGoesUp() throws {
+        let loop = try awayWithSettings(1)
+        try loop.change("Note", "new", "pending")
+        try loop.cloudChange("Setting", "1", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Note", "new") == "pending")
+        #expect(loop.cloud.value("Note", "new") == "pending")
+    }
+
+    @Test func storeThatWasMadeAnewGetsWhatTheDeviceWroteAndDecidesTheRest() throws {
+        let loop = Loopback.connected()
+        try loop.change("Note", "mine", "kept")
+        try loop.flush()
+        try loop.cloudChange("Setting", "1", "theirs")
+        loop.settle()
+        loop.disconnect()
+        loop.cloud.forgetAll(history: 0xBBBB)
+        _ = try loop.cloud.put("Setting", "2", value: "new")
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Note", "mine") == "kept")
+        #expect(loop.cloud.value("Note", "mine") == "kept")
+        #expect(loop.replica.value("Setting", "1") == nil)
+        #expect(loop.replica.value("Setting", "2") == "new")
+        #expect(loop.replica.pendingCount() == 0)
+    }
+
+    @Test func storeThatWasSetBackGetsTheDevicesNewerStates() throws {
+        let loop = Loopback.connected()
+        try loop.change("Note", "a", "one")
+        try loop.flush()
+        loop.settle()
+        let (rows, feeds, heads) = (loop.cloud.rows, loop.cloud.feeds, loop.cloud.heads)
+        try loop.change("Note", "a", "two")
+        try loop.change("Note", "b", "two")
+        try loop.flush()
+        loop.settle()
+        loop.disconnect()
+        (loop.cloud.rows, loop.cloud.feeds, loop.cloud.heads) = (rows, feeds, heads)
+        loop.restartHub()
+        loop.down = []
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.cloud.value("Note", "a") == "two")
+        #expect(loop.cloud.value("Note", "b") == "two")
+    }
+
+    @Test func deviceThatDiesInTheMiddleGoesOnAndLosesNothing() throws {
+        let loop = try awayWithSettings(450)
+        for index in [3, 447] { try loop.cloudChange("Setting", Text(decimal: index), "", isRemoval: true) }
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.deliverUp()
+        // The first page alone arrives.
+        loop.down = Array(loop.down.prefix(1))
+        loop.deliverDown()
+        #expect(loop.replica.snapshotFloor(of: "device/d1") == 452)
+        #expect(loop.replica.value("Setting", "3") == "v")
+        loop.disconnect()
+        loop.restartDevice()
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "3") == nil)
+        #expect(loop.replica.value("Setting", "447") == nil)
+        #expect(loop.replica.rows.values.filter { !$0.change.isRemoval }.count == 448)
+    }
+
+    @Test func tombstonesThatGoMeanwhileMakeItBeginAnew() throws {
+        let loop = try awayWithSettings(450)
+        try loop.cloudChange("Setting", "3", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.deliverUp()
+        loop.down = Array(loop.down.prefix(1))
+        loop.deliverDown()
+        loop.up = []
+        // Named already.
+        try loop.cloudChange("Setting", "5", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "5") == nil)
+        #expect(loop.replica.rows.values.filter { !$0.change.isRemoval }.count == 448)
+        #expect(loop.device.isCaughtUp)
+    }
+
+    @Test func failureAtTheEndIsRepeatedWhole() throws {
+        let loop = try awayWithSettings(2)
+        try loop.cloudChange("Setting", "2", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.replica.failure = IotoError(.full, "disk full")
+        loop.settle()
+        #expect(loop.replica.value("Setting", "2") == "v")
+        loop.wait(300_000)
+        loop.settle()
+        #expect(loop.replica.value("Setting", "2") == nil)
+    }
+
+    @Test func pageThatLeavesSomethingOutDoesNotEndASnapshot() throws {
+        let loop = try awayWithSettings(2)
+        loop.cloud.history = 0xBBBB
+        loop.down = []
+        loop.connect()
+        loop.deliverUp()
+        loop.down = loop.down.map { message in
+            let text = String(decoding: message.payload, as: UTF8.self).replacing(#","snapshot":true"#, with: "")
+            return Publication(topic: message.topic, payload: Array(text.utf8))
+        }
+        loop.deliverDown()
+        #expect(loop.replica.cursors["device/d1"]?.history == 0xAAAA)
+        #expect(loop.replica.value("Setting", "1") == "v")
+    }
+
+    @Test func itemThatTheDeviceCannotTakeIsNotRemovedForThat() throws {
+        let loop = try awayWithSettings(2)
+        loop.cloud.history = 0xBBBB
+        loop.down = []
+        loop.connect()
+        loop.deliverUp()
+        // A cloud with another schema says what does not fit here.
+        loop.down = loop.down.map { message in
+            let text = String(decoding: message.payload, as: UTF8.self).replacing(#""value":"v""#, with: #""value":{}"#)
+            return Publication(topic: message.topic, payload: Array(text.utf8))
+        }
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "v")
+        #expect(loop.device.isCaughtUp)
+    }
+
+    @Test func otherStreamsAreLeftAlone() throws {
+        let loop = try awayWithSettings(2)
+        try loop.cloudChange("Notice", "1", "all", device: nil)
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        loop.disconnect()
+        try loop.cloudChange("Setting", "2", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.value("Notice", "1") == "all")
+        #expect(loop.replica.value("Setting", "2") == nil)
+    }
+}
