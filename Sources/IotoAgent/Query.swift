@@ -90,7 +90,8 @@ final class Query {
     private static func range(
         _ match: IndexMatch, _ properties: JSONObject, _ predicates: [Predicate], _ context: Context
     ) -> KeyRange {
-        if match.isWhole {
+        // Keys without a sort attribute are whole with an empty one, which then bounds nothing.
+        if match.isWhole, match.hash != nil || !match.sort.isEmpty {
             return KeyRange(hash: match.hash, lower: match.sort, upper: KeyRange.successor(of: match.sort))
         }
         var range = KeyRange(hash: match.hash, prefix: match.sort)
