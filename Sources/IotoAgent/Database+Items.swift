@@ -1,4 +1,3 @@
-import CPlatform
 import IotoBase
 import IotoJSON
 import IotoSchema
@@ -50,7 +49,7 @@ extension Database {
     ) throws(IotoError) -> Item {
         let model = try deviceModel(modelName)
         let context = context
-        let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
+        let prepared = try model.makeItem(properties, context: context, now: store.timeOfDay())
         return try change { (transaction) throws(IotoError) -> StoredItem in
             guard let existing = try transaction.get(prepared.key, model: model) else {
                 return try transaction.put(model, prepared.key, body: prepared.text)
@@ -116,7 +115,7 @@ extension Database {
             guard isUpsert else {
                 throw IotoError(.notFound, "no such item of model \"\(modelName)\"")
             }
-            let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
+            let prepared = try model.makeItem(properties, context: context, now: store.timeOfDay())
             return try transaction.put(model, prepared.key, body: prepared.text)
         }
     }
@@ -134,6 +133,7 @@ extension Database {
         let model = try deviceModel(modelName)
         let query = try Query(model, properties, schema: schema, context: context, options: options)
         let removed = try store.write { (transaction) throws(IotoError) -> Int in
+            try transaction.prepareToScan(model)
             let found = try query.run(on: store, limit: isMany ? options.limit : 2).items
             guard isMany || found.count <= 1 else {
                 throw IotoError(.ambiguous, "more than one item of model \"\(modelName)\" matches")
@@ -164,7 +164,7 @@ extension Database {
         _ existing: StoredItem, _ changes: JSONObject, _ context: Context, _ transaction: StoreTransaction
     ) throws(IotoError) -> StoredItem {
         let prepared = try existing.model.makeUpdate(
-            of: try existing.properties(), changes, context: context, now: platform_wall_ms())
+            of: try existing.properties(), changes, context: context, now: transaction.timeOfDay())
         return try transaction.put(existing.model, existing.key, body: prepared.text)
     }
 }

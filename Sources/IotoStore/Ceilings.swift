@@ -11,6 +11,9 @@ public struct Ceilings: Sendable, Equatable {
     /// Memory for items that were read last, and for pages of the file, of all connections together.
     public var cacheBytes: Int64 = 0
 
+    /// Memory for items of models in memory.
+    public var memoryBytes: Int64 = 0
+
     public init() {}
 
     /// For items.
@@ -147,6 +150,7 @@ extension StoreTransaction {
             guard let row = item == nil ? try tombstone(key) : item else { return false }
             try dequeue(position, row)
             dropped += 1
+            try close(key, upTo: row.version.time, .rejected, code: ErrorCode.full.rawValue, reason: "dropped: " + reason)
             if let state = store.item(row, key, model) {
                 note(
                     .full, before: state, after: item == nil ? nil : state, model, key,
@@ -184,6 +188,7 @@ extension Connection {
 extension Store {
     /// Whether a change of the model has to ask for room.
     func mayBeFull(_ model: Model) -> Bool {
+        if model.process.isMemory { return false }
         if ceilings.fileBytes > 0 { return true }
         guard model.syncsUp else { return false }
         return ceilings.outboxItems > 0 || ceilings.outboxBytes > 0 || model.process.outboxLimit != nil

@@ -4,6 +4,8 @@ import Synchronization
 
 /// The connections for reading, opened when they are needed: at most `Limits.readersMax`.
 ///
+/// That of models in memory has one connection, with the items, and who writes borrows it as well.
+///
 /// A thread that reads while it reads (within a scan) gets the connection that it has, and so never waits for itself.
 ///
 /// A connection that comes back keeps its snapshot, for the next read before the next commit. A thread ends the snapshots
@@ -17,7 +19,8 @@ final class ReaderPool: @unchecked Sendable {
 
     private let path: Text
     private let mode: Connection.Mode
-    private let meter: FileMeter
+    private let meter: FileMeter?
+    private let most: Int
     private let lock = Lock()
     private let returned = Condition()
     private var idle: [Connection] = []
@@ -40,8 +43,9 @@ final class ReaderPool: @unchecked Sendable {
     private var isResting = false
     private var keeper: Thread?
 
-    init(path: Text, mode: Connection.Mode, meter: FileMeter) {
+    init(path: Text, mode: Connection.Mode, meter: FileMeter?, most: Int = Limits.readersMax) {
         self.path = path
+        self.most = most
         self.mode = mode
         self.meter = meter
     }
@@ -123,7 +127,7 @@ final class ReaderPool: @unchecked Sendable {
 
     // MARK: Loans
 
-    private func borrow() throws(IotoError) -> Connection {
+    func borrow() throws(IotoError) -> Connection {
         let thread = Thread.currentIdentity
         var shared: UnsafeRawPointer?
         let found = try lock.withLock { () throws(IotoError) -> Connection? in
@@ -167,6 +171,7 @@ final class ReaderPool: @unchecked Sendable {
             loans[index].connection.loans += 1
             return loans[index].connection
         }
+        let deadline = platform_monotonic_ms() + Limits.busyTimeout
         while true {
             guard !isClosed else { throw IotoError(.misuse, "\(path): the database is closed") }
             if isDraining {
@@ -178,15 +183,17 @@ final class ReaderPool: @unchecked Sendable {
                 loans.append(Loan(connection: connection, thread: thread))
                 return connection
             }
-            if loans.count + opening < Limits.readersMax {
+            if loans.count + opening < most {
                 opening += 1
                 return nil
             }
-            returned.wait(lock)
+            let left = deadline - platform_monotonic_ms()
+            guard left > 0 else { throw IotoError(.busy, "\(path): other threads read for too long") }
+            _ = returned.wait(lock, timeout: left)
         }
     }
 
-    private func giveBack(_ connection: Connection) {
+    func giveBack(_ connection: Connection) {
         connection.loans -= 1
         guard connection.loans == 0 else { return }
         lock.lock()
@@ -202,7 +209,7 @@ final class ReaderPool: @unchecked Sendable {
         idle.append(connection)
         reads &+= 1
         if connection.hasSnapshot { noteSnapshot(connection) }
-        if isDraining || loans.count + opening + 1 >= Limits.readersMax { returned.broadcast() }
+        if isDraining || loans.count + opening + 1 >= most { returned.broadcast() }
     }
 
     // MARK: Snapshots

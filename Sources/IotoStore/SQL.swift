@@ -17,7 +17,8 @@ enum SQL: Int, CaseIterable {
     case addEntry, removeEntry, readHolders, readExpired, firstExpiry
     case scanIndex, scanIndexReversed, scanIndexAll, scanIndexAllReversed
     case writeRejected, trimRejected, countRejected, readRejected, deleteRejected
-    case writeReceipt, readReceipt, closeReceipts, trimReceipts, trimOpenReceipts
+    case readStamps, writeStamps, deleteStamps
+    case writeReceipt, readReceipt, closeReceipts, moveReceipts, trimReceipts, trimOpenReceipts
 
     var text: Text {
         switch self {
@@ -130,6 +131,9 @@ enum SQL: Int, CaseIterable {
 
         case .deleteRejected: "DELETE FROM rejected WHERE position = ?1"
 
+        case .readStamps: "SELECT stamps FROM field WHERE hash = ?1 AND sort = ?2"
+        case .writeStamps: "REPLACE INTO field(hash, sort, stamps) VALUES(?1, ?2, ?3)"
+        case .deleteStamps: "DELETE FROM field WHERE hash = ?1 AND sort = ?2"
         case .writeReceipt: "REPLACE INTO receipt(hash, sort, number, time, state, code, reason) VALUES(?1, ?2, ?3, ?4, 0, 0, '')"
         case .readReceipt: "SELECT state, code, reason, hash, sort, time FROM receipt WHERE number = ?1"
         case .closeReceipts:
@@ -137,6 +141,7 @@ enum SQL: Int, CaseIterable {
             UPDATE receipt SET state = ?4, code = ?5, reason = ?6 \
             WHERE hash = ?1 AND sort = ?2 AND time <= ?3 AND state = 0
             """
+        case .moveReceipts: "UPDATE receipt SET time = ?4 WHERE hash = ?1 AND sort = ?2 AND state = 0 AND time <= ?3"
         case .trimReceipts:
             """
             DELETE FROM receipt WHERE state <> 0 AND number <= \

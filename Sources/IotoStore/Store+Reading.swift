@@ -4,7 +4,8 @@ import IotoSchema
 extension Store {
     /// The item of that key; nil when there is none, or one of another model, or one that has expired.
     public func get(_ key: ItemKey, model: Model) throws(IotoError) -> StoredItem? {
-        try key.hash.bytes.withUnsafeBufferPointer { (hash) throws(IotoError) in
+        if model.isDelayed || model.process.isMemory { return try getGathered(key, model) }
+        return try key.hash.bytes.withUnsafeBufferPointer { (hash) throws(IotoError) in
             try key.sort.bytes.withUnsafeBufferPointer { (sort) throws(IotoError) in
                 try get(UnsafeRawBufferPointer(hash), UnsafeRawBufferPointer(sort), model: model)
             }
@@ -15,6 +16,9 @@ extension Store {
     public func get(
         _ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer, model: Model
     ) throws(IotoError) -> StoredItem? {
+        if model.isDelayed || model.process.isMemory {
+            return try getGathered(ItemKey(hash: Text(hash), sort: Text(sort)), model)
+        }
         if let writer, isInTransaction {
             // It sees what it has changed.
             return try item(hash, sort, model, writer)
@@ -28,6 +32,15 @@ extension Store {
             // A read within a scan sees the scan's snapshot.
             if connection.loans == 1 { cache.insert(item, ticket) }
             return item
+        }
+    }
+
+    /// Of models in memory, and of those whose changes gather there, no items are kept.
+    private func getGathered(_ key: ItemKey, _ model: Model) throws(IotoError) -> StoredItem? {
+        if model.isDelayed, !isInSession, let change = gathering.change(of: key) { return live(change, model) }
+        return try read(model) { (connection) throws(IotoError) in
+            guard let row = try row(.readItem, key, connection) else { return nil }
+            return live(row, key, model)
         }
     }
 
@@ -47,6 +60,12 @@ extension Store {
         defer { statement.end() }
         guard try statement.step(key: key) else { return nil }
         return try StoredRow(statement, connection, replica: replica)
+    }
+
+    /// The item as a change that has gathered leaves it.
+    func live(_ change: StoredItem, _ model: Model) -> StoredItem? {
+        guard !change.body.isEmpty, change.model === model, !isExpired(model, change.body) else { return nil }
+        return change
     }
 
     func item(_ row: StoredRow, _ key: ItemKey, _ model: Model) -> StoredItem? {

@@ -24,6 +24,8 @@ public struct StoreOptions: Sendable {
     public var isRecovering = false
     /// Unix milliseconds.
     public var wallClock: @Sendable () -> Int64 = { platform_wall_ms() }
+    /// Milliseconds that only go forward, from some moment on.
+    public var monotonicClock: @Sendable () -> Int64 = { platform_monotonic_ms() }
     /// Name of the SQLite VFS that the file is on; nil: the default one, the operating system's files.
     public var vfs: Text?
     /// Where the id of a new database comes from.
@@ -65,6 +67,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Keeps the log's header, that cache and readers look at, in memory for as long as the store is open.
     private let anchor: Connection
     private var sharedHeader: UnsafeRawPointer?
+    /// The items of models in memory; nil when the schema has none.
+    private(set) var memory: ReaderPool?
+    let gathering = Gathering()
     let meter: FileMeter
     let hasReservedModels: Bool
     /// Guards what stands up to `isClosed`; held for moments only.
@@ -84,6 +89,13 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    /// What the cloud's time of day is ahead of the monotonic clock; 0: not known.
+    let cloudOffset = Atomic<Int64>(0)
+    /// What the time of day was ahead of the monotonic clock as the file was opened, and the hybrid clock's time.
+    let openedOffset: Int64
+    let openedTime: UInt64
+    /// Asked while nothing is locked; set before replication begins.
+    public var resolver: (any ConflictResolver)?
     var ceilings = Ceilings()
     /// What waits in the outbox; nil: to be weighed.
     var gauge: OutboxGauge?
@@ -102,7 +114,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// What had been written in the transaction when it joined.
     private var changesBefore: Int64 = 0
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
-    private var durableTime: UInt64 = 0
+    var durableTime: UInt64 = 0
+    /// The hub's clock, as it was heard of last, or up to a day before.
+    var hubTime: UInt64 = 0
 
     /// Opens a file, and makes it when there is none.
     ///
@@ -117,7 +131,11 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         meter = try FileMeter(base: options.vfs)
         readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader, meter: meter)
         hasReservedModels = schema.models.contains { $0.process.isReserved }
+        openedOffset = options.wallClock() - options.monotonicClock()
         indexes = StoreIndexes(schema)
+        if schema.models.contains(where: { $0.process.isMemory }) {
+            memory = ReaderPool(path: path, mode: .memory, meter: nil, most: 1)
+        }
         if options.isReadOnly {
             guard !options.isReset else {
                 throw IotoError(.readOnly, "\(path): a database that is only read can't be reset")
@@ -128,8 +146,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             models = try ModelTable(connection, schema)
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
             clock = try StoreClock(connection, wall: options.wallClock)
+            openedTime = clock.last
             writer = nil
             anchor = connection
+            try prepareMemory()
             try followLog()
             return
         }
@@ -139,13 +159,24 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try StoreFormat.adopt(connection, random: options.random)
         if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
+        hubTime = try StoreFormat.findMeta(connection, StoreFormat.metaHub) ?? 0
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
+        openedTime = clock.last
         writer = connection
         anchor = connection
         try updateIndexes(connection)
+        try prepareMemory()
         try followLog()
         _ = try purgeTombstones()
+        guard schema.models.contains(where: { $0.isDelayed }) else { return }
+        try gathering.start { [unowned(unsafe) self] in
+            do throws(IotoError) {
+                try self.flushDelayed()
+            } catch {
+                Log.warning("changes in memory are not committed for now: \(error.message)")
+            }
+        }
     }
 
     /// Empties a log that has become long in a moment without readers: where there are always some, there is none by
@@ -178,6 +209,12 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         close()
     }
 
+    private func prepareMemory() throws(IotoError) {
+        try memory?.read { (connection) throws(IotoError) in
+            try StoreFormat.prepareMemory(connection, indexes.fingerprint)
+        }
+    }
+
     /// Closes the files, and rolls a transaction of `begin` back whose thread has forgotten it. Calls that follow throw
     /// `.misuse`; reads and writes that are under way end first on their own threads. Idempotent. Not to be called from
     /// within a write or a scan, nor while the thread of a transaction of `begin` calls the store.
@@ -187,6 +224,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             Log.error("\(path): a transaction can't close its database")
             return
         }
+        prepareToClose()
+        gathering.stop()
         let isFirst = lock.withLock {
             while owner.load(ordering: .relaxed) != 0, !isHeld { released.wait(lock) }
             guard !isClosed else { return false }
@@ -204,18 +243,26 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         }
         cache.close()
         readers.close()
+        defer { memory?.close() }
         guard let writer else { return anchor.close() }
+        settle(writer)
+        // The last connection to the file empties the log into it.
+        writer.close()
+    }
+
+    /// The last transaction.
+    @inline(never)
+    private func settle(_ writer: Connection) {
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
                 try noticeOthers(writer)
+                if !gathering.isEmpty { try StoreTransaction(self, writer).writeGathered() }
                 _ = try clock.settle(writer)
             }
         } catch {
-            // The clock then begins later than it has to.
+            // What has gathered in memory is lost then; the clock begins later than it has to.
             Log.warning(error.message)
         }
-        // The last connection to the file empties the log into it.
-        writer.close()
     }
 
     /// Ends the waits for a transaction of `begin`, which nobody will end any more.
@@ -266,6 +313,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private func enter() throws(IotoError) -> StoreTransaction {
         guard isInTransaction else { return try start() }
         guard let transaction = session, !isJoined else { throw nested() }
+        try transaction.use(nil)
         isJoined = true
         changesBefore = transaction.changes
         return transaction
@@ -312,7 +360,15 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     ///
     /// - Throws: `.misuse` when one is under way on this thread; as `write`.
     public func begin() throws(IotoError) {
-        session = try start(isHeld: true)
+        let transaction = try start(isHeld: true)
+        do throws(IotoError) {
+            try transaction.writeGathered()
+        } catch {
+            end(transaction)
+            release()
+            throw error
+        }
+        session = transaction
     }
 
     /// Commits the transaction of `begin`. It is over in any case: when this throws, it is rolled back.
@@ -367,6 +423,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     func forgetReceipt() {
         if isInTransaction { session?.receipted = nil }
     }
+
+    /// Whether the calling thread is in a transaction of `begin`.
+    var isInSession: Bool { isInTransaction && session != nil }
 
     /// Whether the calling thread is in a transaction.
     public var isInTransaction: Bool { owner.load(ordering: .relaxed) == Thread.currentIdentity }
@@ -453,7 +512,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         if let failure = transaction.failure { throw failure }
         try shrink(transaction)
         do throws(IotoError) {
-            try transaction.connection.run(.commit)
+            try writer?.run(.commit)
         } catch {
             if let event = transaction.events.first, let item = event.after ?? event.before {
                 transaction.noteRefusal(item, error)
@@ -461,11 +520,14 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             throw error
         }
         cache.endWrite(transaction.written)
+        transaction.endMemory(.commit)
         clock.didCommit()
         transaction.isEnded = true
+        if transaction.isThrough { gathering.clear() } else { gathering.add(transaction.staged) }
         let observer = lock.withLock {
             counters.commits += 1
             counters.dropped += transaction.dropped
+            counters.refused += transaction.refused
             return self.observer
         }
         guard !transaction.events.isEmpty else { return }
@@ -475,8 +537,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
 
     /// Rolls back.
     private func end(_ transaction: StoreTransaction) {
-        StoreFormat.rollBack(transaction.connection)
+        if let writer { StoreFormat.rollBack(writer) }
         cache.abandonWrite()
+        transaction.endMemory(.rollback)
         clock.didRollBack()
         gauge = nil
         transaction.isEnded = true
@@ -552,12 +615,20 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try body(writer)
     }
 
-    /// Highest time that was issued or observed here.
-    func clockTime() throws(IotoError) -> UInt64 {
-        if isInTransaction { return clock.last }
+    /// The hub's clock, as it was heard of last, or up to a day before; 0: never.
+    func lastHubTime() throws(IotoError) -> UInt64 {
+        if isInTransaction { return hubTime }
         try acquire()
         defer { release() }
-        return clock.last
+        return hubTime
+    }
+
+    /// As `read` of the items of a model.
+    func read<Result>(
+        _ model: Model, _ body: (Connection) throws(IotoError) -> Result
+    ) throws(IotoError) -> Result {
+        if let memory, model.process.isMemory { return try memory.read(body) }
+        return try read(body)
     }
 
     /// Lends a connection for reading: the writer's within a transaction of this thread, else one of the pool.

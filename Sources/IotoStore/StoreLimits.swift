@@ -34,6 +34,8 @@ enum StoreLimits {
     static let clockPlausible: Int64 = 1_577_836_800_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
+    /// How far ahead of the hub's clock a version may be that is sure to be taken as it is.
+    static let clockTrust = UInt64(Limits.clockDriftMax / 2) << 16
     /// Part of a ceiling that is kept for models marked `reserve`, and for removals, where the schema has such models.
     static let reservedPart: Int64 = 8
     /// Smallest page cache of one connection, in KiB.
@@ -42,6 +44,9 @@ enum StoreLimits {
     static let vacuumPagesMin: Int64 = 64
     /// Most pages that SQLite lets a file have.
     static let pagesMax: Int64 = 1_073_741_823
+    /// Changes of models with a `delay` that gather in memory, and their bytes; with more the call commits them.
+    static let gatheredMax = 256
+    static let gatheredBytesMax = 512 * 1024
     /// Pause between two tries to get what another process has locked, in milliseconds.
     static let busyPause: Int64 = 3
     /// Problems that a check reports before it ends.

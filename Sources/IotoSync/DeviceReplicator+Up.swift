@@ -21,6 +21,10 @@ struct UpState {
     var gatheredBytes = 0
     /// Send the next batch at once: after connecting, and while a backlog is worked off.
     var isUrgent = false
+    /// Nothing is sent before, on the monotonic clock: first the cloud tells the time of day.
+    var holdUntil = Int64.min
+    /// A change is sent again when a page has come that it has to be decided with.
+    var isHeld = false
     /// For a service of version 1, whose answers name no versions: what the last messages held.
     var messages: [(sequence: Int64, changes: [PendingChange])] = []
     /// What all calls of `flush` together want; nil: nothing.
@@ -48,9 +52,16 @@ extension DeviceReplicator {
     private static var sentMax: Int { 4 * Limits.batchItemsMax }
 
     func sendIfDue(_ now: Instant) {
-        guard isConnected else { return }
+        guard isConnected, now.monotonic >= up.holdUntil else { return }
+        up.holdUntil = Int64.min
         if let batch = up.inFlight {
             guard now.monotonic >= batch.deadline else { return }
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.neverResent) {
+                    up.inFlight?.deadline = .max
+                    return
+                }
+            #endif
             // No answer: the outbox is read again, so that what has changed meanwhile goes out in its latest state.
             up.inFlight = nil
             up.isUrgent = true
@@ -112,12 +123,29 @@ extension DeviceReplicator {
         var message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
             changes: batch.map { $0.change })
+        message.inflates = compresses
         if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
             let own = Stream.device(configuration.topics.device)
             message.seen = try storage.cursor(of: own) ?? StreamCursor(stream: own, history: 0, position: 0)
         }
         publish(.syncToDynamo, peer == .version1 ? codec.version1Up(message, context) : codec.encode(message))
         if peer != .version2 { up.remember(up.sequence, batch) }
+    }
+
+    /// Longest time that the first changes wait for the cloud to tell the time of day, in milliseconds: they say when they
+    /// were made. The second is of a clock that was never set.
+    private static var holdMax: (set: Int64, unset: Int64) { (2_000, 10_000) }
+
+    func holdForTime(_ now: Instant) {
+        guard !storage.isTimeKnown, peer != .version1 else { return }
+        let isSet = now.wall >= DeviceReplicator.year2020
+        up.holdUntil = now.monotonic + (isSet ? DeviceReplicator.holdMax.set : DeviceReplicator.holdMax.unset)
+    }
+
+    /// Takes the cloud's time of day from an answer that has not been under way for long.
+    func learnTime(_ time: UInt64, since asked: Int64, _ now: Instant) {
+        if now.monotonic - asked <= Limits.clockDriftMax / 2 { storage.learnTime(Int64(time >> 16)) }
+        up.holdUntil = Int64.min
     }
 
     /// What no message can carry must not block the queue.
@@ -151,14 +179,21 @@ extension DeviceReplicator {
         }
         var entries: [Settlement.Entry] = []
         var refused = 0
+        var again: Int64 = 0
         for kind in AckKind.allCases {
             for entry in json[kind.name]?.arrayValue ?? [] {
-                guard let version = codec.version(kind == .stored ? entry : entry["ver"]),
-                    let pending = up.sent[version],
-                    let answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
+                guard let version = codec.version(kind == .stored ? entry : entry["ver"]), let pending = up.sent[version]
+                else { continue }
+                if kind == .overruled, codec.schema.model(pending.change.model)?.process.resolve == .callback {
+                    // The firmware decides, once the page with the other version is here.
+                    up.isHeld = true
+                    continue
+                }
+                guard let answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
                 else { continue }
                 entries.append(.init(pending: pending, answer: answer))
                 if kind == .rejected { refused += 1 }
+                if kind == .again { again += 1 }
             }
         }
         var advance = codec.decodeAdvance(json["feed"])
@@ -166,8 +201,17 @@ extension DeviceReplicator {
         if let stream = advance?.stream, !down.streams.contains(where: { $0.name == stream && $0.isInSnapshot == false }) {
             advance = nil
         }
+        if up.isHeld { ask(0, now) }
         guard !entries.isEmpty || advance != nil else { return }
         if !entries.isEmpty { peer = .version2 }
+        if again > 0 {
+            statistics.sentItems -= again
+            // What has a new version now goes out under it, and a page that waited for that can be applied.
+            up.isUrgent = true
+            for index in down.streams.indices where down.streams[index].askAt != nil && down.streams[index].asked == nil {
+                down.streams[index].askAt = now.monotonic
+            }
+        }
         try settle(Settlement(entries: entries, hubTime: time, advance: advance), refused, now)
     }
 

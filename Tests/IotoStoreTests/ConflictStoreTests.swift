@@ -8,14 +8,15 @@ import Testing
 /// Changes of the cloud that meet one that waits here.
 @Suite struct ConflictStoreTests {
     static func schema() throws -> Schema {
-        let models = ["Latest", "Cloud", "Device"].map { name in
+        let models = ["Latest", "Cloud", "Device", "Callback", "Fields"].map { name in
             "\(name): {pk: {value: 'device#d1'}, sk: {value: '\(name.lowercased())#${id}'}, id: {type: 'string'}}"
         }
         let source = """
             {
                 format: 'onetable:1.1.0', version: '1.0.0', indexes: {primary: {hash: 'pk', sort: 'sk'}},
                 models: {\(models.joined(separator: ", "))},
-                process: {Latest: {sync: 'both'}, Cloud: {sync: 'both', resolve: 'cloud'}, Device: {sync: 'both', resolve: 'device'}},
+                process: {Callback: {sync: 'both', resolve: 'callback'}, Fields: {sync: 'both', merge: 'fields'},
+                    Latest: {sync: 'both'}, Cloud: {sync: 'both', resolve: 'cloud'}, Device: {sync: 'both', resolve: 'device'}},
             }
             """
         return try Schema(source: Array(source.utf8), name: "schema.json5")
@@ -42,7 +43,7 @@ import Testing
         store.setObserver(recorder)
         var change = theirs(model, later: later, removal: removal)
         if own { change.own = mine.version.time }
-        _ = try store.apply([change], cursor: cursor, hubTime: 0)
+        _ = try store.apply([change], cursor: cursor, hubTime: HybridClock.time(testTime))
         let item = try store.get(model, "1")
         withExtendedLifetime(fixture) {}
         return (store, recorder, string(item?.body), item?.version)
@@ -107,7 +108,7 @@ import Testing
         #expect(try store.pendingCount() == 0)
         #expect(recorder.lines == ["remote conflict cloud#1", "remote update cloud#1"])
         // The page with the same state says nothing new.
-        #expect(try store.apply([winner], cursor: cursor, hubTime: 0) == 0)
+        #expect(try store.apply([winner], cursor: cursor, hubTime: HybridClock.time(testTime)) == 0)
     }
 
     @Test func overruledChangeThatHasChangedSinceIsSentAgain() throws {
