@@ -185,7 +185,6 @@ static double rawCreates(Sides *sides)
     return sides->count;
 }
 
-#ifdef HAVE_TRANSACTIONS
 static double iotoBatches(Sides *sides)
 {
     for (uint32_t index = 0; index < sides->count; index++) {
@@ -205,7 +204,6 @@ static double rawBatches(Sides *sides)
     }
     return sides->count;
 }
-#endif
 
 static double iotoUpdates(Sides *sides)
 {
@@ -427,14 +425,12 @@ static void create(void)
         compare("create.synced", "op/s", &sides, iotoCreates, rawCreates, size.rounds, sides.count);
         sidesClose(&sides);
     }
-#ifdef HAVE_TRANSACTIONS
     if (wants("create.batch")) {
         sides = sidesOpen("batch", "schema.json5", false, false);
         sides.count = size.items / (uint32_t) size.rounds;
         compare("create.batch", "op/s", &sides, iotoBatches, rawBatches, size.rounds, sides.count);
         sidesClose(&sides);
     }
-#endif
 }
 
 static void change(void)
@@ -475,7 +471,6 @@ static void get(void)
     sidesClose(&sides);
 }
 
-#ifdef HAVE_INDEXES
 static void findIndexed(void)
 {
     if (!wants("find.indexed")) return;
@@ -491,7 +486,6 @@ static void findIndexed(void)
     compare("find.indexed", "op/s", &sides, iotoFinds, rawFinds, size.rounds, 0);
     sidesClose(&sides);
 }
-#endif
 
 static void fillMany(const char *iotoPath, const char *rawPath)
 {
@@ -504,9 +498,7 @@ static void fillMany(const char *iotoPath, const char *rawPath)
         if (index % 10000 == 0) {
             if (index % 100000 == 0) progress("open.1m: making items, %u of %u", index, size.itemsMany);
             rawBegin(&raw);
-#ifdef HAVE_TRANSACTIONS
             if (dbBegin(db) != 0) fail("dbBegin: %s", dbGetError(db));
-#endif
         }
         faultMake(&fault, index);
         iotoCreate(db, "Fault", &fault);
@@ -514,9 +506,7 @@ static void fillMany(const char *iotoPath, const char *rawPath)
         rawCreate(&raw, key, json, faultJson(&fault, json, sizeof json));
         if (index % 10000 == 9999 || index + 1 == size.itemsMany) {
             rawCommit(&raw);
-#ifdef HAVE_TRANSACTIONS
             if (dbCommit(db) != 0) fail("dbCommit: %s", dbGetError(db));
-#endif
         }
     }
     dbClose(db);
@@ -602,9 +592,7 @@ int main(int count, char **arguments)
     create();
     change();
     get();
-#ifdef HAVE_INDEXES
     findIndexed();
-#endif
     many();
     if (!isKept) clean();
     progress("done\n");

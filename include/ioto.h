@@ -611,8 +611,9 @@ typedef struct DbLimits {
     int64_t fileBytes;
     /** Changes that wait to be sent to the cloud, and the bytes of their items. */
     int64_t outboxItems, outboxBytes;
-    /** Memory for pages of the file, of all connections of this handle together; at least 160 KB are used. Without a limit
-     *  it is 10 MB. */
+    /** Memory for items that were read last, a quarter of it, and for pages of the file, of all connections of this handle
+     *  together; at least 160 KB are used. Without a limit it is 5 MB, and 3 MB for each thread that reads at the same time as
+     *  others, up to four, and for writing. */
     int64_t cacheBytes;
     /** Memory for the items of models that the schema keeps in memory (`mem`). */
     int64_t memoryBytes;
@@ -649,8 +650,8 @@ typedef struct DbStats {
     int64_t bytesWritten, fsyncs, commits;
     /** Changes refused at a limit, and changes that left the queue for a later one. */
     int64_t refused, dropped;
-    /** Pages of the file that reads had to fetch and that they found in memory, and the memory for them: of the connections
-     *  that no other thread uses at this moment. */
+    /** Pages of the file that reads had to fetch; items and pages that they found in memory, and the memory for both: pages
+     *  of the connections that no other thread uses at this moment. */
     int64_t cacheMisses, cacheHits, cacheBytes;
     /** Memory for the items of models that the schema keeps in memory (`mem`), which `items` counts as well. */
     int64_t memoryBytes;

@@ -1,4 +1,7 @@
 #include <sqlite3.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* SQLITE_TRANSIENT and SQLITE_STATIC are casts that Swift does not import. */
 static inline int ioto_sqlite_bind_text(sqlite3_stmt *stmt, int index, const void *text, int bytes)
@@ -9,4 +12,89 @@ static inline int ioto_sqlite_bind_text(sqlite3_stmt *stmt, int index, const voi
 static inline int ioto_sqlite_bind_text_static(sqlite3_stmt *stmt, int index, const void *text, int bytes)
 {
     return sqlite3_bind_text(stmt, index, (const char *) text, bytes, SQLITE_STATIC);
+}
+
+/* Of CPlatform. */
+bool platform_contains(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes);
+
+/* has(text, part): whether the text has the part in it, or a backslash, which may begin another way to write it. What is no
+ * text, and every text when the part is NULL, has it. */
+static void ioto_sqlite_has(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void) count;
+    bool has = true;
+    if (sqlite3_value_type(values[0]) == SQLITE_TEXT && sqlite3_value_type(values[1]) == SQLITE_TEXT) {
+        /* As a blob: a text would be copied to be given a NUL. */
+        const void *text = sqlite3_value_blob(values[0]), *part = sqlite3_value_blob(values[1]);
+        size_t text_bytes = (size_t) sqlite3_value_bytes(values[0]), part_bytes = (size_t) sqlite3_value_bytes(values[1]);
+        has = text == NULL || part == NULL || platform_contains(text, text_bytes, part, part_bytes) ||
+            platform_contains(text, text_bytes, "\\", 1);
+    }
+    sqlite3_result_int(context, has);
+}
+
+static inline int ioto_sqlite_add_functions(sqlite3 *database)
+{
+    return sqlite3_create_function_v2(database, "has", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
+                                      ioto_sqlite_has, NULL, NULL, NULL);
+}
+
+/*
+ * The header of the WAL-index (sqlite.org/walformat.html, 2.1 and 2.1.1), which every commit of every process changes:
+ * two that are equal are of the same state of the database, since the sum over all frames of the log is part of it.
+ */
+typedef struct ioto_log_header {
+    uint32_t words[12];
+} ioto_log_header;
+
+/* Counter of commits, and frames in the log: the third and the fifth word. */
+static inline uint32_t ioto_log_header_change(const ioto_log_header *header) { return header->words[2]; }
+static inline uint32_t ioto_log_header_frames(const ioto_log_header *header) { return header->words[4]; }
+
+/*
+ * Where the header stands in the memory that the processes share; valid while the connection is open. NULL when it can't
+ * be had. The database has to be in WAL mode, and a transaction must have read it. It is asked of SQLite, as to open the
+ * file a second time would drop the process's locks when it is closed.
+ */
+static inline const void *ioto_sqlite_log_header(sqlite3 *database)
+{
+    enum { region_bytes = 32768 };
+    sqlite3_file *file = NULL;
+    if (sqlite3_file_control(database, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == NULL ||
+        file->pMethods == NULL || file->pMethods->iVersion < 2 || file->pMethods->xShmMap == NULL) {
+        return NULL;
+    }
+    void volatile *region = NULL;
+    if (file->pMethods->xShmMap(file, 0, region_bytes, 0, &region) != SQLITE_OK) {
+        return NULL;
+    }
+    return (const void *) region;
+}
+
+static inline void ioto_log_header_read(const void *shared, ioto_log_header *out)
+{
+    for (int index = 0; index < 12; index++) {
+        out->words[index] = __atomic_load_n((const uint32_t *) shared + index, __ATOMIC_RELAXED);
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+}
+
+static inline bool ioto_log_header_is(const void *shared, const ioto_log_header *known)
+{
+    uint32_t difference = 0;
+    for (int index = 0; index < 12; index++) {
+        difference |= __atomic_load_n((const uint32_t *) shared + index, __ATOMIC_RELAXED) ^ known->words[index];
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return difference == 0;
+}
+
+/*
+ * Whether a reader that stays where it is keeps nobody from emptying the log: it is short, or every frame of it is in the
+ * database already (nBackfill, sqlite.org/walformat.html, 2.1.2), and then readers don't use it.
+ */
+static inline bool ioto_log_is_short(const void *shared, const ioto_log_header *header, uint32_t frames_max)
+{
+    uint32_t backfilled = __atomic_load_n((const uint32_t *) shared + 24, __ATOMIC_RELAXED);
+    return ioto_log_header_frames(header) < frames_max || backfilled >= ioto_log_header_frames(header);
 }

@@ -40,14 +40,18 @@ func optionalText(_ pointer: UnsafePointer<CChar>?, _ name: StaticString) throws
     return text
 }
 
-/// The properties of a call, as an object whose values have the types of the model's fields. NULL stands for none.
+/// The properties of a call, as an object. NULL stands for none.
+///
+/// - Parameter isForItem: They are to be put into an item, which converts them to the types of the model's fields;
+///   otherwise that is done here.
 func properties(
-    _ props: UnsafePointer<DbProps>?, _ database: Database, _ model: Text
+    _ props: UnsafePointer<DbProps>?, _ database: Database, _ model: Text, isForItem: Bool
 ) throws(IotoError) -> JSONObject {
     guard let props else { return JSONObject() }
     let value = try sized(props, "props", props.pointee.size)
     if let object = try jsonProperties(value) { return object }
-    return try database.properties(try pairs(value), of: model)
+    guard let texts = try pairs(value) else { return JSONObject() }
+    return try database.properties(texts, count: Int(value.count), of: model, isForItem: isForItem)
 }
 
 /// Properties of no model: texts stay texts.
@@ -56,7 +60,11 @@ func plainProperties(_ props: UnsafePointer<DbProps>?) throws(IotoError) -> JSON
     let value = try sized(props, "props", props.pointee.size)
     if let object = try jsonProperties(value) { return object }
     var object = JSONObject()
-    for (name, text) in try pairs(value) { object[name] = text.map { .string($0) } ?? .null }
+    guard let texts = try pairs(value) else { return object }
+    for place in stride(from: 0, to: Int(value.count), by: 2) {
+        let name = try text(texts[place], "a property's name")
+        object[name] = try optionalText(texts[place + 1], "a property").map { .string($0) } ?? .null
+    }
     return object
 }
 
@@ -74,16 +82,12 @@ private func jsonProperties(_ value: DbProps) throws(IotoError) -> JSONObject? {
     return object
 }
 
-private func pairs(_ props: DbProps) throws(IotoError) -> [(name: Text, value: Text?)] {
-    guard props.count > 0 else { return [] }
+private func pairs(_ props: DbProps) throws(IotoError) -> UnsafePointer<UnsafePointer<CChar>?>? {
+    guard props.count > 0 else { return nil }
     guard let texts = props.pairs, props.count % 2 == 0 else {
         throw misuse("properties must be pairs of name and value")
     }
-    var pairs: [(name: Text, value: Text?)] = []
-    for index in stride(from: 0, to: Int(props.count), by: 2) {
-        pairs.append((try text(texts[index], "a property's name"), try optionalText(texts[index + 1], "a property")))
-    }
-    return pairs
+    return texts
 }
 
 /// The parameters of a call; NULL stands for the defaults.

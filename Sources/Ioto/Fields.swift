@@ -1,5 +1,6 @@
 import CCJSON
 import CIoto
+import CPlatform
 import IotoAgent
 import IotoBase
 import IotoJSON
@@ -11,7 +12,7 @@ import IotoStore
 @_cdecl("dbField") @implementation
 public func dbField(_ item: OpaquePointer?, _ field: UnsafePointer<CChar>?) -> UnsafePointer<CChar>? {
     guard let item = Ioto.item(item), let field else { return nil }
-    return item.text(Text(cString: field))
+    return item.text(UnsafeRawBufferPointer(start: field, count: platform_length(field)))
 }
 
 @_cdecl("dbFieldBool") @implementation

@@ -10,7 +10,7 @@ public func dbCreate(
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
-        let call = try Call(db, model, props, params)
+        let call = try Call(db, model, props, params, isForItem: true)
         return call.give(try call.put(creates: true, isUpsert: call.parameters.upsert))
     }
 }
@@ -20,7 +20,8 @@ public func dbGet(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
-    entry(nil) { () throws(IotoError) in
+    if params == nil, let item = quickItem(db, model, props) { return give(item) }
+    return entry(nil) { () throws(IotoError) in
         let call = try Call(db, model, props, params)
         return call.give(try call.database.get(call.model, call.properties, options: try call.options()))
     }
@@ -70,7 +71,7 @@ public func dbUpdate(
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
-        let call = try Call(db, model, props, params)
+        let call = try Call(db, model, props, params, isForItem: true)
         return call.give(try call.put(creates: false, isUpsert: call.parameters.upsert))
     }
 }
@@ -81,7 +82,7 @@ public func dbSet(
     _ params: UnsafePointer<DbParams>?
 ) -> Int32 {
     entryCode { () throws(IotoError) in
-        let call = try Call(db, model, props, params)
+        let call = try Call(db, model, props, params, isForItem: true)
         _ = try call.put(creates: false, isUpsert: true)
         return 0
     }
@@ -104,6 +105,21 @@ public func dbRemove(
     }
 }
 
+/// The item that pairs of texts name, when nothing else has to be found out about the call; nil says nothing.
+func quickItem(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?
+) -> Item? {
+    guard let model, let props, props.pointee.size >= UInt32(MemoryLayout<DbProps>.size),
+        props.pointee.json == nil, props.pointee.object == nil, let pairs = props.pointee.pairs
+    else { return nil }
+    do throws(IotoError) {
+        return try DatabaseCall(db).database.quickItem(model, pairs, count: Int(props.pointee.count))
+    } catch {
+        // Found out, and told, by the long way.
+        return nil
+    }
+}
+
 /// The arguments that the calls on items have in common.
 struct Call: ~Copyable {
     private let call: DatabaseCall
@@ -113,11 +129,11 @@ struct Call: ~Copyable {
 
     init(
         _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
-        _ params: UnsafePointer<DbParams>?
+        _ params: UnsafePointer<DbParams>?, isForItem: Bool = false
     ) throws(IotoError) {
         let call = try DatabaseCall(db)
         let name = try text(model, "model")
-        let properties = try Ioto.properties(props, call.database, name)
+        let properties = try Ioto.properties(props, call.database, name, isForItem: isForItem)
         let parameters = try Ioto.parameters(params)
         self.call = call
         self.model = name

@@ -15,7 +15,7 @@ public func dbRetryRejected(
         let parameters = try parameters(params)
         try receipted(database, parameters) { () throws(IotoError) in
             try database.retryRejected(id) { (model) throws(IotoError) -> JSONObject in
-                try properties(props, database, model.name)
+                try properties(props, database, model.name, isForItem: false)
             }
         }
         return 0

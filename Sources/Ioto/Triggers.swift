@@ -109,7 +109,7 @@ public func dbResolve(_ conflict: OpaquePointer?, _ props: UnsafePointer<DbProps
     entryCode { () throws(IotoError) in
         guard let conflict else { throw misuse("conflict is NULL") }
         let found = object(conflict, Conflict.self)
-        try found.resolve(try properties(props, found.database, found.model.name))
+        try found.resolve(try properties(props, found.database, found.model.name, isForItem: false))
         return 0
     }
 }

@@ -5,17 +5,36 @@ import IotoStore
 
 /// Reading and changing single items.
 extension Database {
-    /// Properties given as pairs of texts, converted to the types of their fields; a nil value becomes null.
+    /// Properties given as pairs of C texts: name, value, name, value, ... A NULL value becomes null.
+    ///
+    /// - Parameters:
+    ///   - count: Number of texts.
+    ///   - isForItem: They are to be put into an item, which converts them to the types of their fields; otherwise that is
+    ///     done here.
+    /// - Throws: `.misuse` when a name is NULL or a text is not valid UTF-8; `.field` when a value does not fit.
     public func properties(
-        _ pairs: [(name: Text, value: Text?)], of modelName: Text
+        _ texts: UnsafePointer<UnsafePointer<CChar>?>, count: Int, of modelName: Text, isForItem: Bool
     ) throws(IotoError) -> JSONObject {
         let model = try model(modelName)
         var object = JSONObject()
-        for (name, value) in pairs {
-            if let value {
-                object[name] = try model.convert(value, field: name)
-            } else {
+        object.reserveCapacity(count / 2)
+        for place in stride(from: 0, to: count - 1, by: 2) {
+            guard let given = texts[place] else { throw IotoError(.misuse, "a property's name is NULL") }
+            let field = model.field(given)
+            let name = field?.name ?? Text(cString: given)
+            guard field != nil || name.isValidUTF8 else {
+                throw IotoError(.misuse, "a property's name is not valid UTF-8")
+            }
+            guard let text = texts[place + 1] else {
                 object[name] = .null
+                continue
+            }
+            let value = Text(cString: text)
+            guard value.isValidUTF8 else { throw IotoError(.misuse, "a property is not valid UTF-8") }
+            if let field, isForItem, field.type.isScalar {
+                object[name] = .string(value)
+            } else {
+                object[name] = try model.convert(value, field: name)
             }
         }
         return object
@@ -54,6 +73,26 @@ extension Database {
         }
         return Item(stored, fields: options.fields)
     }
+
+    /// The item that pairs of C texts name, as `get` finds it, where they give its key and nothing else; nil says nothing.
+    public func quickItem(
+        _ modelName: UnsafePointer<CChar>, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int
+    ) -> Item? {
+        guard count > 0, count % 2 == 0, let model = schema.model(modelName) else { return nil }
+        let context = context
+        return withUnsafeTemporaryAllocation(byteCount: Database.quickKeyBytesMax, alignment: 1) { buffer in
+            guard let key = model.writeKey(pairs, count: count, context: context, to: buffer) else { return nil }
+            let bytes = UnsafeRawBufferPointer(buffer)
+            // An error is met again by the long way, and told.
+            let found = try? store.get(
+                UnsafeRawBufferPointer(rebasing: bytes[..<key.hashEnd]),
+                UnsafeRawBufferPointer(rebasing: bytes[key.hashEnd..<key.sortEnd]), model: model)
+            return found.map { Item($0) }
+        }
+    }
+
+    /// Longest key that is looked for without being made a text.
+    private static let quickKeyBytesMax = 256
 
     /// Changes the given properties of the item that they name.
     ///

@@ -14,7 +14,9 @@ public final class Item {
     public var showsHidden = false
     /// Whether it has just the fields that were asked for, none of which is hidden.
     let isReduced: Bool
-    private var texts: [(path: Text, text: CText)] = []
+    /// Texts that were asked for, by the place of their values in the body. One is the most frequent number.
+    private var first: (place: Int, text: UnsafeMutablePointer<CChar>)?
+    private var others: [(place: Int, text: UnsafeMutablePointer<CChar>)] = []
     private var json: CText?
 
     public init(_ stored: StoredItem, trigger: TriggerContext? = nil) {
@@ -30,18 +32,44 @@ public final class Item {
         isReduced = fields != nil
     }
 
+    deinit {
+        first?.text.deallocate()
+        for entry in others { entry.text.deallocate() }
+    }
+
     /// The value at a path; nil when there is none.
     public func value(_ path: Text) -> JSON? {
         stored.value(at: path)
     }
 
     /// The value at a path as C text: strings as they are, everything else as JSON; nil when there is none or it is null.
-    public func text(_ path: Text) -> UnsafePointer<CChar>? {
-        for entry in texts where entry.path == path { return entry.text.pointer }
-        guard let value = value(path), !value.isNull else { return nil }
-        let text = CText(value.stringValue ?? Text(value.text))
-        texts.append((path, text))
-        return text.pointer
+    public func text(_ path: UnsafeRawBufferPointer) -> UnsafePointer<CChar>? {
+        stored.body.withUnsafeBytes { body in
+            guard let range = JSONScanner.member(path, in: body) else { return nil }
+            if let first, first.place == range.lowerBound { return UnsafePointer(first.text) }
+            for entry in others where entry.place == range.lowerBound { return UnsafePointer(entry.text) }
+            guard let text = Item.copy(UnsafeRawBufferPointer(rebasing: body[range])) else { return nil }
+            if first == nil {
+                first = (range.lowerBound, text)
+            } else {
+                others.append((range.lowerBound, text))
+            }
+            return UnsafePointer(text)
+        }
+    }
+
+    private static func copy(_ raw: UnsafeRawBufferPointer) -> UnsafeMutablePointer<CChar>? {
+        switch raw.first ?? 0 {
+        case UInt8(ascii: "\"") where raw.count >= 2:
+            let inner = UnsafeRawBufferPointer(rebasing: raw[1..<(raw.count - 1)])
+            if !inner.contains(UInt8(ascii: "\\")) { return CText.copy(inner) }
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "t"), UInt8(ascii: "f"):
+            return CText.copy(raw)
+        default:
+            break
+        }
+        guard let value = JSONScanner.decode(raw), !value.isNull else { return nil }
+        return CText.copy(value.stringValue ?? Text(value.text))
     }
 
     /// The whole item as JSON.

@@ -42,12 +42,11 @@ public struct QueryOptions {
 
 /// A find: the range of keys that the properties narrow it to, and the conditions that every item in it has to meet.
 final class Query {
-    let scan: Scan
+    private(set) var scan: Scan
     /// The whole key is given: the range is this one item.
     let key: ItemKey?
     private let predicate: Predicate?
     private let needsKeys: Bool
-    private let needle: [UInt8]?
     private let condition: ((StoredItem) -> Bool)?
 
     init(
@@ -75,7 +74,7 @@ final class Query {
         }
         predicate = predicates.isEmpty ? nil : predicates.count == 1 ? predicates[0] : .all(predicates)
         needsKeys = predicate?.needsKeys ?? false
-        needle = predicate?.needle
+        scan.needle = predicate?.needle
         condition = options.condition
     }
 
@@ -91,7 +90,8 @@ final class Query {
     private static func range(
         _ match: IndexMatch, _ properties: JSONObject, _ predicates: [Predicate], _ context: Context
     ) -> KeyRange {
-        if match.isWhole {
+        // Keys without a sort attribute are whole with an empty one, which then bounds nothing.
+        if match.isWhole, match.hash != nil || !match.sort.isEmpty {
             return KeyRange(hash: match.hash, lower: match.sort, upper: KeyRange.successor(of: match.sort))
         }
         var range = KeyRange(hash: match.hash, prefix: match.sort)
@@ -187,11 +187,6 @@ final class Query {
 
     private func matches(_ row: ScannedRow) throws(IotoError) -> Bool {
         guard let predicate else { return true }
-        if let needle {
-            // An escape may write the same text another way.
-            let isThere = needle.withUnsafeBytes { findBytes($0, in: row.body) }
-            guard isThere || row.body.contains(UInt8(ascii: "\\")) else { return false }
-        }
         let subject = PredicateSubject(
             body: row.body, key: needsKeys ? try row.key() : nil, indexKey: needsKeys ? try row.indexKey() : nil)
         return predicate.matches(subject)

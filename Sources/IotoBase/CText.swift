@@ -12,9 +12,13 @@ public final class CText: @unchecked Sendable {
 
     /// A NUL-terminated copy of the text that the caller deallocates.
     public static func copy(_ text: Text) -> UnsafeMutablePointer<CChar> {
-        let copy = UnsafeMutablePointer<CChar>.allocate(capacity: text.count + 1)
-        for (index, byte) in text.bytes.enumerated() { copy[index] = CChar(bitPattern: byte) }
-        copy[text.count] = 0
-        return copy
+        text.bytes.withUnsafeBytes { copy($0) }
+    }
+
+    public static func copy(_ bytes: UnsafeRawBufferPointer) -> UnsafeMutablePointer<CChar> {
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count + 1, alignment: 1)
+        copy.copyMemory(from: bytes)
+        copy[bytes.count] = 0
+        return copy.baseAddress!.assumingMemoryBound(to: CChar.self)
     }
 }

@@ -11,17 +11,20 @@ public enum JSONScanner {
     ///
     /// - Complexity: O(bytes up to the value).
     public static func member(_ path: Text, in json: UnsafeRawBufferPointer) -> Range<Int>? {
-        path.bytes.withUnsafeBytes { bytes in
-            var path = JSONPath(bytes)
-            var start = json.endOfSpace(from: 0)
-            repeat {
-                let component = path.next()
-                guard start < json.count, let value = child(component, of: start, in: json) else { return nil }
-                start = value
-            } while !path.isAtEnd
-            guard let end = json.endOfValue(from: start) else { return nil }
-            return start..<end
-        }
+        path.bytes.withUnsafeBytes { member($0, in: json) }
+    }
+
+    /// As above, for a path that is no `Text`.
+    public static func member(_ path: UnsafeRawBufferPointer, in json: UnsafeRawBufferPointer) -> Range<Int>? {
+        var path = JSONPath(path)
+        var start = json.endOfSpace(from: 0)
+        repeat {
+            let component = path.next()
+            guard start < json.count, let value = child(component, of: start, in: json) else { return nil }
+            start = value
+        } while !path.isAtEnd
+        guard let end = json.endOfValue(from: start) else { return nil }
+        return start..<end
     }
 
     /// The value of a range that `member(_:in:)` gave.

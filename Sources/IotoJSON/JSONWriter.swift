@@ -59,9 +59,24 @@ extension JSONObject {
     /// The object as compact JSON, members in their order.
     public var text: [UInt8] {
         var output: [UInt8] = []
-        output.reserveCapacity(256)
+        output.reserveCapacity(likelyBytes)
         write(to: &output)
         return output
+    }
+
+    /// Bytes of the text where nothing is escaped and nothing nested: room that is neither short nor wasted, as items are
+    /// mostly like that, and are kept.
+    private var likelyBytes: Int {
+        var bytes = 2
+        for member in members {
+            bytes += member.key.count + 4
+            switch member.value {
+            case .string(let text): bytes += text.count + 2
+            case .number(let literal): bytes += literal.count
+            default: bytes += 5
+            }
+        }
+        return bytes
     }
 
     /// Appends the object as compact JSON.

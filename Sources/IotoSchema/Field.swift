@@ -1,3 +1,4 @@
+import CPlatform
 import IotoBase
 import IotoJSON
 
@@ -24,7 +25,7 @@ public enum FieldType: Int, Sendable {
         self = FieldType(rawValue: place) ?? .binary
     }
 
-    var isScalar: Bool { self != .object && !isList }
+    public var isScalar: Bool { self != .object && !isList }
     var isList: Bool { self == .array || self == .set }
 }
 
@@ -143,7 +144,21 @@ public struct FieldSet: Sendable {
 
     public func index(of name: Text) -> Int? {
         if fields.count > FieldSet.searchedMax { return places[name] }
-        return names.firstIndex(of: name)
+        return name.bytes.withUnsafeBytes { place(of: $0) }
+    }
+
+    func index(of name: UnsafePointer<CChar>) -> Int? {
+        let bytes = UnsafeRawBufferPointer(start: name, count: platform_length(name))
+        return fields.count > FieldSet.searchedMax ? places[Text(bytes)] : place(of: bytes)
+    }
+
+    private func place(of name: UnsafeRawBufferPointer) -> Int? {
+        for place in 0..<names.count where names[place].count == name.count {
+            if names[place].bytes.withUnsafeBytes({ $0.baseAddress == name.baseAddress || compareBytes($0, name) == 0 }) {
+                return place
+            }
+        }
+        return nil
     }
 
     public subscript(name: Text) -> Field? {

@@ -259,6 +259,7 @@ extension FieldFault {
 extension JSON {
     /// The number that a text writes, in JSON or JSON5.
     static func number(inText text: Text) -> JSON? {
+        if text.isPlainNumber { return .number(text) }
         if let whole = text.decimal { return .integer(whole) }
         guard text.count <= JSON.numberBytesMax else { return nil }
         do throws(IotoError) {
@@ -299,6 +300,29 @@ extension JSON {
     func hasSameNumber(as other: JSON) -> Bool {
         guard case .number = self, case .number = other else { return false }
         return templateText == other.templateText
+    }
+}
+
+extension Text {
+    /// Whether this is a number as JSON writes it, of at most 18 digits and without an exponent; -0 is not.
+    fileprivate var isPlainNumber: Bool {
+        var digits = 0
+        var point = -1
+        let start = bytes.first == UInt8(ascii: "-") ? 1 : 0
+        guard bytes.count > start, bytes.count <= 20 else { return false }
+        for place in start..<bytes.count {
+            let byte = bytes[place]
+            if byte == UInt8(ascii: "."), point < 0, digits > 0 {
+                point = place
+            } else if byte &- UInt8(ascii: "0") <= 9 {
+                digits += 1
+            } else {
+                return false
+            }
+        }
+        guard digits <= 18, point != bytes.count - 1 else { return false }
+        // A 0 in front stands alone, and without a sign.
+        return bytes[start] != UInt8(ascii: "0") || (start == 0 && (bytes.count == 1 || point == 1))
     }
 }
 

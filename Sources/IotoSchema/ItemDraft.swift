@@ -253,7 +253,7 @@ extension Model {
         guard whole.depth <= Model.bodyNestingMax else {
             throw failure(.limit, "the item is nested deeper than \(Model.bodyNestingMax)")
         }
-        let text = whole.text
+        let text = body.text
         guard text.count <= Limits.itemBytesMax else {
             throw failure(.limit, "the item has \(text.count) bytes, more than \(Limits.itemBytesMax)")
         }

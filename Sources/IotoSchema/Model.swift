@@ -25,6 +25,8 @@ public final class Model: Sendable {
     public let timestamps: Timestamps
     let fieldSet: FieldSet
     let keys: ModelKeys
+    /// How the primary key is written from texts; nil when it takes more than that.
+    let keyPlan: KeyPlan?
     let settings: ModelSettings
     /// Places of the fields that carry the timestamps.
     let createdPlace: Int?
@@ -51,6 +53,7 @@ public final class Model: Sendable {
         timestamps = settings.timestamps
         fieldSet = parts.fields
         keys = parts.keys
+        keyPlan = KeyPlan(parts.keys.primary)
         self.settings = settings
         ttlField = parts.fields.fields.first { $0.attributes.isTTL }
         uniqueFields = parts.fields.fields.filter { $0.attributes.isUnique }
@@ -76,6 +79,11 @@ public final class Model: Sendable {
     /// The field at a path `a.b.0`, or nil when the schema says nothing of it.
     public func field(at path: Text) -> Field? {
         fieldSet.field(at: path)
+    }
+
+    /// The field of a C text's name, with its name as a text: one text serves every item.
+    public func field(_ name: UnsafePointer<CChar>) -> Field? {
+        fieldSet.index(of: name).map { fields[$0] }
     }
 
     /// A text (DB_PROPS) as a value of its field's type; a text stays one where the schema has no such field.

@@ -1,3 +1,4 @@
+import CPlatform
 import IotoBase
 import IotoJSON
 
@@ -84,4 +85,14 @@ public final class Schema: Sendable {
     public func model(_ name: Text) -> Model? {
         places[name].map { models[$0] }
     }
+
+    /// The model of that name.
+    public func model(_ name: UnsafePointer<CChar>) -> Model? {
+        // Among few, a name is found sooner than it is hashed.
+        guard models.count <= Schema.searchedMax else { return model(Text(cString: name)) }
+        for model in models where platform_equal(model.cName.pointer, name) { return model }
+        return nil
+    }
+
+    private static let searchedMax = 16
 }

@@ -8,7 +8,7 @@ public struct Ceilings: Sendable, Equatable {
     /// Changes that wait to be sent, and the bytes of their items.
     public var outboxItems: Int64 = 0
     public var outboxBytes: Int64 = 0
-    /// Memory for pages of the file, of all connections together.
+    /// Memory for items that were read last, and for pages of the file, of all connections together.
     public var cacheBytes: Int64 = 0
 
     /// Memory for items of models in memory.
@@ -16,10 +16,16 @@ public struct Ceilings: Sendable, Equatable {
 
     public init() {}
 
-    /// Of one connection, in KiB.
+    /// For items.
+    var itemCacheBytes: Int {
+        guard cacheBytes > 0 else { return Limits.itemCacheBytesMax }
+        return Int(min(Int64(Limits.itemCacheBytesMax), cacheBytes / 4))
+    }
+
+    /// For pages of one connection, in KiB.
     var pageCacheKiB: Int64 {
         guard cacheBytes > 0 else { return StoreLimits.pageCacheKiB }
-        return max(StoreLimits.pageCacheKiBMin, cacheBytes / 1024 / Int64(Limits.readersMax + 1))
+        return max(StoreLimits.pageCacheKiBMin, (cacheBytes - Int64(itemCacheBytes)) / 1024 / Int64(Limits.readersMax + 1))
     }
 }
 

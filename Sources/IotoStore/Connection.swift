@@ -24,6 +24,12 @@ final class Connection {
     private var handle: OpaquePointer?
     /// One slot for each case of `SQL`, filled when it is first used.
     private var statements: [Statement?]
+    /// How often the thread that reads with it has borrowed it.
+    var loans = 0
+    /// Whether it is to be closed when it comes back.
+    var isStale = false
+    /// The header of the log when the snapshot was taken that stays open between reads; nil: there is none.
+    private var snapshot: ioto_log_header?
 
     /// - Throws: `.io` when the file can't be opened, `.corrupt` when it is no database, and SQLite's other errors.
     init(path: Text, mode: Mode, meter: FileMeter? = nil) throws(IotoError) {
@@ -74,6 +80,7 @@ final class Connection {
                 sqlite3_sleep(Int32(truncatingIfNeeded: StoreLimits.busyPause))
                 return 1
             }, nil)
+        guard ioto_sqlite_add_functions(handle) == SQLITE_OK else { throw error(SQLITE_NOMEM, "open") }
         _ = sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, StoreLimits.valueBytesMax)
         // With this SQLite reads a file that lacks its end, and a schema of which it understands a part.
         if case .salvage = mode { try execute("PRAGMA writable_schema = ON") }
@@ -119,6 +126,7 @@ final class Connection {
     /// Closes the file; the last connection of all processes empties the log. Idempotent.
     func close() {
         guard let open = handle else { return }
+        snapshot = nil
         for index in statements.indices { statements[index] = nil }
         // Statements that are still borrowed keep the connection half open until they are gone.
         sqlite3_close_v2(open)
@@ -131,6 +139,48 @@ final class Connection {
     var isInTransaction: Bool {
         guard let handle else { return false }
         return sqlite3_get_autocommit(handle) == 0
+    }
+
+    // MARK: Snapshots
+
+    /// Where the header of the log stands in memory, once the database has been read; nil when it can't be had.
+    func sharedLogHeader() throws(IotoError) -> UnsafeRawPointer? {
+        guard let handle, try text("PRAGMA journal_mode") == "wal" else { return nil }
+        return ioto_sqlite_log_header(handle)
+    }
+
+    var hasSnapshot: Bool { snapshot != nil }
+
+    /// Moves what is in the log into the database, as far as no reader needs it where it is.
+    func checkpoint() {
+        guard let handle else { return }
+        // What fails now is tried again by a later commit.
+        _ = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+    }
+
+    /// Takes a snapshot that the reads to come share, or goes on with the one there is if nobody has committed since: to
+    /// begin and to end one for each read takes more time than the read.
+    ///
+    /// - Parameter shared: The header of the log; nil: each statement takes a snapshot of its own.
+    func keepSnapshot(_ shared: UnsafeRawPointer?) throws(IotoError) {
+        if var known = snapshot {
+            if let shared, ioto_log_header_is(shared, &known) { return }
+            try endSnapshot()
+        }
+        guard let shared else { return }
+        var header = ioto_log_header()
+        ioto_log_header_read(shared, &header)
+        guard ioto_log_is_short(shared, &header, UInt32(StoreLimits.checkpointPages)) else { return }
+        // The snapshot is taken by the next read, and so is not older than the header.
+        try run(.beginRead)
+        snapshot = header
+    }
+
+    func endSnapshot() throws(IotoError) {
+        guard snapshot != nil else { return }
+        snapshot = nil
+        // Some errors have ended it already.
+        if isInTransaction { try run(.commit) }
     }
 
     /// Runs one statement that is not needed again and gives no rows that matter.

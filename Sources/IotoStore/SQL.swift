@@ -4,12 +4,12 @@ import IotoBase
 ///
 /// Where an item is meant, its key is always parameters 1 and 2, and a body that is written is parameter 3.
 enum SQL: Int, CaseIterable {
-    case begin, commit, rollback, dataVersion, pageCount, freePages, shrink
+    case begin, beginRead, commit, rollback, dataVersion, pageCount, freePages, shrink
     case readMeta, writeMeta
     case readItem, writeItem, deleteItem, setItemPosition, setItemVersion
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
-    case scanHash, scanHashReversed, scanAll, scanAllReversed
+    case scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
     case enqueue, dequeue, readOutbox, isPending, pending, countPending, pendingRange, weighPending, oldestPending
     case countItems, countTombstones
     case readCursor, writeCursor, deleteCursor
@@ -23,6 +23,7 @@ enum SQL: Int, CaseIterable {
     var text: Text {
         switch self {
         case .begin: "BEGIN IMMEDIATE"
+        case .beginRead: "BEGIN"
         case .commit: "COMMIT"
         case .rollback: "ROLLBACK"
         case .dataVersion: "PRAGMA data_version"
@@ -62,27 +63,34 @@ enum SQL: Int, CaseIterable {
             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.position = old.position)
             """
 
+        // In every scan 9 is a text that an item must have in it, or NULL.
         // Bounds: 1 hash, 2 lowest sort key, 3 the sort key above the last, 4 model.
         case .scanHash:
             """
             SELECT model, time, writer, position, json, hash, sort FROM item \
-            WHERE hash = ?1 AND sort >= ?2 AND sort < ?3 AND model = ?4 ORDER BY sort
+            WHERE hash = ?1 AND sort >= ?2 AND sort < ?3 AND model = ?4 AND has(json, ?9) ORDER BY sort
             """
         case .scanHashReversed:
             """
             SELECT model, time, writer, position, json, hash, sort FROM item \
-            WHERE hash = ?1 AND sort >= ?2 AND sort < ?3 AND model = ?4 ORDER BY sort DESC
+            WHERE hash = ?1 AND sort >= ?2 AND sort < ?3 AND model = ?4 AND has(json, ?9) ORDER BY sort DESC
+            """
+        // All of it.
+        case .scanModel:
+            """
+            SELECT model, time, writer, position, json, hash, sort FROM item \
+            WHERE has(json, ?9) AND model = ?4 ORDER BY hash, sort
             """
         // Bounds of every hash: as above, with 1 and 5 the key to go on from.
         case .scanAll:
             """
             SELECT model, time, writer, position, json, hash, sort FROM item \
-            WHERE (hash, sort) >= (?1, ?5) AND sort >= ?2 AND sort < ?3 AND model = ?4 ORDER BY hash, sort
+            WHERE (hash, sort) >= (?1, ?5) AND sort >= ?2 AND sort < ?3 AND model = ?4 AND has(json, ?9) ORDER BY hash, sort
             """
         case .scanAllReversed:
             """
             SELECT model, time, writer, position, json, hash, sort FROM item \
-            WHERE (hash, sort) < (?1, ?5) AND sort >= ?2 AND sort < ?3 AND model = ?4 \
+            WHERE (hash, sort) < (?1, ?5) AND sort >= ?2 AND sort < ?3 AND model = ?4 AND has(json, ?9) \
             ORDER BY hash DESC, sort DESC
             """
 
@@ -175,14 +183,14 @@ enum SQL: Int, CaseIterable {
             SELECT i.model, i.time, i.writer, i.position, i.json, x.item_hash, x.item_sort, x.hash, x.sort \
             FROM idx AS x CROSS JOIN item AS i ON i.hash = x.item_hash AND i.sort = x.item_sort \
             WHERE x.index_id = ?1 AND x.hash = ?3 AND (x.sort, x.item_hash, x.item_sort) > (?4, ?5, ?6) \
-            AND x.sort < ?7 AND i.model = ?2 ORDER BY x.sort, x.item_hash, x.item_sort
+            AND x.sort < ?7 AND i.model = ?2 AND has(i.json, ?9) ORDER BY x.sort, x.item_hash, x.item_sort
             """
         case .scanIndexReversed:
             """
             SELECT i.model, i.time, i.writer, i.position, i.json, x.item_hash, x.item_sort, x.hash, x.sort \
             FROM idx AS x CROSS JOIN item AS i ON i.hash = x.item_hash AND i.sort = x.item_sort \
             WHERE x.index_id = ?1 AND x.hash = ?3 AND (x.sort, x.item_hash, x.item_sort) < (?4, ?5, ?6) \
-            AND x.sort >= ?7 AND i.model = ?2 ORDER BY x.sort DESC, x.item_hash DESC, x.item_sort DESC
+            AND x.sort >= ?7 AND i.model = ?2 AND has(i.json, ?9) ORDER BY x.sort DESC, x.item_hash DESC, x.item_sort DESC
             """
         // Of every hash: 3 to 6 is the key in the index to go on from, 7 the lowest sort key, 8 the one above the last.
         case .scanIndexAll:
@@ -190,14 +198,14 @@ enum SQL: Int, CaseIterable {
             SELECT i.model, i.time, i.writer, i.position, i.json, x.item_hash, x.item_sort, x.hash, x.sort \
             FROM idx AS x CROSS JOIN item AS i ON i.hash = x.item_hash AND i.sort = x.item_sort \
             WHERE x.index_id = ?1 AND (x.hash, x.sort, x.item_hash, x.item_sort) > (?3, ?4, ?5, ?6) \
-            AND x.sort >= ?7 AND x.sort < ?8 AND i.model = ?2 ORDER BY x.hash, x.sort, x.item_hash, x.item_sort
+            AND x.sort >= ?7 AND x.sort < ?8 AND i.model = ?2 AND has(i.json, ?9) ORDER BY x.hash, x.sort, x.item_hash, x.item_sort
             """
         case .scanIndexAllReversed:
             """
             SELECT i.model, i.time, i.writer, i.position, i.json, x.item_hash, x.item_sort, x.hash, x.sort \
             FROM idx AS x CROSS JOIN item AS i ON i.hash = x.item_hash AND i.sort = x.item_sort \
             WHERE x.index_id = ?1 AND (x.hash, x.sort, x.item_hash, x.item_sort) < (?3, ?4, ?5, ?6) \
-            AND x.sort >= ?7 AND x.sort < ?8 AND i.model = ?2 \
+            AND x.sort >= ?7 AND x.sort < ?8 AND i.model = ?2 AND has(i.json, ?9) \
             ORDER BY x.hash DESC, x.sort DESC, x.item_hash DESC, x.item_sort DESC
             """
 

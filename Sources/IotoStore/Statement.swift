@@ -93,13 +93,20 @@ final class Statement {
     /// - Returns: Whether there is a row.
     func step(key: ItemKey) throws(IotoError) -> Bool {
         let code = key.hash.bytes.withUnsafeBytes { hash in
-            key.sort.bytes.withUnsafeBytes { sort in
-                var code = bindInPlace(1, hash)
-                if code == SQLITE_OK { code = bindInPlace(2, sort) }
-                return code == SQLITE_OK ? sqlite3_step(pointer) : code
-            }
+            key.sort.bytes.withUnsafeBytes { sort in stepCode(hash, sort) }
         }
         return try hasRow(code)
+    }
+
+    /// The same for a key whose texts stand elsewhere.
+    func step(_ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer) throws(IotoError) -> Bool {
+        try hasRow(stepCode(hash, sort))
+    }
+
+    private func stepCode(_ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer) -> Int32 {
+        var code = bindInPlace(1, hash)
+        if code == SQLITE_OK { code = bindInPlace(2, sort) }
+        return code == SQLITE_OK ? sqlite3_step(pointer) : code
     }
 
     /// Steps once with a key as parameters 1 and 2 and a body as parameter 3, without copying them.

@@ -249,6 +249,7 @@ extension StoreTransaction {
         defer { statement.end() }
         try statement.bind(3, end)
         _ = try statement.step(key: key)
+        didWrite(key, nil)
     }
 
     /// The hub keeps what it has.
@@ -274,6 +275,7 @@ extension StoreTransaction {
         try statement.bind(3, Int64(bitPattern: version.time))
         try statement.bind(4, version.writer == store.replica ? nil : Int64(bitPattern: version.writer))
         _ = try statement.step(key: key)
+        didWrite(key, nil)
     }
 
     private func reject(

@@ -4,11 +4,54 @@ import IotoSchema
 extension Store {
     /// The item of that key; nil when there is none, or one of another model, or one that has expired.
     public func get(_ key: ItemKey, model: Model) throws(IotoError) -> StoredItem? {
+        if model.isDelayed || model.process.isMemory { return try getGathered(key, model) }
+        return try key.hash.bytes.withUnsafeBufferPointer { (hash) throws(IotoError) in
+            try key.sort.bytes.withUnsafeBufferPointer { (sort) throws(IotoError) in
+                try get(UnsafeRawBufferPointer(hash), UnsafeRawBufferPointer(sort), model: model)
+            }
+        }
+    }
+
+    /// The same for a key whose texts stand elsewhere.
+    public func get(
+        _ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer, model: Model
+    ) throws(IotoError) -> StoredItem? {
+        if model.isDelayed || model.process.isMemory {
+            return try getGathered(ItemKey(hash: Text(hash), sort: Text(sort)), model)
+        }
+        if let writer, isInTransaction {
+            // It sees what it has changed.
+            return try item(hash, sort, model, writer)
+        }
+        var ticket: UInt64 = 0
+        if let cached = cache.find(hash, sort, &ticket) {
+            return cached.model === model && !isExpired(model, cached.body) ? cached : nil
+        }
+        return try readers.read { (connection) throws(IotoError) in
+            guard let item = try item(hash, sort, model, connection) else { return nil }
+            // A read within a scan sees the scan's snapshot.
+            if connection.loans == 1 { cache.insert(item, ticket) }
+            return item
+        }
+    }
+
+    /// Of models in memory, and of those whose changes gather there, no items are kept.
+    private func getGathered(_ key: ItemKey, _ model: Model) throws(IotoError) -> StoredItem? {
         if model.isDelayed, !isInSession, let change = gathering.change(of: key) { return live(change, model) }
         return try read(model) { (connection) throws(IotoError) in
             guard let row = try row(.readItem, key, connection) else { return nil }
             return live(row, key, model)
         }
+    }
+
+    private func item(
+        _ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer, _ model: Model, _ connection: Connection
+    ) throws(IotoError) -> StoredItem? {
+        let statement = try connection.statement(.readItem)
+        defer { statement.end() }
+        guard try statement.step(hash, sort) else { return nil }
+        let row = try StoredRow(statement, connection, replica: replica)
+        return live(row, ItemKey(hash: Text(hash), sort: Text(sort)), model)
     }
 
     /// The row of that key in `item` (`.readItem`) or `tombstone` (`.readTombstone`), of whatever model.
@@ -27,6 +70,6 @@ extension Store {
 
     func item(_ row: StoredRow, _ key: ItemKey, _ model: Model) -> StoredItem? {
         guard row.model == models.number(model) else { return nil }
-        return StoredItem(model: model, key: key, body: row.body, version: row.version)
+        return StoredItem(model: model, key: key, body: row.body, version: row.version, position: row.position)
     }
 }

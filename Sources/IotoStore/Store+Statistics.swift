@@ -19,7 +19,8 @@ public struct StoreStatistics: Sendable {
     public var bytesWritten: Int64 = 0
     public var syncs: Int64 = 0
     public var commits: Int64 = 0
-    /// Pages that were in memory and that were not, as far as the connections know that nobody uses now, and their memory.
+    /// Items and pages that were in memory and pages that were not, as far as the connections know that nobody uses now, and
+    /// the memory of both.
     public var cacheHits: Int64 = 0
     public var cacheMisses: Int64 = 0
     public var cacheBytes: Int64 = 0
@@ -67,6 +68,9 @@ extension Store {
             statistics.memoryBytes = (try connection.count(.pageCount) - connection.count(.freePages)) * 4096
         }
         readers.count(&statistics)
+        let items = cache.currentStatistics
+        statistics.cacheHits += items.hits
+        statistics.cacheBytes += Int64(items.bytes)
         if !isInTransaction { countWriter(&statistics) }
         statistics.fileBytes = Files.size(path) ?? 0
         statistics.logBytes = Files.size(path + "-wal") ?? 0
@@ -81,6 +85,7 @@ extension Store {
         else { throw IotoError(.misuse, "a limit is negative") }
         guard !isInTransaction else { throw IotoError(.misuse, "\(path): limits don't change within a transaction") }
         readers.setPageCache(ceilings.pageCacheKiB)
+        cache.limit(to: ceilings.itemCacheBytes)
         if let memory {
             _ = try memory.read { (connection) throws(IotoError) in try connection.setSize(ceilings.memoryBytes) }
         }

@@ -1,4 +1,5 @@
 import CPlatform
+import CSQLite
 import IotoBase
 import IotoSchema
 import IotoSync
@@ -63,6 +64,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let indexes: StoreIndexes
     let lanes: SendLanes
     let readers: ReaderPool
+    let cache = ItemCache(bytesMax: Limits.itemCacheBytesMax)
+    /// Keeps the log's header, that cache and readers look at, in memory for as long as the store is open.
+    private let anchor: Connection
+    private var sharedHeader: UnsafeRawPointer?
     /// The items of models in memory; nil when the schema has none.
     private(set) var memory: ReaderPool?
     let gathering = Gathering()
@@ -105,6 +110,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private var session: StoreTransaction?
     /// Whether such a write is under way.
     private var isJoined = false
+    /// Size of the log, in pages, at which it is relieved next.
+    private var reliefPages = StoreLimits.longLogPages
     /// What had been written in the transaction when it joined.
     private var changesBefore: Int64 = 0
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
@@ -143,7 +150,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             clock = try StoreClock(connection, wall: options.wallClock)
             openedTime = clock.last
             writer = nil
+            anchor = connection
             try prepareMemory()
+            try followLog()
             return
         }
         if options.isRecovering { try StoreRecovery.run(path, random: options.random) }
@@ -157,8 +166,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         clock = try StoreClock(connection, wall: options.wallClock)
         openedTime = clock.last
         writer = connection
+        anchor = connection
         try updateIndexes(connection)
         try prepareMemory()
+        try followLog()
         _ = try purgeTombstones()
         guard schema.models.contains(where: { $0.isDelayed }) else { return }
         try gathering.start { [unowned(unsafe) self] in
@@ -168,6 +179,32 @@ public final class Store: DeviceStorage, @unchecked Sendable {
                 Log.warning("changes in memory are not committed for now: \(error.message)")
             }
         }
+    }
+
+    /// Empties a log that has become long in a moment without readers: where there are always some, there is none by
+    /// chance. Called by the thread that writes, between transactions.
+    private func relieveLog(_ writer: Connection) {
+        guard let sharedHeader else { return }
+        var header = ioto_log_header()
+        ioto_log_header_read(sharedHeader, &header)
+        let pages = Int64(ioto_log_header_frames(&header))
+        guard pages >= reliefPages else {
+            if pages < StoreLimits.longLogPages { reliefPages = StoreLimits.longLogPages }
+            return
+        }
+        // When a reader of another process is in the way, it is not tried again at once.
+        reliefPages = pages + StoreLimits.checkpointPages
+        // Most of it is done beside them.
+        writer.checkpoint()
+        readers.withoutReaders { writer.checkpoint() }
+    }
+
+    /// Begins to keep items and snapshots, where commits can be noticed in memory.
+    private func followLog() throws(IotoError) {
+        guard let header = try anchor.sharedLogHeader() else { return }
+        sharedHeader = header
+        cache.open(header)
+        readers.keepSnapshots(header)
     }
 
     deinit {
@@ -206,9 +243,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             end(session)
             self.session = nil
         }
+        cache.close()
         readers.close()
         defer { memory?.close() }
-        guard let writer else { return }
+        guard let writer else { return anchor.close() }
         settle(writer)
         // The last connection to the file empties the log into it.
         writer.close()
@@ -453,11 +491,15 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             guard let writer else {
                 throw IotoError(.readOnly, "\(path): the database is open for reading only")
             }
+            readers.endSnapshots()
+            relieveLog(writer)
             try writer.run(.begin)
+            cache.beginWrite()
             do throws(IotoError) {
                 try noticeOthers(writer)
             } catch {
                 StoreFormat.rollBack(writer)
+                cache.abandonWrite()
                 throw error
             }
             return StoreTransaction(self, writer)
@@ -479,6 +521,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             }
             throw error
         }
+        cache.endWrite(transaction.written)
         transaction.endMemory(.commit)
         clock.didCommit()
         transaction.isEnded = true
@@ -497,6 +540,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Rolls back.
     private func end(_ transaction: StoreTransaction) {
         if let writer { StoreFormat.rollBack(writer) }
+        cache.abandonWrite()
         transaction.endMemory(.rollback)
         clock.didRollBack()
         gauge = nil
@@ -547,13 +591,16 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         let result: Result<Void, IotoError>
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
+                cache.beginWrite()
                 try noticeOthers(writer)
                 try clock.touch(writer)
             }
+            cache.endWrite([])
             clock.didCommit()
             durableTime = time
             result = .success(())
         } catch {
+            cache.abandonWrite()
             clock.didRollBack()
             result = .failure(error)
         }
@@ -633,6 +680,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         guard let writer else { throw IotoError(.readOnly, "\(path): the database is open for reading only") }
         try acquire()
         defer { release() }
+        readers.endSnapshots()
         try body(writer)
     }
 

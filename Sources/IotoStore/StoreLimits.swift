@@ -3,9 +3,17 @@ import IotoBase
 /// The store's own limits and sizes.
 enum StoreLimits {
     /// Page cache of one connection, in KiB: there are at most `Limits.readersMax` and the writer's.
-    static let pageCacheKiB: Int64 = 2048
+    static let pageCacheKiB: Int64 = 3072
     /// Size that the write-ahead log has, in pages, when a commit moves it into the database file.
     static let checkpointPages: Int64 = 1000
+    /// How long a snapshot stays open that nobody reads from, in milliseconds: it keeps the log from being emptied.
+    static let snapshotRest: Int64 = 25
+    /// Size of the log, in pages, at which readers that never rest are kept waiting until it is emptied.
+    static let longLogPages: Int64 = 4 * checkpointPages
+    /// How long a writer waits for the readers then, in milliseconds.
+    static let drainTime: Int64 = 20
+    /// Changes of one transaction that the cache of items follows; after more it begins anew.
+    static let followedChangesMax = 1000
     /// Size in bytes that the log's file is cut back to after that.
     static let logBytesMax: Int64 = 8 * 1024 * 1024
     /// Longest value that is read from a file, in bytes; a longer one is damage.

@@ -110,19 +110,29 @@ public struct Scan: Sendable {
     /// Where it goes on, in its direction; nil: from its first item.
     public var after: ScanPosition?
     public var isReversed: Bool
+    /// Bytes that an item has in its text, or else an escape, to be visited; nil: every item is.
+    public var needle: [UInt8]?
 
     public init(
-        _ model: Model, index: Index? = nil, range: KeyRange, after: ScanPosition? = nil, isReversed: Bool = false
+        _ model: Model, index: Index? = nil, range: KeyRange, after: ScanPosition? = nil, isReversed: Bool = false,
+        needle: [UInt8]? = nil
     ) {
         self.model = model
         self.index = index
         self.range = range
         self.after = after
         self.isReversed = isReversed
+        self.needle = needle
+    }
+
+    /// Every item of the model is in the range.
+    private var isWhole: Bool {
+        range.hash == nil && range.lower.isEmpty && range.upper == nil && after == nil && !isReversed
     }
 
     fileprivate var sql: SQL {
         if index == nil {
+            if isWhole { return .scanModel }
             if range.hash != nil { return isReversed ? .scanHashReversed : .scanHash }
             return isReversed ? .scanAllReversed : .scanAll
         }
@@ -132,6 +142,8 @@ public struct Scan: Sendable {
 
     /// Binds all parameters of a scan by primary key.
     fileprivate func bindPrimary(_ statement: Statement, model: Int64) throws(IotoError) {
+        try statement.bind(4, model)
+        if isWhole { return }
         var lower = range.lower
         var upper = range.upper
         let after = after?.item
@@ -158,7 +170,6 @@ public struct Scan: Sendable {
         }
         try statement.bind(2, lower)
         try statement.bind(3, orAboveText: upper)
-        try statement.bind(4, model)
     }
 
     /// Binds all parameters of a scan of a secondary index: the place that it begins behind, and the bound of its end.
@@ -254,6 +265,7 @@ extension Store {
         _ statement: Statement, _ scan: Scan, _ connection: Connection,
         _ visit: (ScannedRow) throws(IotoError) -> Bool
     ) throws(IotoError) {
+        if let needle = scan.needle { try statement.bind(9, needle) }
         let expires = scan.model.ttlField != nil
         let now = expires ? options.wallClock() : 0
         while try statement.step() {

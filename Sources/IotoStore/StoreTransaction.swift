@@ -23,6 +23,8 @@ public final class StoreTransaction {
     var refused: Int64 = 0
     /// Counts what has been written, to tell a call that failed before its first write from others.
     private(set) var changes: Int64 = 0
+    /// Items that were written, for the cache of items; nil: too many.
+    private(set) var written: [ItemCache.Change]? = []
     /// Changes that gave way to later ones in the outbox.
     var dropped: Int64 = 0
     /// Whether something was removed, which may leave pages free.
@@ -55,7 +57,7 @@ public final class StoreTransaction {
                 do throws(IotoError) {
                     try borrowed.run(.begin)
                 } catch {
-                    pool.giveBack()
+                    pool.giveBack(borrowed)
                     throw error
                 }
                 memory = borrowed
@@ -74,7 +76,7 @@ public final class StoreTransaction {
         try? memory.run(sql)
         // Nothing is left open, whatever happened.
         StoreFormat.rollBack(memory)
-        store.memory?.giveBack()
+        store.memory?.giveBack(memory)
     }
 
     /// Whether the indexes are kept: of models in memory they always are.
@@ -87,7 +89,7 @@ public final class StoreTransaction {
         try checkUse()
         if model.isDelayed, !isThrough, let change = gathered(key) { return store.live(change, model) }
         try use(model)
-        let row = try store.row(.readItem, key, connection)
+        let row = try current(key)
         lastRead = (key, row)
         guard let row else { return nil }
         return store.live(row, key, model)
@@ -183,7 +185,7 @@ public final class StoreTransaction {
             if model.syncsUp { (version, position) = try enqueue(model, key, body.count, previous) }
             isWaiting = before != nil && position == previous?.position
         }
-        let item = StoredItem(model: model, key: key, body: body, version: version)
+        let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
         if model.mergesFields { try stampFields(item, over: before, isWaiting: isWaiting) }
         try write(.writeItem, item, position: position)
         try reindex(key, from: before, to: item)
@@ -243,7 +245,27 @@ public final class StoreTransaction {
     /// The item's row of whatever model.
     func current(_ key: ItemKey) throws(IotoError) -> StoredRow? {
         if let lastRead, lastRead.key == key { return lastRead.row }
+        if connection !== memory, !hasWritten(key), let item = store.cache.findWithinWrite(key) {
+            return StoredRow(item, model: store.models.number(item.model))
+        }
         return try store.row(.readItem, key, connection)
+    }
+
+    /// Whether the item may have been written. Where the answer would take longer than a read, it is yes.
+    private func hasWritten(_ key: ItemKey) -> Bool {
+        guard let written, written.count <= 8 else { return true }
+        for change in written where change.key == key { return true }
+        return false
+    }
+
+    /// Takes note of an item that is written: each statement that writes one is followed by this.
+    func didWrite(_ key: ItemKey, _ item: StoredItem?) {
+        guard connection !== memory, let count = written?.count else { return }
+        guard count < StoreLimits.followedChangesMax else {
+            written = nil
+            return
+        }
+        written?.append((key, item))
     }
 
     func tombstone(_ key: ItemKey) throws(IotoError) -> StoredRow? {
@@ -267,6 +289,7 @@ public final class StoreTransaction {
         try statement.bind(6, isOwn ? nil : Int64(bitPattern: item.version.writer))
         try statement.bind(7, position)
         try statement.run(key: item.key, body: item.body)
+        if sql == .writeItem { didWrite(item.key, item.position == position ? item : nil) }
     }
 
     func append(_ key: ItemKey, at position: Int64) throws(IotoError) {
@@ -301,6 +324,7 @@ public final class StoreTransaction {
         let statement = try connection.statement(sql)
         defer { statement.end() }
         _ = try statement.step(key: key)
+        if sql == .deleteItem { didWrite(key, nil) }
     }
 
     /// Runs a change of several rows. When one fails, the rest must not be committed without it.

@@ -10,12 +10,15 @@ public final class StoredItem: Sendable {
     public let body: [UInt8]
     /// When and by whom it was written; zero for items of models that are not replicated.
     public let version: Version
+    /// Place in the outbox that the last local change got.
+    let position: Int64?
 
-    init(model: Model, key: ItemKey, body: [UInt8], version: Version) {
+    init(model: Model, key: ItemKey, body: [UInt8], version: Version, position: Int64? = nil) {
         self.model = model
         self.key = key
         self.body = body
         self.version = version
+        self.position = position
     }
 
     /// The value at a path, read without parsing the rest; nil when there is none.
@@ -60,6 +63,13 @@ struct StoredRow {
     static let expiryPosition: Int64 = -1
 
     var isOfExpiry: Bool { position == StoredRow.expiryPosition }
+
+    init(_ item: StoredItem, model: Int64) {
+        self.model = model
+        version = item.version
+        position = item.position
+        body = item.body
+    }
 
     /// Columns: model, time, writer, position, json.
     init(_ statement: Statement, _ connection: Connection, replica: UInt64) throws(IotoError) {

@@ -117,6 +117,12 @@ import Testing
         #expect(properties["count"] == .null)
         #expect(properties["other"] == .string("5"))
         #expect(code { try database.properties([("on", "perhaps")], of: "Local") } == .field)
+        // Those of an item are left to the item, which finds the same.
+        let raw = try database.properties([("id", "a"), ("on", "true"), ("other", "5")], of: "Local", isForItem: true)
+        #expect(raw["on"] == .string("true"))
+        #expect(try database.create("Local", raw).value("on") == .bool(true))
+        let wrong = try database.properties([("id", "b"), ("on", "perhaps")], of: "Local", isForItem: true)
+        #expect(code { try database.create("Local", wrong) } == .field)
         database.close()
     }
 

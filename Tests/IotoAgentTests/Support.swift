@@ -174,3 +174,18 @@ extension Store {
         return count
     }
 }
+
+extension Database {
+    /// Properties given as firmware gives them.
+    func properties(
+        _ pairs: [(String, String?)], of model: Text, isForItem: Bool = false
+    ) throws -> JSONObject {
+        let texts = pairs.flatMap { [$0.0, $0.1] }.map { $0.map { CText(Text($0)) } }
+        return try withExtendedLifetime(texts) {
+            try texts.map { $0?.pointer }.withUnsafeBufferPointer { pointers in
+                try properties(
+                    pointers.baseAddress!, count: pointers.count, of: model, isForItem: isForItem)
+            }
+        }
+    }
+}

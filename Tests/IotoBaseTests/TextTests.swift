@@ -63,4 +63,27 @@ struct TextTests {
         #expect(parseHexadecimal(text.bytes.dropLast()) == nil)
         #expect(parseHexadecimal(Text("0123456789ABCDEF").bytes) == nil)
     }
+
+    @Test func aPartIsFoundWhereverItStands() {
+        func isFound(_ part: String, _ whole: String) -> Bool {
+            Array(part.utf8).withUnsafeBytes { part in
+                Array(whole.utf8).withUnsafeBytes { findBytes(part, in: $0) }
+            }
+        }
+        for part in ["a", "ab", "abc", "\"ab\"", "abcdefghijklmnopqrstuvwxyz"] {
+            for before in 0..<40 {
+                for after in 0..<20 {
+                    let (head, tail) = (String(repeating: ".", count: before), String(repeating: "b", count: after))
+                    #expect(isFound(part, head + part + tail))
+                    // All but its first, and all but its last byte.
+                    #expect(!isFound(part, head + part.dropFirst() + String(repeating: ".", count: after)))
+                    if part.count > 1 { #expect(!isFound(part, head + part.dropLast())) }
+                }
+            }
+        }
+        #expect(isFound("", ""))
+        #expect(isFound("", "a"))
+        #expect(!isFound("a", ""))
+        #expect(!isFound("ab", "a"))
+    }
 }

@@ -53,6 +53,11 @@ int platform_compare(const void *a, const void *b, size_t bytes);
 void platform_free(void *memory);
 /* Whether `part` stands somewhere in `whole`. */
 bool platform_contains(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes);
+/* strlen(), and strcmp() that tells equality alone. */
+size_t platform_length(const char *text);
+bool platform_equal(const char *a, const char *b);
+/* A hash of two byte strings, for tables in memory: it depends on the seed, and is never stored. */
+uint32_t platform_hash(uint64_t seed, const void *a, size_t a_bytes, const void *b, size_t b_bytes);
 
 /* Read a whole file into memory from malloc(). Returns 0 or an errno; EFBIG when it is larger than `bytes_max`. */
 int platform_read_file(const char *path, size_t bytes_max, uint8_t **out_data, size_t *out_bytes);
