@@ -201,9 +201,13 @@ extension StoreTransaction {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
             if case .again(let version) = entry.answer {
-                try moveReceipts(key, from: sent.version.time, to: version.time)
-                return try restamp(key, version, isRemoval: item == nil)
+                // A process of the hub need not know what another one has taken or given, and a version below would be lost.
+                store.stampTime = max(version.time, store.stampTime &+ 1)
+                try StoreFormat.writeMeta(connection, StoreFormat.metaStamp, bits: store.stampTime)
+                try moveReceipts(key, from: sent.version.time, to: store.stampTime)
+                return try restamp(key, Version(time: store.stampTime, writer: version.writer), isRemoval: item == nil)
             }
+            if case .acknowledged = entry.answer { store.stampTime = max(store.stampTime, row.version.time) }
             try dequeue(position, row)
             switch entry.answer {
             case .acknowledged, .again: break

@@ -21,6 +21,7 @@ import IotoBase
 /// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it;
 ///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's;
 ///                                           `hub`: the hub's clock, exact to a day, once it was heard of;
+///                                           `stamp`: the last version that the hub gave to a change from the future;
 ///                                           `copy`: there in a backup until it is opened for writing
 /// ```
 /// | version | adds |
@@ -41,6 +42,7 @@ enum StoreFormat {
     static let metaClock: Text = "clock"
     static let metaIndexes: Text = "indexes"
     static let metaHub: Text = "hub"
+    static let metaStamp: Text = "stamp"
     static let metaCopy: Text = "copy"
 
     private static let tables: [Text] = [

@@ -143,11 +143,14 @@ extension DeviceReplicator {
         #else
             let isBlind = false
         #endif
-        guard startsAnew || isKnown && (isBlind || page.previous <= stored.position),
+        // Where not the versions decide, a change that is applied already would take the place of what was made after it.
+        let repeats = !isPart && page.previous < stored.position
+            && page.changes.contains { codec.schema.model($0.model)?.conflictWinner != nil }
+        guard !repeats, startsAnew || isKnown && (isBlind || page.previous <= stored.position),
             !isPart || page.isWhole && isAnswer
         else {
             // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
-            if down.streams[index].asked == nil {
+            if down.streams[index].asked == nil || repeats && isAnswer {
                 ask([index], now)
             } else {
                 down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)
