@@ -29,6 +29,11 @@
  * are calls on a pointer that is no handle: neither is followed. (An address is given to another handle after 256 more
  * have been opened; until then a closed one is told.) At most 256 databases and agents are open in a process.
  *
+ * # Limits
+ *
+ * An item has at most 256 KB as JSON and is at most 56 objects and arrays deep; a key, a part of a key of an index, and a
+ * unique value have at most 1024 bytes. What is beyond is DB_ERR_LIMIT, and changes nothing.
+ *
  * # Text
  *
  * UTF-8, NUL-terminated. Times are Unix milliseconds unless the name says otherwise.
@@ -49,6 +54,13 @@ extern "C" {
 #define IOTO_API __attribute__((visibility("default")))
 #else
 #define IOTO_API
+#endif
+
+/** A field that DB_PARAMS() leaves out is zero: C says so by itself, C++ by this. */
+#if defined(__cplusplus) && __cplusplus >= 201402L
+#define IOTO_UNSET {}
+#else
+#define IOTO_UNSET
 #endif
 
 /** Version of this header. ioVersion() gives the version of the library that is linked. */
@@ -252,43 +264,43 @@ typedef bool (*DbWhere)(void *context, const DbItem *item);
  */
 typedef struct DbParams {
     /** sizeof(DbParams). */
-    uint32_t size;
+    uint32_t size IOTO_UNSET;
     /** dbFind: at most this many items; 0: no limit. */
-    uint32_t limit;
+    uint32_t limit IOTO_UNSET;
     /** dbFind: go on after the page that gave this token (dbNext()); NULL: from the start. */
-    const char *next;
+    const char *next IOTO_UNSET;
     /** dbCreate, dbUpdate: create the item, or change it when it exists. */
-    bool upsert;
+    bool upsert IOTO_UNSET;
     /** dbFind: from the last key to the first. */
-    bool reverse;
+    bool reverse IOTO_UNSET;
     /** dbRemove: remove every item that matches; without it more than one match is DB_ERR_AMBIGUOUS. */
-    bool many;
+    bool many IOTO_UNSET;
     /** dbFind: only items for which this returns true. */
-    DbWhere where;
+    DbWhere where IOTO_UNSET;
     /** Passed to `where`. */
-    void *whereContext;
+    void *whereContext IOTO_UNSET;
     /**
      * dbCreate, dbGet, dbFind, dbFindOne, dbUpdate: dbItemJson() and dbItemToCJSON() give the whole item: also the
      * properties that the schema hides, the type field and the key attributes. Fields that are asked for by name are never hidden.
      */
-    bool hidden;
+    bool hidden IOTO_UNSET;
     /** dbFind: search in this index of the schema, in its order: "gs1"; NULL: the primary one. */
-    const char *index;
+    const char *index IOTO_UNSET;
     /** dbFind: a condition as OneTable writes `where`, see dbFind(); NULL: none. */
-    const char *filter;
+    const char *filter IOTO_UNSET;
     /** dbFind: the values of `@{name}` in `filter`: DB_PROPS("level", "high"), DB_JSON("{levels: ['high', 'low']}"). */
-    const DbProps *substitutions;
+    const DbProps *substitutions IOTO_UNSET;
     /** dbGet, dbFind: the items returned have just these properties: names or paths with commas between them, "id, net.ip";
      *  NULL: all. */
-    const char *fields;
+    const char *fields IOTO_UNSET;
     /** dbFind: only count: dbListCount() gives the number, dbListItem() nothing. See dbCount(). */
-    bool count;
+    bool count IOTO_UNSET;
     /**
      * dbCreate, dbUpdate, dbSet, dbSetField and its kin, dbRemove, dbRetryRejected: where a receipt for the change is left, which
      * ioGetReceipt() and ioWaitReceipt() take, also after a restart; 0 when the call fails, or when nothing of it goes to the
      * cloud. Of several items that one call removes, the receipt is for all. NULL: none is wanted.
      */
-    int64_t *receipt;
+    int64_t *receipt IOTO_UNSET;
 } DbParams;
 
 #ifdef __cplusplus
@@ -600,6 +612,8 @@ typedef struct DbLimits {
     /** Memory for pages of the file, of all connections of this handle together; at least 160 KB are used. Without a limit
      *  it is 10 MB. */
     int64_t cacheBytes;
+    /** Memory for the items of models that the schema keeps in memory (`mem`). */
+    int64_t memoryBytes;
 } DbLimits;
 
 /**
@@ -633,8 +647,11 @@ typedef struct DbStats {
     int64_t bytesWritten, fsyncs, commits;
     /** Changes refused at a limit, and changes that left the queue for a later one. */
     int64_t refused, dropped;
-    /** Reads of single items that needed the file, and those that did not; bytes of items kept in memory. */
+    /** Pages of the file that reads had to fetch and that they found in memory, and the memory for them: of the connections
+     *  that no other thread uses at this moment. */
     int64_t cacheMisses, cacheHits, cacheBytes;
+    /** Memory for the items of models that the schema keeps in memory (`mem`), which `items` counts as well. */
+    int64_t memoryBytes;
 } DbStats;
 
 /**
@@ -751,6 +768,31 @@ IOTO_API const char *dbTriggerReason(const DbItem *item);
  *  that the key is made of. Else NULL. Threads: owner. @since 0.1 */
 IOTO_API const DbItem *dbTriggerLoser(const DbItem *item);
 
+/** A conflict, while a DbResolveProc is asked about it. */
+typedef struct DbConflict DbConflict;
+
+/**
+ * Decides a conflict of a model with `resolve: 'callback'`: an item was changed here and in the cloud, each without knowledge
+ * of the other. Call dbResolve() with what the item shall be; otherwise the later version wins. Called on the thread of
+ * replication, which waits for it, with no lock held; it may call the database. If the item changes meanwhile it is called once more.
+ *
+ * @param mine    The item as it is here; NULL when it was removed here. Valid during the call, as `theirs` is.
+ * @param theirs  The item as it is in the cloud; NULL when it was removed there.
+ */
+typedef void (*DbResolveProc)(void *arg, Db *db, const DbModel *model, const DbItem *mine, const DbItem *theirs, DbConflict *conflict);
+/** Set who decides, for all models of the database; NULL: nobody, and the later version wins. Returns 0, or DB_ERR_READ_ONLY,
+ *  DB_ERR_BUSY, DB_ERR_MISUSE. Threads: any; best before ioStart(). @since 0.2 */
+IOTO_API int dbSetResolver(Db *db, DbResolveProc proc, void *arg);
+/**
+ * Decide: the item becomes the cloud's version with these properties changed; where the cloud has removed it, the device's.
+ * The result is sent to the cloud. DB_JSON(dbItemJson(mine)) has the device's properties win.
+ *
+ * @return 0, or as dbUpdate(): DB_ERR_SCHEMA, ...; then the decision is as if it had not been called.
+ * Threads: the callback's.
+ * @since 0.2
+ */
+IOTO_API int dbResolve(DbConflict *conflict, const DbProps *props);
+
 /**
  * Have triggers run on the firmware's own event loop instead of the library's thread. From this call on they wait until
  * dbDispatch() is called; a trigger that is running ends first.
@@ -817,7 +859,8 @@ typedef enum IoLogLevel { IO_LOG_ERROR = 3, IO_LOG_WARNING = 4, IO_LOG_INFO = 6,
 typedef void (*IoLogProc)(void *context, IoLogLevel level, const char *message);
 
 /** Set the process-wide log callback and the highest level that is passed; NULL: warnings and errors go to stderr, which
- *  is the default. Threads: any, best before everything else. @since 0.1 */
+ *  is the default. IO_LOG_INFO tells, for one, how far dbOpen() has come with indexes that it makes anew. Threads: any,
+ *  best before everything else. @since 0.1 */
 IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
 
 /**
@@ -830,9 +873,16 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  *                 username: null, password: null, keepalive: '60s', prefix: '' },
  *     }
  *
+ * Of `mqtt` there are as well: `version`, 'auto' (MQTT 5, and 3.1.1 with a broker that does not speak it), '5' or '3.1.1'; `alpn`, a
+ * protocol to ask for in the TLS handshake; `psk` and `identity`, a key in hexadecimal digits that is shared with the broker in place
+ * of certificates, and its name there, which is `deviceId` unless given; `engine`, an engine of OpenSSL, 'pkcs11' for one, that keeps
+ * the key which `key` then names as the engine does: 'pkcs11:token=device;object=key'. The session is persistent, and ends a week after
+ * the last connection; its last will tells the cloud that the device is gone.
+ *
  * Durations are numbers of seconds or texts with `ms`, `s`, `m`, `h` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
  * sizes are numbers of bytes or texts with `K`, `M`. Relative paths are relative to the file, or to the working directory
- * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given. `database` also takes the limits of
+ * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given.
+ * `compress: 'zlib'` has messages compressed, if the cloud and this library are built with it. `database` also takes the limits of
  * dbSetLimits(): `sizeMax`, `outboxItemsMax`, `outboxSizeMax` and `cacheSize`.
  *
  * @param config  File name; or the text itself, when its first character other than white space is `{`.
@@ -964,6 +1014,57 @@ typedef struct IoStatus {
 
 /** Fill `out`, whose `size` the caller has set to sizeof(IoStatus). Returns 0 or DB_ERR_MISUSE. Threads: any. @since 0.1 */
 IOTO_API int ioGetStatus(Io *io, IoStatus *out);
+
+/** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Transport
+ *  Firmware that has an MQTT session already lends it to the agent, which then makes no connection of its own: settings of
+ *  `mqtt` but `prefix` have no effect.
+ *  @{ */
+
+/** How the agent sends through the firmware's session. The functions are called on the agent's thread, one at a time; they must
+ *  not call the library, nor wait for the broker. */
+typedef struct IoTransport {
+    /** sizeof(IoTransport). */
+    uint32_t size;
+    /** Passed to both functions. */
+    void *context;
+    /** Publish with this QoS, 0 or 1. 0 when the session has taken the message, which is copied; else what it says is sent again
+     *  later. */
+    int (*publish)(void *context, const char *topic, const void *payload, size_t payload_bytes, int qos);
+    /** Subscribe to a topic filter with this QoS. 0 when the broker has been asked. */
+    int (*subscribe)(void *context, const char *filter, int qos);
+} IoTransport;
+
+/**
+ * Have an agent use the firmware's session. The session should be persistent, and its last will, if it is free, the topic
+ * `<prefix>ioto/service/<deviceId>/db/offline` with the payload `{"v":2}`: without one the cloud goes on publishing to a device
+ * that is gone, which costs bytes and nothing else.
+ *
+ * @param transport  Copied.
+ * @return 0 or DB_ERR_MISUSE, also once the agent has been started.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int ioSetTransport(Io *io, const IoTransport *transport);
+/**
+ * Tell whether the session is connected: after each CONNACK, and when the connection is lost. The agent subscribes each time.
+ *
+ * @return 0, or DB_ERR_MISUSE when the agent has a session of its own.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int ioTransportState(Io *io, bool isConnected);
+/**
+ * Hand over a message that has come, whatever its topic.
+ *
+ * @param payload  Copied.
+ * @return 1 when the message is the agent's; 0 when its topic is none of the agent's; DB_ERR_LIMIT when too much waits for the
+ *         agent: the message is dropped, and what it said comes again; DB_ERR_MISUSE.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int ioTransportMessage(Io *io, const char *topic, const void *payload, size_t payload_bytes);
 
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */

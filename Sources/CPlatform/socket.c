@@ -3,9 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -107,6 +111,24 @@ int platform_socket_state(int fd)
         return -1;
     }
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : errno;
+}
+
+int64_t platform_socket_taken(int fd)
+{
+    struct tcp_info info;
+    socklen_t bytes = sizeof info;
+    int unread = 0;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0 || ioctl(fd, FIONREAD, &unread) != 0 ||
+        bytes < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received) {
+        return -1;
+    }
+    return (int64_t) info.tcpi_bytes_received - unread;
+}
+
+void platform_socket_acknowledge(int fd)
+{
+    int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
 }
 
 void platform_socket_shutdown(int fd)

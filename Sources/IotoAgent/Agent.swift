@@ -54,6 +54,7 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     let condition = Condition()
     private var thread: Thread?
     private var session: NetworkSession?
+    private var shared: SharedSession?
     var isStopping = false
     var requests: [Request] = []
     var changedBytes: Int? = nil
@@ -94,7 +95,7 @@ public final class Agent: OutboxListener, @unchecked Sendable {
             guard thread == nil else { return }
             isStopping = false
             // Kept from start to start, with what it has counted.
-            if session == nil { session = try NetworkSession(self) }
+            if session == nil { session = try NetworkSession(self, shared) }
             guard let session else { return }
             thread = try Thread(name: "ioto-network") { session.run() }
         }
@@ -126,6 +127,7 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     /// - Throws: `.timeout`; `.offline` when the agent is not started or is stopped meanwhile.
     public func sync(_ kinds: [SyncDirection], timeout: Int64) throws(IotoError) {
         let deadline = platform_monotonic_ms() + max(0, timeout)
+        try database.store.flushDelayed()
         let requests = kinds.map { Request($0 == .up ? .up : .down) }
         try lock.withLock { () throws(IotoError) in
             guard thread != nil, !isStopping else { throw IotoError(.offline, "the agent is not started") }
@@ -147,6 +149,29 @@ public final class Agent: OutboxListener, @unchecked Sendable {
             }
         }
     }
+
+    /// Takes a session of the firmware's in place of one of its own.
+    ///
+    /// - Throws: `.misuse` once the agent has been started.
+    public func share(_ session: SharedSession) throws(IotoError) {
+        try lock.withLock { () throws(IotoError) in
+            guard self.session == nil else { throw IotoError(.misuse, "the agent has been started already") }
+            shared = session
+        }
+    }
+
+    public func sharedSession() throws(IotoError) -> SharedSession {
+        guard let shared = lock.withLock({ shared }) else {
+            throw IotoError(.misuse, "the agent has an MQTT session of its own")
+        }
+        return shared
+    }
+
+    /// Whether messages on a topic are replication's.
+    public func concerns(_ topic: Text) -> Bool { configuration.topics.parseDown(topic) != nil }
+
+    /// Wakes the network thread.
+    public var wakeEvent: Int32 { wake }
 
     public func currentStatus() throws(IotoError) -> Status {
         var status = lock.withLock { self.status }

@@ -16,6 +16,8 @@ public struct AgentConfiguration: Sendable {
     public var syncDelay: Int64
     /// Bytes.
     public var syncLimit: Int
+    /// Compress messages, with a cloud that does.
+    public var compresses = false
     public var mqtt: MQTTOptions
     public var topicPrefix: Text
     /// Settings that nobody reads, as lines for the log.
@@ -24,10 +26,12 @@ public struct AgentConfiguration: Sendable {
     private static let known: [[Text]] = [
         ["deviceId"], ["accountId"],
         ["database", "path"], ["database", "schema"], ["database", "syncDelay"], ["database", "syncLimit"],
+        ["database", "compress"],
         ["database", "durability"], ["database", "sizeMax"], ["database", "outboxItemsMax"],
-        ["database", "outboxSizeMax"], ["database", "cacheSize"],
+        ["database", "outboxSizeMax"], ["database", "cacheSize"], ["database", "memorySize"],
         ["mqtt", "endpoint"], ["mqtt", "port"], ["mqtt", "authority"], ["mqtt", "certificate"], ["mqtt", "key"],
         ["mqtt", "username"], ["mqtt", "password"], ["mqtt", "keepalive"], ["mqtt", "prefix"], ["mqtt", "alpn"],
+        ["mqtt", "engine"], ["mqtt", "psk"], ["mqtt", "identity"], ["mqtt", "version"],
     ]
 
     /// Reads a configuration.
@@ -60,6 +64,11 @@ public struct AgentConfiguration: Sendable {
         syncDelay = try reader.duration("database", "syncDelay", in: 0...day) ?? 5_000
         let limit = try reader.size("database", "syncLimit", in: 1...Int64(Limits.messageBytesMax))
         syncLimit = Int(limit ?? 10 * 1024)
+        switch try reader.text("database", "compress") ?? "none" {
+        case "none": break
+        case "zlib": compresses = true
+        default: throw reader.error(["database", "compress"], "'zlib' or 'none' is expected")
+        }
         switch try reader.text("database", "durability") ?? "full" {
         case "full": durability = .full
         case "normal": durability = .normal
@@ -70,21 +79,35 @@ public struct AgentConfiguration: Sendable {
         ceilings.fileBytes = try reader.size("database", "sizeMax", in: 0...most) ?? 0
         ceilings.outboxItems = try reader.integer("database", "outboxItemsMax", in: 0...most) ?? 0
         ceilings.outboxBytes = try reader.size("database", "outboxSizeMax", in: 0...most) ?? 0
+        ceilings.memoryBytes = try reader.size("database", "memorySize", in: 0...most) ?? 0
         ceilings.cacheBytes = try reader.size("database", "cacheSize", in: 0...most) ?? 0
 
         topicPrefix = try reader.text("mqtt", "prefix") ?? Topics.defaultPrefix
         let authority = path(try reader.text("mqtt", "authority"))
         let certificate = path(try reader.text("mqtt", "certificate"))
-        let key = path(try reader.text("mqtt", "key"))
+        let engine = try reader.text("mqtt", "engine")
+        let keyName = try reader.text("mqtt", "key")
+        // An engine's keys have names of their own.
+        let key = engine == nil ? path(keyName) : keyName
         guard (certificate == nil) == (key == nil) else {
             throw reader.error(["mqtt", certificate == nil ? "key" : "certificate"], "certificate and key go together")
         }
-        let isTLS = authority != nil || certificate != nil
+        let psk = try reader.text("mqtt", "psk")
+        let isTLS = authority != nil || certificate != nil || psk != nil
         mqtt = MQTTOptions(host: try reader.text("mqtt", "endpoint") ?? "127.0.0.1", clientID: deviceID)
         mqtt.port = Int32(try reader.integer("mqtt", "port", in: 1...65535) ?? (isTLS ? 8883 : 1883))
         mqtt.authority = authority
         mqtt.certificate = certificate
         mqtt.key = key
+        mqtt.engine = engine
+        mqtt.psk = psk
+        mqtt.identity = try reader.text("mqtt", "identity") ?? (psk == nil ? nil : deviceID)
+        switch try reader.text("mqtt", "version") ?? "auto" {
+        case "auto": mqtt.version = .automatic
+        case "5": mqtt.version = .v5
+        case "3.1.1": mqtt.version = .v311
+        default: throw reader.error(["mqtt", "version"], "'auto', '5' or '3.1.1' is expected")
+        }
         mqtt.alpn = try reader.text("mqtt", "alpn")
         mqtt.username = try reader.text("mqtt", "username")
         mqtt.password = try reader.text("mqtt", "password")

@@ -14,7 +14,7 @@ final class NetworkSession: MQTTDelegate {
 
     /// The agent keeps its session, and joins the thread that runs it before it goes.
     private unowned(unsafe) let agent: Agent
-    private let client: MQTTClient
+    private let client: any MQTTConnection
     private let replicator: DeviceReplicator<Store>
     private var random: JitterGenerator
     private var backoff = Backoff(first: reconnectWait.first, last: reconnectWait.last)
@@ -24,13 +24,19 @@ final class NetworkSession: MQTTDelegate {
     private var lastError: IotoError?
     private var connections: Int64 = 0
 
-    init(_ agent: Agent) throws(IotoError) {
+    /// - Parameter shared: The firmware's own session; nil: the library has one.
+    init(_ agent: Agent, _ shared: SharedSession?) throws(IotoError) {
         self.agent = agent
         let configuration = agent.configuration
-        client = try MQTTClient(configuration.mqtt)
+        if let shared {
+            client = shared
+        } else {
+            client = try MQTTClient(configuration.mqtt)
+        }
         var sync = DeviceReplicator<Store>.Configuration(topics: configuration.topics)
         sync.syncDelay = configuration.syncDelay
         sync.syncLimit = configuration.syncLimit
+        sync.compresses = configuration.compresses
         random = JitterGenerator(seed: SystemRandom.uint64())
         replicator = DeviceReplicator(
             storage: agent.database.store, schema: agent.database.schema, configuration: sync, seed: random.next())

@@ -10,6 +10,8 @@ public enum Limits {
     public static let schemaBytesMax = 1024 * 1024
     /// Largest MQTT payload that is read; a larger one is dropped with a log line.
     public static let messageBytesMax = 1024 * 1024
+    /// Largest MQTT packet that is taken: a payload of that size with its topic. A connection that brings a larger one is ended.
+    public static let packetBytesMax = messageBytesMax + 68 * 1024
     /// Largest MQTT payload that is sent: the packet limit of AWS IoT Core less room for the topic.
     public static let publishBytesMax = 120 * 1024
     /// Changes in one message, up or down.

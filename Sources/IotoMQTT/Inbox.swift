@@ -24,6 +24,8 @@ final class Inbox {
     private(set) var isAccepted = false
     /// The CONNACK return code with which the broker has refused it, or 0.
     private(set) var refusal: Int32 = 0
+    /// The keepalive in seconds that it tells to use in place of the one that it was asked for (MQTT 5.0, 3.2.2.3.14), or 0.
+    private(set) var keepalive: UInt16 = 0
     /// What libmosquitto has logged as errors during it: OpenSSL's reasons are told nowhere else.
     private(set) var errorText = Text()
 
@@ -66,6 +68,7 @@ final class Inbox {
     func startConnection() {
         isAccepted = false
         refusal = 0
+        keepalive = 0
         errorText = Text()
     }
 }
@@ -75,8 +78,8 @@ final class Inbox {
 extension Inbox {
     /// Has the callbacks of `client` fill this inbox, which has to outlive it.
     static func attach(to client: OpaquePointer) {
-        mosquitto_connect_v5_callback_set(client) { _, object, code, flags, _ in
-            Inbox.from(object)?.connected(code, flags)
+        mosquitto_connect_v5_callback_set(client) { _, object, code, flags, properties in
+            Inbox.from(object)?.connected(code, flags, properties)
         }
         mosquitto_subscribe_v5_callback_set(client) { _, object, id, count, granted, _ in
             Inbox.from(object)?.subscribed(Int32(id), Int(count), granted)
@@ -108,11 +111,12 @@ extension Inbox {
         return Unmanaged<Inbox>.fromOpaque(object).takeUnretainedValue()
     }
 
-    private func connected(_ code: Int32, _ flags: Int32) {
+    private func connected(_ code: Int32, _ flags: Int32, _ properties: OpaquePointer?) {
         guard code == 0 else {
             refusal = code
             return
         }
+        mosquitto_property_read_int16(properties, Int32(MQTT_PROP_SERVER_KEEP_ALIVE.rawValue), &keepalive, false)
         isAccepted = true
         append(.connected(sessionPresent: flags & 1 != 0))
     }

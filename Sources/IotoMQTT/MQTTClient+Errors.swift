@@ -45,14 +45,15 @@ extension MQTTClient {
         return error(.offline, systemErrorText(code), code)
     }
 
-    /// - Parameter code: A return code of MQTT 3.1.1, 3.2.2.3.
+    /// - Parameter code: A return code of MQTT 3.1.1, 3.2.2.3, or a reason code of MQTT 5.0, 3.2.2.2.
     private func refusal(_ code: Int32) -> IotoError {
         switch code {
-        case 1: return error(.protocolViolation, "the broker does not speak MQTT 3.1.1", code)
-        case 2: return error(.configuration, "the broker refuses the client id", code)
-        case 3: return error(.offline, "the broker is not available", code)
-        case 4: return error(.configuration, "the broker refuses the user name or password", code)
-        case 5: return error(.configuration, "the broker refuses the client: not authorized", code)
+        case 1, 0x84:
+            return error(.protocolViolation, "the broker does not speak MQTT \(version == .v5 ? "5" : "3.1.1")", code)
+        case 2, 0x85: return error(.configuration, "the broker refuses the client id", code)
+        case 3, 0x88, 0x89: return error(.offline, "the broker is not available", code)
+        case 4, 0x86: return error(.configuration, "the broker refuses the user name or password", code)
+        case 5, 0x87: return error(.configuration, "the broker refuses the client: not authorized", code)
         default: return error(.protocolViolation, "the broker refuses the connection with code \(code)", code)
         }
     }

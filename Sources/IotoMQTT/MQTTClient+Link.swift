@@ -22,8 +22,13 @@ extension MQTTClient {
         case .connecting, .disconnecting:
             return timing.deadline
         case .connected:
-            return timing.keepaliveDue(options.keepalive)
+            return timing.keepaliveDue(keepalive(handle))
         }
+    }
+
+    /// Seconds: as configured, or as the broker has said.
+    private func keepalive(_ handle: MosquittoHandle) -> Int32 {
+        handle.inbox.keepalive > 0 ? Int32(handle.inbox.keepalive) : options.keepalive
     }
 
     /// TLS is being agreed on, or CONNECT being sent through it.
@@ -89,9 +94,27 @@ extension MQTTClient {
                 link = .connected
             }
             // Nothing came, or part of a packet, or what concerns libmosquitto alone.
-            if handle.inbox.count == count || handle.inbox.payloadBytes >= Limits.messageBytesMax { break }
+            if handle.inbox.count == count {
+                guard !isFlooded(handle) else { return }
+                break
+            }
+            takenBytes = -1
+            if handle.inbox.payloadBytes >= Limits.messageBytesMax { break }
         }
+        platform_socket_acknowledge(handle.socket)
         timing.received(now: platform_monotonic_ms())
+    }
+
+    /// Whether more of one packet has come than a packet may have.
+    private func isFlooded(_ handle: MosquittoHandle) -> Bool {
+        let taken = platform_socket_taken(handle.socket)
+        if takenBytes < 0 || taken < takenBytes { takenBytes = taken }
+        guard taken - takenBytes > Int64(Limits.packetBytesMax) else { return false }
+        handle.hangUp()
+        end(
+            handle,
+            IotoError(.protocolViolation, "\(options.place): a packet of more than \(Limits.packetBytesMax) bytes"))
+        return true
     }
 
     private func write(_ handle: MosquittoHandle, _ ready: Int32) {
@@ -101,10 +124,11 @@ extension MQTTClient {
 
     private func keepAlive(_ handle: MosquittoHandle) {
         let now = platform_monotonic_ms()
-        guard !timing.isGivenUp(options.keepalive, now: now) else {
+        let keepalive = keepalive(handle)
+        guard !timing.isGivenUp(keepalive, now: now) else {
             return giveUp(handle, "nothing could be sent for \((now - timing.lastOut) / 1000) s")
         }
-        guard now >= timing.keepaliveDue(options.keepalive) else { return }
+        guard now >= timing.keepaliveDue(keepalive) else { return }
         let wantedWrite = handle.wantsWrite
         guard stands(handle.keepAlive(), handle) else { return }
         if !wantedWrite, handle.wantsWrite {
@@ -118,8 +142,19 @@ extension MQTTClient {
     private func stands(_ outcome: MosquittoHandle.Outcome, _ handle: MosquittoHandle) -> Bool {
         if outcome.isSuccess, handle.socket >= 0 { return true }
         handle.hangUp()
-        end(handle, link == .disconnecting ? nil : failure(outcome, handle))
+        let error = failure(outcome, handle)
+        if link == .connecting { changeVersion(handle) }
+        end(handle, link == .disconnecting ? nil : error)
         return false
+    }
+
+    /// After an attempt that failed: a broker that does not speak MQTT 5 says so, or hangs up.
+    private func changeVersion(_ handle: MosquittoHandle) {
+        guard options.version == .automatic, timing.isReachable, handle.inbox.errorText.isEmpty else { return }
+        let refusal = handle.inbox.refusal
+        guard refusal == 0 || refusal == 1 || refusal == 0x84 else { return }
+        version = version == .v5 ? .v311 : .v5
+        Log.debug("\(options.place): the next attempt is of MQTT \(version == .v5 ? "5" : "3.1.1")")
     }
 
     private func giveUp(_ handle: MosquittoHandle, _ reason: Text) {

@@ -16,8 +16,8 @@ import IotoBase
 /// - Messages of QoS 1 that are not acknowledged when a connection ends are sent again by the next one of the same
 ///   client (MQTT 3.1.1, 4.4), before anything else, under their old ids. Those of QoS 0 are lost.
 /// - A client does not connect again by itself: when and how often is the owner's to decide.
-/// - libmosquitto holds a packet from the broker in memory as a whole before its size can be looked at: the protocol's
-///   256 MB are the bound, and the broker is trusted with it.
+/// - libmosquitto holds a packet from the broker in memory as a whole before its size can be looked at. A broker of MQTT 5 is
+///   told the largest that is taken; of any broker the connection is ended when more has come of one packet.
 public final class MQTTClient {
     /// Told what happens. Held strongly; `close()` lets go of it, and so breaks the cycle with an owner that is its own
     /// delegate.
@@ -28,6 +28,10 @@ public final class MQTTClient {
     var handle: MosquittoHandle?
     var link = Link.idle
     var timing = Timing()
+    /// The version that the broker is thought to speak.
+    var version: MQTTVersion
+    /// What had been taken from the socket when the last packet was whole.
+    var takenBytes: Int64 = 0
     private var isStepping = false
     private var isClosing = false
     /// Payload bytes that `publish` has taken.
@@ -47,6 +51,7 @@ public final class MQTTClient {
     ///   memory or descriptors are short.
     public init(_ options: MQTTOptions) throws(IotoError) {
         self.options = options
+        version = options.version == .automatic ? .v5 : options.version
         handle = try MosquittoHandle(options)
     }
 
@@ -67,7 +72,8 @@ public final class MQTTClient {
         guard link == .idle, handle.inbox.isEmpty else {
             throw IotoError(.misuse, "\(options.place): there is a connection already")
         }
-        let outcome = handle.connect()
+        takenBytes = 0
+        let outcome = handle.connect(version)
         if outcome.isSuccess || outcome.is(MOSQ_ERR_CONN_PENDING) {
             link = .connecting
             timing = Timing(now: platform_monotonic_ms(), limit: options.connectTimeout)

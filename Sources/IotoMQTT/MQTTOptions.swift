@@ -1,11 +1,11 @@
 import IotoBase
 
 /// Version of the protocol, as libmosquitto numbers it.
-///
-/// A later version is one case here, and its properties in `MosquittoHandle.connect()`: the callbacks are those that
-/// carry MQTT 5 properties already.
 public enum MQTTVersion: Int32, Sendable {
+    /// MQTT 5, and 3.1.1 when the broker does not speak it.
+    case automatic = 0
     case v311 = 4
+    case v5 = 5
 }
 
 /// A message to be sent, or left as the last will.
@@ -36,13 +36,20 @@ public struct MQTTOptions: Sendable {
     public var authority: Text?
     /// PEM file of the certificate chain that proves this client, with its key.
     public var certificate: Text?
-    /// PEM file of the private key, not encrypted: nobody is there to type a passphrase.
+    /// PEM file of the private key, not encrypted: nobody is there to type a passphrase. With an `engine`, what that knows the
+    /// key by: `pkcs11:token=device;object=key;pin-value=...`.
     public var key: Text?
+    /// Engine of OpenSSL that keeps the key: `pkcs11`.
+    public var engine: Text?
+    /// Key shared with the broker, in hexadecimal digits, which takes the place of certificates; with `identity`, the name by
+    /// which the broker knows it.
+    public var psk: Text?
+    public var identity: Text?
     /// Protocol asked for in the TLS handshake; AWS IoT Core wants `mqtt` on port 443. At most 254 bytes.
     public var alpn: Text?
     /// Seconds without traffic before the broker is asked for a sign of life, 5...65,535.
     public var keepalive: Int32 = 60
-    /// False: the broker keeps subscriptions and undelivered messages of QoS 1 while the client is away.
+    /// False: for a week, with MQTT 5, the broker keeps subscriptions and undelivered messages of QoS 1 while the client is away.
     public var cleanSession = true
     /// Published by the broker when the connection ends without a goodbye, with QoS 1.
     public var will: MQTTMessage?
@@ -73,8 +80,8 @@ public struct MQTTOptions: Sendable {
         self.port = port ?? (authority != nil || certificate != nil ? 8883 : 1883)
     }
 
-    /// Whether the connection is encrypted: an authority or a certificate is given.
-    public var usesTLS: Bool { authority != nil || certificate != nil }
+    /// Whether the connection is encrypted: an authority, a certificate or a shared key is given.
+    public var usesTLS: Bool { authority != nil || certificate != nil || psk != nil }
 
     /// `broker.example.com:8883`, for messages.
     var place: Text { "\(host):\(port)" }
@@ -107,9 +114,13 @@ extension MQTTOptions {
         }
         try require(
             (certificate == nil) == (key == nil), "'certificate' and 'key' are given together or not at all")
+        try require((psk == nil) == (identity == nil), "'psk' and 'identity' are given together or not at all")
+        try require(
+            psk == nil || authority == nil && certificate == nil, "'psk' takes the place of 'authority' and 'certificate'")
+        try require(engine == nil || key != nil, "'engine' is given without 'key'")
         try requireFile(authority, "authority")
         try requireFile(certificate, "certificate")
-        try requireFile(key, "key")
+        if engine == nil { try requireFile(key, "key") }
     }
 
     private func require(_ condition: Bool, _ message: Text) throws(IotoError) {

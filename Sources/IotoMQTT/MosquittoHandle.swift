@@ -73,8 +73,7 @@ final class MosquittoHandle {
 
     private func configure() throws(IotoError) {
         try check(mosquitto_threaded_set(pointer, true), "threads")
-        try check(
-            mosquitto_int_option(pointer, MOSQ_OPT_PROTOCOL_VERSION, options.version.rawValue), "version")
+        if options.version != .v311 { try setProperties() }
         // A packet leaves in one write, and nothing follows that would be worth waiting for.
         try check(mosquitto_int_option(pointer, MOSQ_OPT_TCP_NODELAY, 1), "TCP_NODELAY")
         try check(mosquitto_int_option(pointer, MOSQ_OPT_SEND_MAXIMUM, options.inflightMax), "inflightMax")
@@ -98,7 +97,32 @@ final class MosquittoHandle {
         }
     }
 
+    /// What MQTT 5 asks of the broker beyond 3.1.1. A connection without waiting takes no properties, but uses those of the last
+    /// call that did, which goes no further than to its port.
+    private func setProperties() throws(IotoError) {
+        var list: OpaquePointer?
+        let expiry: UInt32 = options.cleanSession ? 0 : 7 * 24 * 3600
+        var code = mosquitto_property_add_int32(&list, Int32(MQTT_PROP_SESSION_EXPIRY_INTERVAL.rawValue), expiry)
+        if code == 0 {
+            code = mosquitto_property_add_int32(
+                &list, Int32(MQTT_PROP_MAXIMUM_PACKET_SIZE.rawValue), UInt32(Limits.packetBytesMax))
+        }
+        if code == 0 { _ = mosquitto_connect_bind_v5(pointer, "", -1, options.keepalive, nil, list) }
+        mosquitto_property_free_all(&list)
+        try check(code, "version")
+    }
+
     private func configureTLS() throws(IotoError) {
+        if let psk = options.psk, let identity = options.identity {
+            let code = psk.withCString { psk in
+                identity.withCString { mosquitto_tls_psk_set(pointer, psk, $0, nil) }
+            }
+            return try check(code, "psk")
+        }
+        if let engine = options.engine {
+            try check(engine.withCString { mosquitto_string_option(pointer, MOSQ_OPT_TLS_ENGINE, $0) }, "engine")
+            try check(mosquitto_string_option(pointer, MOSQ_OPT_TLS_KEYFORM, "engine"), "engine")
+        }
         let authority = options.authority ?? MQTTOptions.systemAuthorities
         let isFolder = authority.withCString { platform_is_folder($0) }
         let code = withOptionalCString(isFolder ? nil : authority) { file in
@@ -146,8 +170,9 @@ extension MosquittoHandle {
     var wantsWrite: Bool { mosquitto_want_write(pointer) }
 
     /// Ends what there was and starts a connection: resolves the name, which may block, and connects without waiting.
-    func connect() -> Outcome {
+    func connect(_ version: MQTTVersion) -> Outcome {
         inbox.startConnection()
+        _ = mosquitto_int_option(pointer, MOSQ_OPT_PROTOCOL_VERSION, version.rawValue)
         Inbox.listenForErrors(of: pointer, true)
         let outcome = guarded {
             options.host.withCString { mosquitto_connect_async(pointer, $0, options.port, options.keepalive) }

@@ -12,6 +12,8 @@ final class Connection {
         case readOnly
         /// Writes a file that is of no use before it is complete.
         case copy
+        /// A database in memory, with nothing else than this connection.
+        case memory
         /// Reads as much of a damaged file as there is.
         case salvage
     }
@@ -33,11 +35,13 @@ final class Connection {
         }
         let flags: Int32
         switch mode {
-        case .writer, .copy: flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        case .writer, .copy, .memory: flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         case .reader, .salvage: flags = SQLITE_OPEN_READWRITE
         case .readOnly: flags = SQLITE_OPEN_READONLY
         }
-        let code = Connection.fileName(path).withCString { name in
+        var name = Connection.fileName(path)
+        if case .memory = mode { name = ":memory:" }
+        let code = name.withCString { name in
             sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, meter?.name)
         }
         do throws(IotoError) {
@@ -85,6 +89,7 @@ final class Connection {
             try execute("PRAGMA synchronous = OFF")
             return
         }
+        if case .memory = mode { return }
         guard case .writer(let durability) = mode else {
             try execute("PRAGMA query_only = ON")
             return
@@ -190,6 +195,14 @@ final class Connection {
         guard code == SQLITE_DONE, end == SQLITE_OK else {
             throw target.error(end == SQLITE_OK ? code : end, "copy")
         }
+    }
+
+    /// One of SQLite's counters of a connection, `SQLITE_DBSTATUS_CACHE_HIT` and so on.
+    func status(_ counter: Int32) -> Int64 {
+        var current: Int32 = 0
+        var highest: Int32 = 0
+        sqlite3_db_status(handle, counter, &current, &highest, 0)
+        return Int64(current)
     }
 
     /// The error of a failed call.

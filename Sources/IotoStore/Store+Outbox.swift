@@ -26,12 +26,11 @@ extension Store {
                 guard changes.isEmpty || row.state.body.count <= bytesMax - size else { break }
                 size += row.state.body.count
                 newest = max(newest, row.state.version.time)
-                changes.append(
-                    PendingChange(
-                        position: position,
-                        change: Change(
-                            model: model.name, key: row.key, version: row.state.version, isRemoval: row.isRemoval,
-                            body: row.state.body)))
+                var change = Change(
+                    model: model.name, key: row.key, version: row.state.version, isRemoval: row.isRemoval,
+                    body: row.state.body)
+                if model.mergesFields, !row.isRemoval { change.stamps = try stamps(row.key, connection) }
+                changes.append(PendingChange(position: position, change: change))
             }
         }
         if !unreadable.isEmpty { try drop(unreadable) }
@@ -205,10 +204,13 @@ extension StoreTransaction {
                 store.stampTime = max(version.time, store.stampTime &+ 1)
                 try StoreFormat.writeMeta(connection, StoreFormat.metaStamp, bits: store.stampTime)
                 try moveReceipts(key, from: sent.version.time, to: store.stampTime)
-                return try restamp(key, Version(time: store.stampTime, writer: version.writer), isRemoval: item == nil)
+                let stamp = Version(time: store.stampTime, writer: version.writer)
+                try lowerStamps(sent, stamp)
+                return try restamp(key, stamp, isRemoval: item == nil)
             }
             if case .acknowledged = entry.answer { store.stampTime = max(store.stampTime, row.version.time) }
             try dequeue(position, row)
+            try forgetStamps(key, store.models.model(row.model))
             switch entry.answer {
             case .acknowledged, .again: break
             case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
@@ -258,13 +260,6 @@ extension StoreTransaction {
         try close(winner.key, upTo: row.version.time, .overtaken)
         noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
         try take(winner, model, item, hasGrave: item == nil, position: nil, isOver)
-    }
-
-    func noteConflict(winner: StoredItem, loser: StoredItem, isRemoval: Bool, isRemote: Bool) {
-        events.append(
-            StoreEvent(
-                .conflict, before: nil, after: winner, model: winner.model, key: winner.key, isRemote: isRemote,
-                loser: loser, isRemoval: isRemoval))
     }
 
     func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {

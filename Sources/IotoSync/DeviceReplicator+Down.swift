@@ -30,9 +30,6 @@ struct DownState {
         // Anywhere: the broker keeps the answers to a process that is gone for the next one, which must not take them
         // for answers to its own questions.
         question = Int64(seed % (1 << 31))
-        #if IOTO_MUTANTS
-            if Mutant.isActive(.questionsMeet) { question = 0 }
-        #endif
         var names = [Stream.device(topics.device), Stream.all]
         if !topics.account.isEmpty { names.append(Stream.account(topics.account)) }
         streams = names.map { Follow(name: $0, backoff: Backoff(first: timeout.first, last: timeout.last)) }
@@ -67,6 +64,11 @@ extension DeviceReplicator {
         if !due.isEmpty { ask(due, now) }
     }
 
+    /// Asks for a stream unless it is asked for already.
+    func ask(_ index: Int, _ now: Instant) {
+        if down.streams[index].asked == nil { ask([index], now) }
+    }
+
     private func ask(_ indices: [Int], _ now: Instant) {
         guard isConnected else { return }
         if indices.count == down.streams.count {
@@ -77,6 +79,7 @@ extension DeviceReplicator {
         down.question += 1
         var request = CatchUpRequest(
             number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [])
+        request.inflates = compresses
         for index in indices {
             down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
             do throws(IotoError) {
@@ -150,11 +153,11 @@ extension DeviceReplicator {
             !isPart || page.isWhole && isAnswer
         else {
             // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
-            if down.streams[index].asked == nil || repeats && isAnswer {
-                ask([index], now)
-            } else {
+            if repeats, isAnswer { down.streams[index].asked = nil }
+            if down.streams[index].asked != nil {
                 down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)
             }
+            ask(index, now)
             return
         }
         if isPart || page.cursor > stored.position || stored.history != page.history {
@@ -167,6 +170,10 @@ extension DeviceReplicator {
             }
             do throws(IotoError) {
                 try apply(page, part, now)
+                if up.isHeld {
+                    up.isHeld = false
+                    up.inFlight?.deadline = now.monotonic
+                }
                 down.streams[index].isInSnapshot = isPart && page.hasMore
             } catch {
                 // Disk full, for one: nothing of the page is taken, and the question is asked again later.

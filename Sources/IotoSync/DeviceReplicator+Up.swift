@@ -21,6 +21,8 @@ struct UpState {
     var gatheredBytes = 0
     /// Send the next batch at once: after connecting, and while a backlog is worked off.
     var isUrgent = false
+    /// A change is sent again when a page has come that it has to be decided with.
+    var isHeld = false
     /// For a service of version 1, whose answers name no versions: what the last messages held.
     var messages: [(sequence: Int64, changes: [PendingChange])] = []
     /// What all calls of `flush` together want; nil: nothing.
@@ -118,6 +120,7 @@ extension DeviceReplicator {
         var message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
             changes: batch.map { $0.change })
+        message.inflates = compresses
         if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
             let own = Stream.device(configuration.topics.device)
             message.seen = try storage.cursor(of: own) ?? StreamCursor(stream: own, history: 0, position: 0)
@@ -160,9 +163,14 @@ extension DeviceReplicator {
         var again: Int64 = 0
         for kind in AckKind.allCases {
             for entry in json[kind.name]?.arrayValue ?? [] {
-                guard let version = codec.version(kind == .stored ? entry : entry["ver"]),
-                    let pending = up.sent[version],
-                    let answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
+                guard let version = codec.version(kind == .stored ? entry : entry["ver"]), let pending = up.sent[version]
+                else { continue }
+                if kind == .overruled, codec.schema.model(pending.change.model)?.process.resolve == .callback {
+                    // The firmware decides, once the page with the other version is here.
+                    up.isHeld = true
+                    continue
+                }
+                guard let answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
                 else { continue }
                 entries.append(.init(pending: pending, answer: answer))
                 if kind == .rejected { refused += 1 }
@@ -174,6 +182,7 @@ extension DeviceReplicator {
         if let stream = advance?.stream, !down.streams.contains(where: { $0.name == stream && $0.isInSnapshot == false }) {
             advance = nil
         }
+        if up.isHeld { ask(0, now) }
         guard !entries.isEmpty || advance != nil else { return }
         if !entries.isEmpty { peer = .version2 }
         if again > 0 {

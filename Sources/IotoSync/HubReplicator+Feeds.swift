@@ -76,6 +76,10 @@ extension HubReplicator {
 
     /// Publishes to whoever follows the stream.
     private func publish(_ payload: [UInt8], _ stream: Text, _ device: Text?) {
+        if let device, let session = sessions[device] {
+            publish(to: session, "BATCH", payload)
+            return
+        }
         guard device == nil, !agents.isEmpty else {
             publish(topic(of: stream, device), payload)
             return

@@ -50,7 +50,7 @@ public struct Topics: Sendable {
     }
 
     /// The verb of a down topic that is meant for this device; nil for every other topic.
-    func parseDown(_ topic: Text) -> Text? {
+    public func parseDown(_ topic: Text) -> Text? {
         for filter in subscriptions {
             let stem = Text(filter.bytes.dropLast())
             if topic.hasPrefix(stem) { return Text(topic.bytes.dropFirst(stem.count)) }

@@ -54,7 +54,8 @@ static void putPendingJson(const DbPending *change)
     printf(",\"cmd\":\"%s\",\"queued\":\"%s\",\"changed\":\"%s\"", change->cmd, isoTime(change->queued_ms),
            isoTime(change->changed_ms));
     if (change->refused_ms > 0) {
-        printf(",\"refused\":\"%s\",\"code\":%d,\"reason\":", isoTime(change->refused_ms), (int) change->code);
+        printf(",\"number\":%lld,\"refused\":\"%s\",\"code\":%d,\"reason\":", (long long) change->id,
+               isoTime(change->refused_ms), (int) change->code);
         putJsonString(stdout, change->reason);
     }
     fputs(",\"item\":", stdout);
@@ -69,6 +70,7 @@ static bool listChange(void *context, const DbPending *change)
     if (outbox->options->isJson) {
         putPendingJson(change);
     } else {
+        if (outbox->options->isRejected) tableNumber(&outbox->table, change->id);
         tableCell(&outbox->table, isoTime(change->queued_ms));
         tableCell(&outbox->table, change->cmd);
         tableCell(&outbox->table, change->model);
@@ -86,8 +88,9 @@ static bool listChange(void *context, const DbPending *change)
 int runOutbox(Session *session)
 {
     bool isRejected = session->options.isRejected;
-    Outbox outbox = {.options = &session->options, .table = {.columns = isRejected ? 6 : 4}};
+    Outbox outbox = {.options = &session->options, .table = {.columns = isRejected ? 7 : 4}};
     if (!session->options.isJson) {
+        if (isRejected) tableCell(&outbox.table, "NUMBER");
         tableCell(&outbox.table, "QUEUED");
         tableCell(&outbox.table, "CHANGE");
         tableCell(&outbox.table, "MODEL");
@@ -105,27 +108,10 @@ int runOutbox(Session *session)
 
 /* Stats */
 
-typedef struct Queue {
-    int64_t items, bytes, oldest_ms;
-} Queue;
-
-static bool countChange(void *context, const DbPending *change)
+static bool takeOldest(void *context, const DbPending *change)
 {
-    Queue *queue = context;
-    queue->items++;
-    queue->bytes += (int64_t) strlen(dbItemJson(change->item));
-    if (queue->oldest_ms == 0) queue->oldest_ms = change->queued_ms;
-    return true;
-}
-
-static int64_t fileSize(const char *path, const char *suffix)
-{
-    struct stat status;
-    char *name = allocate(NULL, strlen(path) + strlen(suffix) + 1);
-    strcat(strcpy(name, path), suffix);
-    int64_t size = stat(name, &status) == 0 ? (int64_t) status.st_size : 0;
-    free(name);
-    return size;
+    *(int64_t *) context = change->queued_ms;
+    return false;
 }
 
 /** A line of the table, or a member of the JSON object. */
@@ -165,25 +151,29 @@ static int putItemCounts(Session *session, Table *table)
 int runStats(Session *session)
 {
     Table table = {.columns = 2};
-    Queue pending = {0}, rejected = {0};
-    if (dbEachPending(session->db, countChange, &pending) < 0) return failed();
-    if (dbEachRejected(session->db, countChange, &rejected) < 0) return failed();
+    DbStats stats = {.size = sizeof stats};
+    int64_t oldest_ms = 0;
+    if (dbGetStats(session->db, &stats) < 0) return failed();
+    if (dbEachPending(session->db, takeOldest, &oldest_ms) < 0) return failed();
     if (session->options.isJson) {
         fputs("{\"path\":", stdout);
         putJsonString(stdout, session->path);
     }
-    putStatistic(session, &table, "fileBytes", fileSize(session->path, ""));
-    putStatistic(session, &table, "logBytes", fileSize(session->path, "-wal"));
+    putStatistic(session, &table, "fileBytes", stats.fileBytes);
+    putStatistic(session, &table, "freeBytes", stats.freeBytes);
+    putStatistic(session, &table, "logBytes", stats.logBytes);
     putStatistic(session, &table, "models", (int64_t) dbModelCount(session->db));
-    putStatistic(session, &table, "pendingItems", pending.items);
-    putStatistic(session, &table, "pendingBytes", pending.bytes);
-    putStatistic(session, &table, "rejectedItems", rejected.items);
+    putStatistic(session, &table, "allItems", stats.items);
+    putStatistic(session, &table, "removedItems", stats.tombstones);
+    putStatistic(session, &table, "pendingItems", stats.outboxItems);
+    putStatistic(session, &table, "pendingBytes", stats.outboxBytes);
+    putStatistic(session, &table, "rejectedItems", stats.rejectedItems);
     if (session->options.isJson) {
-        printf(",\"oldestPending\":%s%s%s", pending.items > 0 ? "\"" : "",
-               pending.items > 0 ? isoTime(pending.oldest_ms) : "null", pending.items > 0 ? "\"" : "");
-    } else if (pending.items > 0) {
+        printf(",\"oldestPending\":%s%s%s", oldest_ms > 0 ? "\"" : "", oldest_ms > 0 ? isoTime(oldest_ms) : "null",
+               oldest_ms > 0 ? "\"" : "");
+    } else if (oldest_ms > 0) {
         tableCell(&table, "oldestPending");
-        tableCell(&table, isoTime(pending.oldest_ms));
+        tableCell(&table, isoTime(oldest_ms));
     }
     int code = session->options.isCounting ? putItemCounts(session, &table) : EXIT_DONE;
     if (session->options.isJson) puts("}");

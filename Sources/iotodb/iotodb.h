@@ -38,6 +38,8 @@ typedef struct Options {
     /** 0: no limit. */
     uint32_t limit;
     const char *next;
+    const char *index;
+    const char *filter;
     const char *output;
     bool isJson, isQuiet, isReverse, isMany, isCreating, isContinuing, isCounting, isRejected, isHidden;
 } Options;
@@ -90,6 +92,8 @@ int runImport(Session *session);
 int runModels(Session *session);
 int runStats(Session *session);
 int runOutbox(Session *session);
+int runRetry(Session *session);
+int runDiscard(Session *session);
 int runCheck(Session *session);
 int runVacuum(Session *session);
 

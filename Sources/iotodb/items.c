@@ -3,6 +3,7 @@
  */
 #include "iotodb.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,7 +69,8 @@ static int printFound(Session *session, const char *model, const DbProps *props,
     while (hasMore && left > 0) {
         uint32_t limit = left < PAGE_ITEMS ? (uint32_t) left : PAGE_ITEMS;
         DbList *list = dbFind(session->db, model, props,
-                              DB_PARAMS(.limit = limit, .next = next, .reverse = options->isReverse, .hidden = isWhole(options)));
+                              DB_PARAMS(.limit = limit, .next = next, .reverse = options->isReverse, .index = options->index,
+                                        .filter = options->filter, .hidden = isWhole(options)));
         free(next);
         next = NULL;
         if (list == NULL) return failed();
@@ -201,7 +203,8 @@ int runRemove(Session *session)
     Properties properties;
     int code = readProperties(session, 1, &properties);
     if (code == EXIT_DONE) {
-        const DbParams *params = DB_PARAMS(.many = session->options.isMany);
+        const Options *options = &session->options;
+        const DbParams *params = DB_PARAMS(.many = options->isMany, .index = options->index, .filter = options->filter);
         int count = dbRemove(session->db, session->arguments[0], &properties.props, params);
         if (count < 0) {
             code = failed();
@@ -216,4 +219,42 @@ int runRemove(Session *session)
     }
     freeProperties(&properties);
     return code;
+}
+
+/* Refused changes */
+
+static bool readNumber(const char *text, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    return text[0] != '\0' && *end == '\0' && errno == 0;
+}
+
+int runRetry(Session *session)
+{
+    int64_t number;
+    if (!readNumber(session->arguments[0], &number)) {
+        return usageError(session->command, "retry: '%s' is no number", session->arguments[0]);
+    }
+    Properties properties;
+    int code = readProperties(session, 1, &properties);
+    if (code == EXIT_DONE) {
+        const DbProps *props = session->argumentCount > 1 ? &properties.props : NULL;
+        if (dbRetryRejected(session->db, number, props, NULL) != 0) code = failed();
+    }
+    freeProperties(&properties);
+    return code;
+}
+
+int runDiscard(Session *session)
+{
+    for (int index = 0; index < session->argumentCount; index++) {
+        int64_t number;
+        if (!readNumber(session->arguments[index], &number)) {
+            return usageError(session->command, "discard: '%s' is no number", session->arguments[index]);
+        }
+        if (dbDiscardRejected(session->db, number) != 0) return failed();
+    }
+    return EXIT_DONE;
 }

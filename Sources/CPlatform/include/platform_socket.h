@@ -4,6 +4,7 @@
 #define IOTO_PLATFORM_SOCKET_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The calling thread's errno, to be read straight after the call that set it. */
 int platform_errno(void);
@@ -26,6 +27,11 @@ void platform_close_on_exec(int fd);
 /* State of a connected socket that may hold unread data: 0 when it is usable, an errno when it failed, -1 when the peer
  * has closed it and everything is read. */
 int platform_socket_state(int fd);
+/* Bytes that this process has taken from a TCP socket, or -1 where the kernel does not count them. */
+int64_t platform_socket_taken(int fd);
+/* Have what has come acknowledged at once. A broker that sends small packets with Nagle's delay, as Mosquitto does unless it is
+ * told otherwise, holds the next one back for the 40 ms that an acknowledgement may be delayed. Holds for a while only. */
+void platform_socket_acknowledge(int fd);
 /* End the connection both ways, leaving the descriptor open. */
 void platform_socket_shutdown(int fd);
 

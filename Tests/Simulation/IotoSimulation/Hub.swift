@@ -75,7 +75,7 @@ final class Hub: ClientOwner {
     /// The store tells of streams that moved.
     func moved(_ streams: [Text]) {
         let process = incarnation
-        world.after(world.random.span(0...200)) {
+        world.after(world.random.span(0...100)) {
             if process == self.incarnation { self.put(.moved(streams)) }
         }
     }

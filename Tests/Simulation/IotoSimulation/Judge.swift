@@ -37,7 +37,7 @@ final class Judge {
     private var stamped: Set<ItemKey> = []
     private(set) var rejections: Set<Version> = []
     /// Numbers of the devices' writes, by the versions that each went under, and these by the numbers.
-    private var sequences: [Version: Int] = [:]
+    private var sequences: [AppliedVersion: Int] = [:]
     private var aliases: [(key: ItemKey, versions: [Version])] = []
     /// The last write of each item that the cloud has stored.
     private var lastStored: [ItemKey: Int] = [:]
@@ -69,7 +69,8 @@ final class Judge {
             guard let version = event.after?.version else { continue }
             let isNew = memories[device.id, default: Memory()].applied
                 .insert(AppliedVersion(key: event.key, version: version)).inserted
-            world.require(isNew, .once, "\(device.who): \(event.key.story) at \(version.story) is applied again")
+            // Where the cloud wins, it does so until the device's cursor shows that it has heard of the cloud's change.
+            world.require(isNew || event.model.process.resolve == .cloud, .once, "\(device.who): \(event.key.story) at \(version.story) is applied again")
         }
     }
 
@@ -121,7 +122,7 @@ final class Judge {
             if case .local = attempt { number(row.version, key) }
             let highest = max(before.version(key), memories[device.id]?.highest[key] ?? .zero)
             let isRestamp = isRestamp(before.version(key), row.version)
-            if isRestamp { cloudStamped(before.version(key), row.version) }
+            if isRestamp { alias(key, before.version(key), row.version) }
             world.require(
                 row.version >= highest || isRestamp || model.process.resolve == .cloud, .order,
                 "\(device.who): \(key.story) goes from \(highest.story) back to \(row.version.story)")
@@ -308,14 +309,20 @@ final class Judge {
     /// A change goes under another version from now on.
     func cloudStamped(_ sent: Version, _ stored: Version) {
         if !(restamps[sent]?.contains(stored) ?? false) { restamps[sent, default: []].append(stored) }
-        guard let number = sequences[sent], sequences[stored] == nil else { return }
-        sequences[stored] = number
+        guard let key = contents[sent]?.key else { return }
+        alias(key, sent, stored)
+    }
+
+    private func alias(_ key: ItemKey, _ sent: Version, _ stored: Version) {
+        let alias = AppliedVersion(key: key, version: stored)
+        guard let number = sequences[AppliedVersion(key: key, version: sent)], sequences[alias] == nil else { return }
+        sequences[alias] = number
         aliases[number].versions.append(stored)
     }
 
     private func number(_ version: Version, _ key: ItemKey) {
-        guard sequences[version] == nil else { return }
-        sequences[version] = aliases.count
+        guard sequences[AppliedVersion(key: key, version: version)] == nil else { return }
+        sequences[AppliedVersion(key: key, version: version)] = aliases.count
         aliases.append((key, [version]))
     }
 
@@ -328,7 +335,7 @@ final class Judge {
     func sequences(of keys: [ItemKey], in image: StoreImage, from first: Int) -> [ItemKey: Int] {
         var found: [ItemKey: Int] = [:]
         for key in keys {
-            if let number = sequences[image.version(key)], number >= first { found[key] = number }
+            if let number = sequences[AppliedVersion(key: key, version: image.version(key))], number >= first { found[key] = number }
         }
         return found
     }
@@ -377,7 +384,7 @@ final class Judge {
         }
         guard let model = Models.schema.model(change.model) else { return }
         world.require(model.existsInCloud, .direction, "the cloud stores \(change.key.story)")
-        if let number = sequences[change.version] { lastStored[change.key] = max(lastStored[change.key] ?? -1, number) }
+        if let number = sequences[AppliedVersion(key: change.key, version: change.version)] { lastStored[change.key] = max(lastStored[change.key] ?? -1, number) }
         guard let device else {
             contents[change.version] = Content(key: change.key, isRemoval: change.isRemoval, body: change.body)
             return

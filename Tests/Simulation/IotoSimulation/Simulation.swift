@@ -173,13 +173,14 @@ public final class Simulation {
         awaitConvergence()
         let convergence = world.now - start
         // Whatever is written last has to arrive as well, though nothing follows that would make up for it.
-        for _ in 0..<3 where world.violation == nil {
+        for hub in hubs { hub.storeDelay = 50...500 }
+        for round in 0..<4 where world.violation == nil {
             for device in devices {
-                if world.random.chance(500) { device.catchUp() }
-                world.after(world.random.integer(0...600)) { device.write(ids: self.mixture.ids) }
-                world.after(world.random.integer(0...1_200)) { self.writeInCloud() }
+                world.after(world.random.integer(0...1_000)) { device.catchUp() }
+                if round > 1 { world.after(world.random.integer(0...600)) { device.write(ids: self.mixture.ids) } }
             }
-            world.run(until: world.now + 1_200)
+            world.after(world.random.integer(300...1_500)) { self.writeInCloud() }
+            world.run(until: world.now + 1_500)
             awaitConvergence()
         }
         guard world.violation == nil else { return convergence }

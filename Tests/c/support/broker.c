@@ -23,12 +23,17 @@ Broker brokerMake(void)
     return broker;
 }
 
-void brokerStart(Broker *broker)
+void brokerLaunch(Broker *broker)
 {
     const char *program = getenv("MOSQUITTO");
     if (program == NULL || *program == '\0') program = "mosquitto";
     const char *arguments[] = {program, "-c", scratch("mosquitto.conf"), NULL};
     broker->child = childStart(arguments, scratch("mosquitto.log"), false);
+}
+
+void brokerStart(Broker *broker)
+{
+    brokerLaunch(broker);
     int64_t deadline_ms = clock_ms() + START_TIMEOUT_MS;
     while (!portAnswers(broker->port) && clock_ms() < deadline_ms) pause_ms(20);
     REQUIRE(portAnswers(broker->port));

@@ -16,6 +16,8 @@ typedef struct Broker {
 Broker brokerMake(void);
 /** Start, or start again, and wait until it answers. */
 void brokerStart(Broker *broker);
+/** Start it and do not wait. */
+void brokerLaunch(Broker *broker);
 /** SIGTERM: an orderly end, which saves its state. */
 void brokerStop(Broker *broker);
 /** SIGKILL. */

@@ -47,6 +47,26 @@ void scenarioBegin(void)
     ioSetLog(printLog, NULL, IO_LOG_WARNING);
 }
 
+void scenarioSeconds(unsigned seconds) { alarm(seconds); }
+
+static uint64_t seed;
+
+void scenarioSeed(void)
+{
+    const char *given = getenv("IOTO_TEST_SEED");
+    seed = given != NULL && *given != '\0' ? strtoull(given, NULL, 10) : (uint64_t) wall_ms() % 1000000007u;
+    note("IOTO_TEST_SEED=%llu", (unsigned long long) seed);
+}
+
+uint32_t randomBelow(uint32_t limit)
+{
+    // splitmix64 (Steele, Lea, Flood, 2014)
+    uint64_t value = (seed += 0x9E3779B97F4A7C15u);
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
+    return (uint32_t) ((((value ^ (value >> 31)) >> 32) * limit) >> 32);
+}
+
 int scenarioEnd(void)
 {
     if (expectationsFailed > 0) claim("expectations after the last claim hold");

@@ -31,6 +31,12 @@
 
 /** Begin a scenario: starts the watchdog, and sends the library's log to stdout as comments. */
 void scenarioBegin(void);
+/** Give a long scenario so many seconds from now instead of SCENARIO_SECONDS_MAX. */
+void scenarioSeconds(unsigned seconds);
+/** Seed the scenario's random numbers from the environment variable IOTO_TEST_SEED, or from the clock, and print it. */
+void scenarioSeed(void);
+/** A random number below `limit`. */
+uint32_t randomBelow(uint32_t limit);
 /** End a scenario: prints the plan; returns main's exit code, 0 when every claim held. */
 int scenarioEnd(void);
 /** Print a plan of nothing with its reason, and exit with 77, which CTest counts as skipped. */

@@ -35,13 +35,18 @@ static int readyCount(const char *path)
     return ready;
 }
 
+void cloudLaunch(Cloud *cloud)
+{
+    const char *arguments[] = {program(), "serve", "--store", store(), "--schema", testData("schema.json5"), "--broker",
+                               format("mqtt://127.0.0.1:%d", cloud->brokerPort), NULL};
+    cloud->child = childStart(arguments, scratch("cloud.log"), false);
+}
+
 void cloudStart(Cloud *cloud)
 {
     const char *log = scratch("cloud.log");
     int before = readyCount(log);
-    const char *arguments[] = {program(), "serve", "--store", store(), "--schema", testData("schema.json5"), "--broker",
-                               format("mqtt://127.0.0.1:%d", cloud->brokerPort), NULL};
-    cloud->child = childStart(arguments, log, false);
+    cloudLaunch(cloud);
     int64_t deadline_ms = clock_ms() + START_TIMEOUT_MS;
     while (readyCount(log) == before && clock_ms() < deadline_ms) pause_ms(20);
     REQUIRE(readyCount(log) > before);
@@ -151,21 +156,54 @@ static bool isSame(const cJSON *item, const DbItem *local, const char *field)
     return isEqual;
 }
 
+static int compareIds(const void *left, const void *right)
+{
+    const cJSON *one = *(const cJSON *const *) left, *other = *(const cJSON *const *) right;
+    const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(one, "id"));
+    const char *otherId = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(other, "id"));
+    return strcmp(id != NULL ? id : "", otherId != NULL ? otherId : "");
+}
+
+/** The items of a list in the order of their ids. */
+static const cJSON **sorted(const cJSON *list, size_t count)
+{
+    const cJSON **items = calloc(count + 1, sizeof *items);
+    if (items == NULL) abort();
+    const cJSON *item = list->child;
+    for (size_t index = 0; index < count; index++, item = item->next) items[index] = item;
+    qsort(items, count, sizeof *items, compareIds);
+    return items;
+}
+
 bool cloudAgrees(Db *db, const char *model)
 {
     static const char *const fields[] = {"text", "value", "count"};
     cJSON *list = cloudItems(model);
     DbList *local = dbFind(db, model, NULL, NULL);
-    bool isEqual = list != NULL && local != NULL && (size_t) cJSON_GetArraySize(list) == dbListCount(local);
+    bool isEqual = list != NULL && local != NULL;
+    size_t count = isEqual ? (size_t) cJSON_GetArraySize(list) : 0;
+    if (isEqual && count != dbListCount(local)) {
+        note("%s: the cloud has %zu, the device %zu", model, count, dbListCount(local));
+        isEqual = false;
+    }
+    const cJSON **others = isEqual ? sorted(list, count) : NULL;
     const DbItem *item;
     size_t index;
     for (DB_ITERATE(local, item, index)) {
-        const cJSON *other = find(list, dbField(item, "id"));
-        isEqual = isEqual && other != NULL;
+        if (!isEqual) break;
+        cJSON id = {.type = cJSON_String, .string = (char *) (uintptr_t) "id",
+                    .valuestring = (char *) (uintptr_t) dbField(item, "id")};
+        cJSON probe = {.type = cJSON_Object, .child = &id};
+        const cJSON *wanted = &probe;
+        const cJSON **found = bsearch(&wanted, others, count, sizeof *others, compareIds);
+        isEqual = found != NULL;
+        if (!isEqual) note("%s %s: not in the cloud", model, id.valuestring);
         for (size_t field = 0; field < sizeof fields / sizeof *fields && isEqual; field++) {
-            isEqual = isSame(other, item, fields[field]);
+            isEqual = isSame(*found, item, fields[field]);
+            if (!isEqual) note("%s %s: %s differs", model, id.valuestring, fields[field]);
         }
     }
+    free(others);
     dbFreeList(local);
     cJSON_Delete(list);
     return isEqual;

@@ -18,6 +18,8 @@ typedef struct Cloud {
 Cloud cloudMake(int brokerPort);
 /** Start `ioto-cloud serve` and wait until it says that it is ready. */
 void cloudStart(Cloud *cloud);
+/** Start it and do not wait. */
+void cloudLaunch(Cloud *cloud);
 /** SIGTERM and wait. */
 void cloudStop(Cloud *cloud);
 /** SIGKILL. */

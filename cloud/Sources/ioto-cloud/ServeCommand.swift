@@ -83,6 +83,8 @@ struct ServeCommand: AsyncParsableCommand {
 
         let address = try address()
         let (store, schema, text) = try await storage.open(.create)
+        let claim = try ServiceClaim(store: store.path)
+        defer { claim.end() }
         for warning in schema.warnings { logger.warning("\(warning)") }
         if try await store.schema() != text { try await store.save(text) }
 
@@ -113,6 +115,26 @@ struct ServeCommand: AsyncParsableCommand {
             address.password = nil
         }
         return address
+    }
+}
+
+/// A store is served by one process: a second one would be the same client to the broker, and each would throw the other out.
+struct ServiceClaim {
+    private let file: Int32
+
+    /// - Throws: `.busy` when another process serves the store.
+    init(store: String) throws(IotoError) {
+        file = open(store + "-serve", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw IotoError(.io, "\(store)-serve: \(systemErrorText(errno))") }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            close(file)
+            throw IotoError(.busy, "\(store): another ioto-cloud serves this store")
+        }
+    }
+
+    /// The file stays: to remove it would take it from under a process that waits for its turn.
+    func end() {
+        close(file)
     }
 }
 

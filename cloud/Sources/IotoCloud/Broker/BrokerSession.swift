@@ -231,6 +231,7 @@ extension BrokerAddress {
         // Which is also what turns TLS on.
         if usesTLS, options.authority == nil { options.authority = MQTTOptions.systemAuthorities }
         options.cleanSession = false
+        options.version = .automatic
         options.keepalive = 30
         return options
     }
