@@ -37,6 +37,8 @@ extension Store {
     ) throws(IotoError) -> Int {
         var tries = 1
         while true {
+            // The resolver is asked of what the disk has.
+            try flushDelayed()
             let resolutions = tries < Store.triesMax ? try resolve(changes) : nil
             do throws(IotoError) {
                 return try applyOnce(changes, part, cursor, hubTime, resolutions)
@@ -51,6 +53,11 @@ extension Store {
         _ changes: [Change], _ part: SnapshotPart?, _ cursor: StreamCursor, _ hubTime: UInt64,
         _ resolutions: [Resolution]?
     ) throws(IotoError) -> Int {
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.cursorBeforeItems) {
+                try write { (transaction) throws(IotoError) in try transaction.writeCursor(cursor) }
+            }
+        #endif
         var applied = 0
         #if IOTO_MUTANTS
             if Mutant.isActive(.cursorBeforeItems) {

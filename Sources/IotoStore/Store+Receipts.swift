@@ -94,6 +94,7 @@ extension StoreTransaction {
     func endReceipt() throws(IotoError) -> Int64 {
         guard let changes = receipted else { return 0 }
         receipted = nil
+        try use(nil)
         guard let last = changes.last else { return 0 }
         let number = Int64(bitPattern: last.time)
         try modify { () throws(IotoError) in

@@ -23,6 +23,8 @@ public struct StoreOptions: Sendable {
     public var isRecovering = false
     /// Unix milliseconds.
     public var wallClock: @Sendable () -> Int64 = { platform_wall_ms() }
+    /// Milliseconds that only go forward, from some moment on.
+    public var monotonicClock: @Sendable () -> Int64 = { platform_monotonic_ms() }
     /// Name of the SQLite VFS that the file is on; nil: the default one, the operating system's files.
     public var vfs: Text?
     /// Where the id of a new database comes from.
@@ -82,6 +84,11 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    /// What the cloud's time of day is ahead of the monotonic clock; 0: not known.
+    let cloudOffset = Atomic<Int64>(0)
+    /// What the time of day was ahead of the monotonic clock as the file was opened, and the hybrid clock's time.
+    let openedOffset: Int64
+    let openedTime: UInt64
     /// Asked while nothing is locked; set before replication begins.
     public var resolver: (any ConflictResolver)?
     var ceilings = Ceilings()
@@ -119,6 +126,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         meter = try FileMeter(base: options.vfs)
         readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader, meter: meter)
         hasReservedModels = schema.models.contains { $0.process.isReserved }
+        openedOffset = options.wallClock() - options.monotonicClock()
         indexes = StoreIndexes(schema)
         if schema.models.contains(where: { $0.process.isMemory }) {
             memory = ReaderPool(path: path, mode: .memory, meter: nil, most: 1)
@@ -133,6 +141,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             models = try ModelTable(connection, schema)
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
             clock = try StoreClock(connection, wall: options.wallClock)
+            openedTime = clock.last
             writer = nil
             try prepareMemory()
             return
@@ -147,6 +156,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         stampTime = try StoreFormat.findMeta(connection, StoreFormat.metaStamp) ?? 0
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
+        openedTime = clock.last
         writer = connection
         try updateIndexes(connection)
         try prepareMemory()

@@ -186,6 +186,7 @@ enum StoreFormat {
     }
 
     /// Runs `body` in a transaction of its own, which an error rolls back.
+    @inline(never)
     static func transaction(
         _ connection: Connection, _ body: () throws(IotoError) -> Void
     ) throws(IotoError) {
@@ -200,6 +201,7 @@ enum StoreFormat {
     }
 
     /// Ends a transaction that failed. Some errors have ended it already.
+    @inline(never)
     static func rollBack(_ connection: Connection) {
         guard connection.isInTransaction else { return }
         do throws(IotoError) {

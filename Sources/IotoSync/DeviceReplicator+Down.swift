@@ -10,6 +10,8 @@ struct DownState {
         var askAt: Int64?
         /// Number of the question that is out; nil: none is.
         var asked: Int64?
+        /// When it went out, on the monotonic clock.
+        var askedAt: Int64 = 0
         /// The furthest page that was passed over, behind a gap that the question will close.
         var passedOver: Int64 = 0
         /// Generation of the last request to catch up that has been answered to the end.
@@ -88,6 +90,7 @@ extension DeviceReplicator {
                 down.streams[index].isInSnapshot = floor != nil
                 if let floor { request.snapshots[down.streams[index].name] = floor }
                 down.streams[index].asked = down.question
+                down.streams[index].askedAt = now.monotonic
                 down.streams[index].passedOver = 0
             } catch {
                 note(error)
@@ -134,7 +137,10 @@ extension DeviceReplicator {
         guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }
         let stored = try storedCursor(page.stream)
         let isAnswer = page.answers != nil && page.answers == down.streams[index].asked
-        if isAnswer { peer = .version2 }
+        if isAnswer {
+            peer = .version2
+            learnTime(page.time, since: down.streams[index].askedAt, now)
+        }
         let startsAnew = isAnswer && page.isReset && page.previous == 0
         let isKnown = stored.history == page.history || stored.position == 0
         // A page may begin before the cursor: what is applied already has the same version and is passed over.

@@ -21,6 +21,8 @@ struct UpState {
     var gatheredBytes = 0
     /// Send the next batch at once: after connecting, and while a backlog is worked off.
     var isUrgent = false
+    /// Nothing is sent before, on the monotonic clock: first the cloud tells the time of day.
+    var holdUntil = Int64.min
     /// A change is sent again when a page has come that it has to be decided with.
     var isHeld = false
     /// For a service of version 1, whose answers name no versions: what the last messages held.
@@ -50,7 +52,8 @@ extension DeviceReplicator {
     private static var sentMax: Int { 4 * Limits.batchItemsMax }
 
     func sendIfDue(_ now: Instant) {
-        guard isConnected else { return }
+        guard isConnected, now.monotonic >= up.holdUntil else { return }
+        up.holdUntil = Int64.min
         if let batch = up.inFlight {
             guard now.monotonic >= batch.deadline else { return }
             #if IOTO_MUTANTS
@@ -127,6 +130,22 @@ extension DeviceReplicator {
         }
         publish(.syncToDynamo, peer == .version1 ? codec.version1Up(message, context) : codec.encode(message))
         if peer != .version2 { up.remember(up.sequence, batch) }
+    }
+
+    /// Longest time that the first changes wait for the cloud to tell the time of day, in milliseconds: they say when they
+    /// were made. The second is of a clock that was never set.
+    private static var holdMax: (set: Int64, unset: Int64) { (2_000, 10_000) }
+
+    func holdForTime(_ now: Instant) {
+        guard !storage.isTimeKnown, peer != .version1 else { return }
+        let isSet = now.wall >= DeviceReplicator.year2020
+        up.holdUntil = now.monotonic + (isSet ? DeviceReplicator.holdMax.set : DeviceReplicator.holdMax.unset)
+    }
+
+    /// Takes the cloud's time of day from an answer that has not been under way for long.
+    func learnTime(_ time: UInt64, since asked: Int64, _ now: Instant) {
+        if now.monotonic - asked <= Limits.clockDriftMax / 2 { storage.learnTime(Int64(time >> 16)) }
+        up.holdUntil = Int64.min
     }
 
     /// What no message can carry must not block the queue.

@@ -71,6 +71,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         up.inFlight = nil
         up.isUrgent = true
         askForEverything(now)
+        holdForTime(now)
         sendIfDue(now)
     }
 
@@ -167,6 +168,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public var deadline: Int64? {
         guard isConnected else { return nil }
         var earliest = up.inFlight?.deadline ?? up.sendAt
+        if up.holdUntil > Int64.min { earliest = max(up.holdUntil, earliest ?? up.holdUntil) }
         earliest = min(earliest ?? down.refreshAt, down.refreshAt)
         for stream in down.streams {
             if let askAt = stream.askAt { earliest = min(earliest ?? askAt, askAt) }

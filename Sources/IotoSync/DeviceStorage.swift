@@ -56,6 +56,17 @@ public protocol DeviceStorage: AnyObject {
     ///
     /// - Returns: Whether the item changed.
     func apply(_ change: UnversionedChange) throws(IotoError) -> Bool
+
+    /// Whether the cloud has told the time of day since the start.
+    var isTimeKnown: Bool { get }
+
+    /// Takes the cloud's time of day at this moment, Unix milliseconds.
+    func learnTime(_ time: Int64)
+}
+
+extension DeviceStorage {
+    public var isTimeKnown: Bool { true }
+    public func learnTime(_ time: Int64) {}
 }
 
 /// How a page belongs to the snapshot of its stream.
