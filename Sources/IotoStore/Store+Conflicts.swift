@@ -59,11 +59,6 @@ extension Store {
             }
         #endif
         var applied = 0
-        #if IOTO_MUTANTS
-            if Mutant.isActive(.cursorBeforeItems) {
-                try write { (transaction) throws(IotoError) in try transaction.writeCursor(cursor) }
-            }
-        #endif
         try write { (transaction) throws(IotoError) in
             transaction.resolutions = resolutions
             try transaction.observe(hubTime: hubTime)

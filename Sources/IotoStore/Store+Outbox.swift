@@ -201,7 +201,8 @@ extension StoreTransaction {
             }
             if case .again(let version) = entry.answer {
                 // A process of the hub need not know what another one has taken or given, and a version below would be lost.
-                store.stampTime = max(version.time, store.stampTime &+ 1)
+                let limit = version.time &+ UInt64(Limits.clockDriftMax) << 16
+                store.stampTime = store.stampTime < limit ? max(version.time, store.stampTime + 1) : version.time
                 try StoreFormat.writeMeta(connection, StoreFormat.metaStamp, bits: store.stampTime)
                 try moveReceipts(key, from: sent.version.time, to: store.stampTime)
                 let stamp = Version(time: store.stampTime, writer: version.writer)
