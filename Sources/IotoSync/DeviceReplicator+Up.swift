@@ -233,6 +233,8 @@ extension DeviceReplicator {
         up.inFlight = nil
         up.backoff.reset()
         if var flush = up.flush { up.flush = try isFlushed(&flush) ? nil : flush }
+        // What has won over the cloud's waits under another version, and nobody has told of it.
+        if up.sendAt == nil, try storage.pendingRange() != nil { up.sendAt = now.monotonic + configuration.syncDelay }
         sendIfDue(now)
     }
 }
