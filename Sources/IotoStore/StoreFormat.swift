@@ -22,6 +22,7 @@ import IotoBase
 /// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it;
 ///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's;
 ///                                           `epoch`, `nonce`: see `Epoch`; `device`: fingerprint of whose it is;
+///                                           `hub`: the hub's clock, exact to a day, once it was heard of;
 ///                                           `copy`: there in a backup until it is opened for writing
 /// ```
 /// | version | adds |
@@ -44,6 +45,7 @@ enum StoreFormat {
     static let metaEpoch: Text = "epoch"
     static let metaNonce: Text = "nonce"
     static let metaOwner: Text = "device"
+    static let metaHub: Text = "hub"
     static let metaCopy: Text = "copy"
 
     private static let tables: [Text] = [
@@ -194,6 +196,7 @@ enum StoreFormat {
     }
 
     /// Runs `body` in a transaction of its own, which an error rolls back.
+    @inline(never)
     static func transaction(
         _ connection: Connection, _ body: () throws(IotoError) -> Void
     ) throws(IotoError) {
@@ -208,6 +211,7 @@ enum StoreFormat {
     }
 
     /// Ends a transaction that failed. Some errors have ended it already.
+    @inline(never)
     static func rollBack(_ connection: Connection) {
         guard connection.isInTransaction else { return }
         do throws(IotoError) {
@@ -219,23 +223,15 @@ enum StoreFormat {
     }
 
     static func readMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64 {
-        try meta(connection, name, isRequired: true)
+        guard let value = try findMeta(connection, name) else { throw connection.corrupt("'\(name)' is missing") }
+        return value
     }
 
-    /// The same; 0 when there is none.
-    static func findMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64 {
-        try meta(connection, name, isRequired: false)
-    }
-
-    private static func meta(_ connection: Connection, _ name: Text, isRequired: Bool) throws(IotoError) -> UInt64 {
+    static func findMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64? {
         let statement = try connection.statement(.readMeta)
         defer { statement.end() }
         try statement.bind(1, name)
-        guard try statement.step() else {
-            if isRequired { throw connection.corrupt("'\(name)' is missing") }
-            return 0
-        }
-        return try statement.bits(0)
+        return try statement.step() ? try statement.bits(0) : nil
     }
 
     static func writeMeta(_ connection: Connection, _ name: Text, bits: UInt64) throws(IotoError) {

@@ -22,6 +22,9 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         public var compresses = false
         /// First and longest wait for an answer of the hub before asking again, in milliseconds.
         public var answerTimeout: (first: Int64, last: Int64) = (5_000, 300_000)
+        /// Longest time without a question to the hub, in milliseconds: a broker may drop the last page of a stream, and
+        /// then nothing shows that one is missing.
+        public var refreshInterval: Int64 = 3_600_000
 
         public init(topics: Topics) {
             self.topics = topics
@@ -79,6 +82,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         up.inFlight = nil
         up.isUrgent = true
         askForEverything(now)
+        holdForTime(now)
         sendIfDue(now)
     }
 
@@ -251,6 +255,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         guard isConnected else { return nil }
         var earliest = up.inFlight?.deadline ?? up.sendAt
         if up.inFlight == nil, let resumeAt = up.meter.resumeAt { earliest = min(earliest ?? resumeAt, resumeAt) }
+        if up.holdUntil > Int64.min { earliest = max(up.holdUntil, earliest ?? up.holdUntil) }
+        earliest = min(earliest ?? down.refreshAt, down.refreshAt)
         for stream in down.streams {
             if let askAt = stream.askAt { earliest = min(earliest ?? askAt, askAt) }
         }
