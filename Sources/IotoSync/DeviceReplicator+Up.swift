@@ -78,6 +78,7 @@ extension DeviceReplicator {
             up.sendAt = now.monotonic + up.backoff.next(using: &random)
             up.isUrgent = false
             up.gatheredBytes = 0
+            up.meter.resumeAt = nil
         }
     }
 
