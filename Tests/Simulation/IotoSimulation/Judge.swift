@@ -268,7 +268,7 @@ final class Judge {
         if message.topic.hasSuffix("/SYNC") {
             let lists: [Text] = ["vers", "rejected", "restamped", "again", "overruled"]
             world.require(
-                json["retryAfter"] != nil || json["v"] == nil
+                json["retryAfter"] != nil || json["fenced"] != nil || json["v"] == nil
                     || lists.contains { !(json[$0]?.arrayValue ?? []).isEmpty }, .acknowledgement, "an empty ack")
             for entry in (json["restamped"]?.arrayValue ?? []) + (json["again"]?.arrayValue ?? []) {
                 guard let from = entry["ver"]?.stringValue.flatMap({ Version($0) }),
