@@ -1,5 +1,6 @@
 import IotoBase
 import IotoJSON
+import IotoSchema
 
 /// Where the way down stands.
 struct DownState {
