@@ -68,6 +68,12 @@ public final class HubReplicator {
         return effects
     }
 
+    /// Has every device that is connected ask, when the broker has kept nothing for the hub: those that the hub has never heard
+    /// of asked when nobody listened, and would wait for their own time.
+    public static var announcement: Publication {
+        Publication(topic: Topics.down(account: Stream.all, "BATCH"), payload: plea)
+    }
+
     /// Has a device ask for all that is new.
     static var plea: [UInt8] { Text(#"{"v":2,"ask":true}"#).bytes }
 
@@ -81,8 +87,6 @@ public final class HubReplicator {
         for feed in feeds {
             broadcasts[feed.stream] = LiveFeed(sent: feed.position)
         }
-        // A device that the hub has never heard of asked when nobody listened, and would wait for its own time.
-        publish(Topics.down(account: Stream.all, "BATCH"), HubReplicator.plea)
         for device in devices {
             if device.isVersion1 {
                 resume(device)

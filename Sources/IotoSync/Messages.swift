@@ -8,6 +8,8 @@ struct UpMessage {
     var replica: UInt64
     var account: Text
     var changes: [Change]
+    /// For a hub that is known to speak version 2.
+    var isBrief = false
     /// How far the device's own stream is applied, when the hub has to know it to decide conflicts.
     var seen: StreamCursor?
 }
