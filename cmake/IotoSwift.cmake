@@ -6,7 +6,9 @@
 #   IOTO_SWIFTC             swiftc of a Swift 6.3 toolchain; found on PATH unless given
 #   IOTO_SWIFT_TARGET       triple of the Embedded standard library; toolchain files set it
 #   IOTO_SWIFT_TARGET_FLAGS flags that belong to that triple, such as the floating-point convention
-#   IOTO_OPTIMIZE           speed (-O) or size (-Osize -Xllvm -sil-disable-pass=closure-specialize)
+#   IOTO_SWIFT_TARGET_CODEGEN what LLVM must be told of that triple again when it compiles at the link
+#   IOTO_OPTIMIZE           speed (-O) or size (-Osize, and no copy of a function for each closure)
+#   IOTO_LTO                optimize the modules as one at link time, by the toolchain's own lld; ON where it is found
 #   IOTO_SWIFT_FLAGS        further flags, a list
 
 find_program(IOTO_SWIFTC NAMES swiftc DOC "Swift compiler, 6.3 or later")
@@ -40,6 +42,49 @@ if(NOT IOTO_SWIFT_TARGET)
     endif()
 endif()
 
+# The modules are one program, so they are optimized as one: swiftc emits LLVM bitcode, which lld compiles at the link.
+# Only the lld of the same toolchain is sure to read it. Without it each module is compiled alone, and the library is
+# larger. A sanitizer wants code as the compiler left it.
+execute_process(COMMAND ${IOTO_SWIFTC} -print-target-info OUTPUT_VARIABLE _target_info)
+string(JSON _swift_resources ERROR_VARIABLE _json_error GET "${_target_info}" paths runtimeResourcePath)
+find_program(IOTO_LLD NAMES ld.lld HINTS ${_swift_resources}/../../bin NO_DEFAULT_PATH DOC "ld.lld of the Swift toolchain")
+mark_as_advanced(IOTO_LLD)
+set(_lto_default OFF)
+if(IOTO_LLD AND NOT IOTO_SANITIZE)
+    set(_lto_default ON)
+endif()
+option(IOTO_LTO "Optimize the Swift modules as one at link time" ${_lto_default})
+
+# IOTO_SWIFT_LINK_OPTIONS: what the link of the modules needs.
+set(IOTO_SWIFT_LINK_OPTIONS)
+set(_ioto_swift_lto)
+if(IOTO_LTO)
+    if(NOT IOTO_LLD)
+        message(FATAL_ERROR "IOTO_LTO needs the ld.lld of the Swift toolchain, and ${IOTO_SWIFTC} has none.")
+    endif()
+    set(_ioto_swift_lto -lto=llvm-full)
+    # gcc and clang look for ld.lld in the folders of -B. One with nothing else in it, so that no other tool changes.
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/swift/lld)
+    file(CREATE_LINK ${IOTO_LLD} ${CMAKE_BINARY_DIR}/swift/lld/ld.lld SYMBOLIC)
+    list(APPEND IOTO_SWIFT_LINK_OPTIONS -fuse-ld=lld -B${CMAKE_BINARY_DIR}/swift/lld LINKER:--lto-O2)
+    foreach(_flag IN LISTS IOTO_SWIFT_TARGET_CODEGEN)
+        list(APPEND IOTO_SWIFT_LINK_OPTIONS LINKER:-mllvm,${_flag})
+    endforeach()
+endif()
+
+# For size: code that stands in several places becomes a function (the machine outliner), functions alike become one
+# (ICF), and a retain is a call, for there are thousands of them and inlined each takes some 30 bytes.
+if(IOTO_OPTIMIZE STREQUAL "size" AND NOT IOTO_SANITIZE)
+    foreach(_function swift_retain swift_retain_n swift_release swift_release_n)
+        list(APPEND _ioto_swift_optimize -Xllvm -force-attribute=${_function}:noinline)
+    endforeach()
+    if(IOTO_LTO)
+        list(APPEND IOTO_SWIFT_LINK_OPTIONS LINKER:-mllvm,-enable-machine-outliner=always LINKER:--icf=all)
+    else()
+        list(APPEND _ioto_swift_optimize -Xllvm -enable-machine-outliner=always)
+    endif()
+endif()
+
 set(_ioto_swift_flags
     -target ${IOTO_SWIFT_TARGET}
     -enable-experimental-feature Embedded
@@ -47,6 +92,10 @@ set(_ioto_swift_flags
     -parse-as-library
     -wmo
     ${_ioto_swift_optimize}
+    ${_ioto_swift_lto}
+    # Swift's own LLVM passes take a retain for a call that touches no memory, and move it. In Embedded Swift the test
+    # of a buffer for a single owner is a plain load of the count, which must not pass the retain before it.
+    -Xfrontend -disable-swift-specific-llvm-optzns
     -warnings-as-errors
     -Xfrontend -function-sections
     -Xcc -fPIC

@@ -9,5 +9,6 @@ set(IOTO_GNU_TRIPLE arm-linux-gnueabihf)
 set(IOTO_SWIFT_TARGET armv7-none-none-eabi)
 # Floating-point arguments travel in VFP registers, as in everything that Debian's armhf port is made of.
 set(IOTO_SWIFT_TARGET_FLAGS -Xcc -mfloat-abi=hard -Xcc -mfpu=vfpv3-d16)
+set(IOTO_SWIFT_TARGET_CODEGEN -float-abi=hard)
 set(IOTO_DEBIAN_ARCHITECTURE armhf)
 include(${CMAKE_CURRENT_LIST_DIR}/toolchain-debian.cmake)

@@ -29,6 +29,11 @@
  * are calls on a pointer that is no handle: neither is followed. (An address is given to another handle after 256 more
  * have been opened; until then a closed one is told.) At most 256 databases and agents are open in a process.
  *
+ * # Limits
+ *
+ * An item has at most 256 KB as JSON and is at most 56 objects and arrays deep; a key, a part of a key of an index, and a
+ * unique value have at most 1024 bytes. What is beyond is DB_ERR_LIMIT, and changes nothing.
+ *
  * # Text
  *
  * UTF-8, NUL-terminated. Times are Unix milliseconds unless the name says otherwise.
@@ -49,6 +54,13 @@ extern "C" {
 #define IOTO_API __attribute__((visibility("default")))
 #else
 #define IOTO_API
+#endif
+
+/** A field that DB_PARAMS() leaves out is zero: C says so by itself, C++ by this. */
+#if defined(__cplusplus) && __cplusplus >= 201402L
+#define IOTO_UNSET {}
+#else
+#define IOTO_UNSET
 #endif
 
 /** Version of this header. ioVersion() gives the version of the library that is linked. */
@@ -252,43 +264,43 @@ typedef bool (*DbWhere)(void *context, const DbItem *item);
  */
 typedef struct DbParams {
     /** sizeof(DbParams). */
-    uint32_t size;
+    uint32_t size IOTO_UNSET;
     /** dbFind: at most this many items; 0: no limit. */
-    uint32_t limit;
+    uint32_t limit IOTO_UNSET;
     /** dbFind: go on after the page that gave this token (dbNext()); NULL: from the start. */
-    const char *next;
+    const char *next IOTO_UNSET;
     /** dbCreate, dbUpdate: create the item, or change it when it exists. */
-    bool upsert;
+    bool upsert IOTO_UNSET;
     /** dbFind: from the last key to the first. */
-    bool reverse;
+    bool reverse IOTO_UNSET;
     /** dbRemove: remove every item that matches; without it more than one match is DB_ERR_AMBIGUOUS. */
-    bool many;
+    bool many IOTO_UNSET;
     /** dbFind: only items for which this returns true. */
-    DbWhere where;
+    DbWhere where IOTO_UNSET;
     /** Passed to `where`. */
-    void *whereContext;
+    void *whereContext IOTO_UNSET;
     /**
      * dbCreate, dbGet, dbFind, dbFindOne, dbUpdate: dbItemJson() and dbItemToCJSON() give the whole item: also the
      * properties that the schema hides, the type field and the key attributes. Fields that are asked for by name are never hidden.
      */
-    bool hidden;
+    bool hidden IOTO_UNSET;
     /** dbFind: search in this index of the schema, in its order: "gs1"; NULL: the primary one. */
-    const char *index;
+    const char *index IOTO_UNSET;
     /** dbFind: a condition as OneTable writes `where`, see dbFind(); NULL: none. */
-    const char *filter;
+    const char *filter IOTO_UNSET;
     /** dbFind: the values of `@{name}` in `filter`: DB_PROPS("level", "high"), DB_JSON("{levels: ['high', 'low']}"). */
-    const DbProps *substitutions;
+    const DbProps *substitutions IOTO_UNSET;
     /** dbGet, dbFind: the items returned have just these properties: names or paths with commas between them, "id, net.ip";
      *  NULL: all. */
-    const char *fields;
+    const char *fields IOTO_UNSET;
     /** dbFind: only count: dbListCount() gives the number, dbListItem() nothing. See dbCount(). */
-    bool count;
+    bool count IOTO_UNSET;
     /**
      * dbCreate, dbUpdate, dbSet, dbSetField and its kin, dbRemove, dbRetryRejected: where a receipt for the change is left, which
      * ioGetReceipt() and ioWaitReceipt() take, also after a restart; 0 when the call fails, or when nothing of it goes to the
      * cloud. Of several items that one call removes, the receipt is for all. NULL: none is wanted.
      */
-    int64_t *receipt;
+    int64_t *receipt IOTO_UNSET;
 } DbParams;
 
 #ifdef __cplusplus
@@ -633,7 +645,8 @@ typedef struct DbStats {
     int64_t bytesWritten, fsyncs, commits;
     /** Changes refused at a limit, and changes that left the queue for a later one. */
     int64_t refused, dropped;
-    /** Reads of single items that needed the file, and those that did not; bytes of items kept in memory. */
+    /** Pages of the file that reads had to fetch and that they found in memory, and the memory for them: of the connections
+     *  that no other thread uses at this moment. */
     int64_t cacheMisses, cacheHits, cacheBytes;
 } DbStats;
 
@@ -817,7 +830,8 @@ typedef enum IoLogLevel { IO_LOG_ERROR = 3, IO_LOG_WARNING = 4, IO_LOG_INFO = 6,
 typedef void (*IoLogProc)(void *context, IoLogLevel level, const char *message);
 
 /** Set the process-wide log callback and the highest level that is passed; NULL: warnings and errors go to stderr, which
- *  is the default. Threads: any, best before everything else. @since 0.1 */
+ *  is the default. IO_LOG_INFO tells, for one, how far dbOpen() has come with indexes that it makes anew. Threads: any,
+ *  best before everything else. @since 0.1 */
 IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
 
 /**

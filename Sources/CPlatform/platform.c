@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <locale.h>
 #include <poll.h>
 #include <pthread.h>
@@ -357,18 +358,44 @@ int platform_replace_file(const char *from, const char *to)
     return rename(from, to) == 0 ? sync_folder(to) : errno;
 }
 
-int platform_keep_file(const char *path, const char *to)
+static char *beside(char *buffer, size_t bytes, const char *path, const char *suffix)
 {
-    if (link(path, to) == 0) {
-        return sync_folder(to);
+    snprintf(buffer, bytes, "%s%s", path, suffix);
+    return buffer;
+}
+
+int platform_remove_database(const char *path)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+    char name[PATH_MAX];
+    int code = 0;
+    for (int i = 0; i < 4 && code == 0; i++) {
+        code = platform_remove_file(beside(name, sizeof name, path, suffixes[i]));
     }
-    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS && errno != EMLINK) {
+    return code;
+}
+
+int platform_exchange_database(const char *path, const char *part, char *kept, size_t kept_bytes)
+{
+    char log[PATH_MAX], kept_log[PATH_MAX];
+    int code = EEXIST;
+    for (int number = 1; number <= 1000 && code == EEXIST; number++) {
+        snprintf(kept, kept_bytes, "%s.corrupt-%d", path, number);
+        /* A second name, so that there is a file at `path` at any time; where the file system has none to give, the name alone. */
+        code = link(path, kept) == 0 ? 0 : errno;
+        if (code == EPERM || code == EOPNOTSUPP || code == ENOSYS || code == EMLINK) {
+            code = access(kept, F_OK) == 0 ? EEXIST : rename(path, kept) == 0 ? 0 : errno;
+        }
+    }
+    if (code != 0 || (code = sync_folder(kept)) != 0) {
+        return code;
+    }
+    /* A log of the damaged file must not be taken for the new one's. */
+    if (rename(beside(log, sizeof log, path, "-wal"), beside(kept_log, sizeof kept_log, kept, "-wal")) != 0 && errno != ENOENT) {
         return errno;
     }
-    if (access(to, F_OK) == 0) {
-        return EEXIST;
-    }
-    return rename(path, to) == 0 ? sync_folder(to) : errno;
+    code = platform_remove_file(beside(log, sizeof log, path, "-shm"));
+    return code != 0 ? code : platform_replace_file(part, path);
 }
 
 bool platform_is_full(int code) { return code == ENOSPC || code == EDQUOT || code == EFBIG; }

@@ -43,6 +43,9 @@ public func dbGetStats(_ db: OpaquePointer?, _ out: UnsafeMutablePointer<DbStats
         stats.commits = statistics.commits
         stats.refused = statistics.refused
         stats.dropped = statistics.dropped
+        stats.cacheHits = statistics.cacheHits
+        stats.cacheMisses = statistics.cacheMisses
+        stats.cacheBytes = statistics.cacheBytes
         let bytes = min(Int(out.pointee.size), MemoryLayout<DbStats>.size)
         withUnsafeBytes(of: &stats) { source in
             UnsafeMutableRawPointer(out).copyMemory(from: UnsafeRawPointer(source.baseAddress!), byteCount: bytes)

@@ -25,10 +25,7 @@ public enum Files {
 
     /// Removes a file, if there is one.
     public static func remove(_ path: Text) throws(IotoError) {
-        let code = path.withCString { platform_remove_file($0) }
-        guard code == 0 else {
-            throw IotoError(.io, "\(path): \(systemErrorText(code))", detail: code)
-        }
+        try check(path.withCString { platform_remove_file($0) }, path)
     }
 
     /// Puts a file in the place of another, which need not be there, and makes that durable.
@@ -36,11 +33,21 @@ public enum Files {
         try check(other.withCString { from in path.withCString { platform_replace_file(from, $0) } }, path)
     }
 
-    /// Gives a file a second name; where the file system can't, it has that name alone.
+    /// Removes a database file and those that SQLite puts beside it.
+    public static func removeDatabase(_ path: Text) throws(IotoError) {
+        try check(path.withCString { platform_remove_database($0) }, path)
+    }
+
+    /// Puts a database file in the place of another, which is kept beside it.
     ///
-    /// - Throws: `.exists` when the name is taken.
-    public static func keep(_ path: Text, as other: Text) throws(IotoError) {
-        try check(path.withCString { from in other.withCString { platform_keep_file(from, $0) } }, other)
+    /// - Returns: The other's new name.
+    public static func exchangeDatabase(_ path: Text, by other: Text) throws(IotoError) -> Text {
+        var kept = [CChar](repeating: 0, count: 4096)
+        try check(
+            other.withCString { part in
+                path.withCString { platform_exchange_database($0, part, &kept, kept.count) }
+            }, path)
+        return Text(cString: kept)
     }
 
     /// Writes a file's content to the disk.

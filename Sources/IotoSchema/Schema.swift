@@ -23,7 +23,7 @@ public final class Schema: Sendable {
     public let indexes: [Index]
     public let primary: Index
     public let models: [Model]
-    /// What was read over, each with file and line: unknown keys, attributes that this version does not enforce.
+    /// What was read over, each with file and line: unknown keys, what has no effect.
     public let warnings: [Text]
     private let places: [Text: Int]
     /// Whether a model has other names for properties in the cloud.

@@ -121,7 +121,6 @@ extension SchemaReader {
             guard isTTL ? type == .date : type.isScalar else {
                 throw ownerFailure(isTTL ? "'ttl' is for a field of type date" : "'unique' is for scalar fields")
             }
-            warnOfOwner(isTTL ? "'ttl' removes no items in this version" : "'unique' is not enforced by this version")
             path.removeLast()
         }
         if draft.tokens != nil, !draft.flags.contains(.hiddenGiven) {

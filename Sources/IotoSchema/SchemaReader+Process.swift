@@ -43,7 +43,7 @@ extension SchemaReader {
         let number = place(
             of: key,
             in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description")
-        if let number, number != 5, (2...7).contains(number) || (9...12).contains(number) {
+        if let number, number == 2 || number == 4 || number == 6 || number == 7 || number == 12 {
             warnOfOwner("'\(key)' has no effect in this version")
         }
         switch number {

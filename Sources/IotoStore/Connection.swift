@@ -189,6 +189,14 @@ final class Connection {
         }
     }
 
+    /// One of SQLite's counters of a connection, `SQLITE_DBSTATUS_CACHE_HIT` and so on.
+    func status(_ counter: Int32) -> Int64 {
+        var current: Int32 = 0
+        var highest: Int32 = 0
+        sqlite3_db_status(handle, counter, &current, &highest, 0)
+        return Int64(current)
+    }
+
     /// The error of a failed call.
     func error(_ code: Int32, _ action: Text) -> IotoError {
         let kind: ErrorCode

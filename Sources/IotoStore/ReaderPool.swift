@@ -42,6 +42,13 @@ final class ReaderPool {
         }
     }
 
+    /// Adds what the idle connections have done.
+    func count(_ statistics: inout StoreStatistics) {
+        lock.withLock {
+            for connection in idle { statistics.count(connection) }
+        }
+    }
+
     /// Lends a connection to the calling thread for the time of `body`.
     func read<Result>(_ body: (Connection) throws(IotoError) -> Result) throws(IotoError) -> Result {
         let connection = try borrow()

@@ -17,13 +17,13 @@ extension Store {
             throw IotoError(.exists, "\(target): a database is open there, or was not closed")
         }
         let part = target + ".part"
-        try StoreRecovery.removeFiles(part)
+        try Files.removeDatabase(part)
         do throws(IotoError) {
             try copy(to: part)
             try Files.sync(part)
             try Files.replace(target, by: part)
         } catch {
-            try? StoreRecovery.removeFiles(part)
+            try? Files.removeDatabase(part)
             throw error
         }
     }

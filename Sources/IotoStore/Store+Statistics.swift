@@ -1,3 +1,4 @@
+import CSQLite
 import IotoBase
 import IotoSchema
 
@@ -16,9 +17,21 @@ public struct StoreStatistics: Sendable {
     public var bytesWritten: Int64 = 0
     public var syncs: Int64 = 0
     public var commits: Int64 = 0
+    /// Pages that were in memory and that were not, as far as the connections know that nobody uses now, and their memory.
+    public var cacheHits: Int64 = 0
+    public var cacheMisses: Int64 = 0
+    public var cacheBytes: Int64 = 0
     /// Changes that met a ceiling: refused, and given up for a later one.
     public var refused: Int64 = 0
     public var dropped: Int64 = 0
+}
+
+extension StoreStatistics {
+    mutating func count(_ connection: Connection) {
+        cacheHits += connection.status(SQLITE_DBSTATUS_CACHE_HIT)
+        cacheMisses += connection.status(SQLITE_DBSTATUS_CACHE_MISS)
+        cacheBytes += connection.status(SQLITE_DBSTATUS_CACHE_USED)
+    }
 }
 
 extension Store {
@@ -34,7 +47,10 @@ extension Store {
             statistics.outboxItems = outbox.items
             statistics.outboxBytes = outbox.bytes
             statistics.freeBytes = try connection.count(.freePages) * 4096
+            statistics.count(connection)
         }
+        readers.count(&statistics)
+        if !isInTransaction { countWriter(&statistics) }
         statistics.fileBytes = Files.size(path) ?? 0
         statistics.logBytes = Files.size(path + "-wal") ?? 0
         return statistics

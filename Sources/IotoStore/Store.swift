@@ -464,6 +464,13 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// What has been counted since the store was opened.
     var counted: StoreStatistics { lock.withLock { counters } }
 
+    /// Adds what the writer's connection has done, unless somebody uses it.
+    func countWriter(_ statistics: inout StoreStatistics) {
+        lock.withLock {
+            if let writer, !isClosed, owner.load(ordering: .relaxed) == 0 { statistics.count(writer) }
+        }
+    }
+
     /// Takes all that is committed to the disk, whatever the store's durability, unless that was done for a version
     /// of this time before.
     func makeDurable(upTo time: UInt64) throws(IotoError) {

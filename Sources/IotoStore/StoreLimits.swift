@@ -19,7 +19,7 @@ enum StoreLimits {
     /// Tombstones that one open looks at to find those whose time is over.
     static let purgeStep: Int64 = 1000
     /// Items after which the log tells how far the making of indexes has come.
-    static let indexingReport: Int64 = 50_000
+    static let indexingReport: Int64 = 10_000
     /// Items that one transaction looks at to remove those that have expired.
     static let expiryStep: Int64 = 200
     /// 2020-01-01 in Unix milliseconds: a clock that stands before it has not been set, and nothing expires by it.
@@ -42,6 +42,4 @@ enum StoreLimits {
     static let vacuumStep: Int64 = 128
     /// Pages that a backup copies at a time.
     static let backupStep: Int32 = 256
-    /// Names tried for a damaged file that is kept.
-    static let damagedFilesMax = 1000
 }

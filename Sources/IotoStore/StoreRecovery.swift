@@ -34,34 +34,24 @@ final class StoreRecovery {
         guard Files.size(path) ?? 0 > 0 else { return }
         guard let damage = try damage(of: path) else { return }
         Log.error("\(damage.message); recovering what can be read")
-        try removeFiles(part)
+        try Files.removeDatabase(part)
         do throws(IotoError) {
             try salvage(path, part, random)
             try Files.sync(part)
+            let kept = try Files.exchangeDatabase(path, by: part)
+            Log.error("\(path): recovered; the damaged file is kept as \(kept)")
         } catch {
-            try? removeFiles(part)
+            try? Files.removeDatabase(part)
             throw error
         }
-        let kept = try keep(path)
-        // A log of the damaged file must not be taken for the new one's.
-        if Files.size(path + "-wal") != nil { try Files.replace(kept + "-wal", by: path + "-wal") }
-        try Files.remove(path + "-shm")
-        try Files.replace(path, by: part)
-        Log.error("\(path): recovered; the damaged file is kept as \(kept)")
-    }
-
-    static func removeFiles(_ path: Text) throws(IotoError) {
-        for suffix: Text in ["", "-wal", "-shm", "-journal"] { try Files.remove(path + suffix) }
     }
 
     /// - Returns: What is wrong with the file; nil when nothing is.
     private static func damage(of path: Text) throws(IotoError) -> IotoError? {
         do throws(IotoError) {
             let connection = try Connection(path: path, mode: .reader)
-            defer { connection.close() }
             try StoreFormat.check(connection)
-            _ = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
-            _ = try StoreFormat.readMeta(connection, StoreFormat.metaClock)
+            for name in [StoreFormat.metaReplica, StoreFormat.metaClock] { _ = try StoreFormat.readMeta(connection, name) }
             let finding = try connection.text("PRAGMA quick_check(1)")
             guard finding != "ok" else { return nil }
             // The finding stands on the last line.
@@ -72,19 +62,6 @@ final class StoreRecovery {
             guard error.code == .corrupt, error.detail != 0 else { throw error }
             return error
         }
-    }
-
-    private static func keep(_ path: Text) throws(IotoError) -> Text {
-        for number in 1...StoreLimits.damagedFilesMax {
-            let name = path + ".corrupt-" + Text(decimal: Int64(number))
-            do throws(IotoError) {
-                try Files.keep(path, as: name)
-                return name
-            } catch {
-                guard error.code == .exists else { throw error }
-            }
-        }
-        throw IotoError(.exists, "\(path): too many damaged files are kept beside it")
     }
 
     private static func salvage(_ path: Text, _ part: Text, _ random: () -> UInt64) throws(IotoError) {
@@ -127,18 +104,18 @@ final class StoreRecovery {
         // To send a change twice does no harm.
         if damaged & (1 << UInt32(PLATFORM_OUTBOX) | 1 << UInt32(PLATFORM_PARKED)) != 0 {
             Log.error("\(path): the queue is damaged; every change made here is sent again")
-            for table: Text in ["item", "tombstone"] {
-                try target.execute(
-                    "INSERT OR IGNORE INTO outbox(position, hash, sort) SELECT position, hash, sort FROM " + table
-                        + " WHERE writer IS NULL AND position > 0")
-            }
+            try target.execute(
+                """
+                INSERT OR IGNORE INTO outbox(position, hash, sort) \
+                SELECT position, hash, sort FROM item WHERE writer IS NULL AND position > 0 \
+                UNION ALL SELECT position, hash, sort FROM tombstone WHERE writer IS NULL AND position > 0
+                """)
         }
         // What leads to nothing any more would stand in the way.
-        for table: Text in ["outbox", "parked"] {
-            try target.execute(
-                "DELETE FROM " + table + " WHERE (hash, sort) NOT IN (SELECT hash, sort FROM item) "
-                    + "AND (hash, sort) NOT IN (SELECT hash, sort FROM tombstone)")
-        }
+        for rest: Text in [
+            "outbox WHERE (hash, sort) NOT IN (SELECT hash, sort FROM item UNION ALL SELECT hash, sort FROM tombstone)",
+            "parked WHERE (hash, sort) NOT IN (SELECT hash, sort FROM item UNION ALL SELECT hash, sort FROM tombstone)",
+        ] { try target.execute("DELETE FROM " + rest) }
         // No time that was given is given again.
         try StoreFormat.writeMeta(target, StoreFormat.metaClock, bits: highest)
         Log.error("\(path): \(items) items recovered; \(spoiled) rows unreadable")

@@ -105,27 +105,10 @@ int runOutbox(Session *session)
 
 /* Stats */
 
-typedef struct Queue {
-    int64_t items, bytes, oldest_ms;
-} Queue;
-
-static bool countChange(void *context, const DbPending *change)
+static bool takeOldest(void *context, const DbPending *change)
 {
-    Queue *queue = context;
-    queue->items++;
-    queue->bytes += (int64_t) strlen(dbItemJson(change->item));
-    if (queue->oldest_ms == 0) queue->oldest_ms = change->queued_ms;
-    return true;
-}
-
-static int64_t fileSize(const char *path, const char *suffix)
-{
-    struct stat status;
-    char *name = allocate(NULL, strlen(path) + strlen(suffix) + 1);
-    strcat(strcpy(name, path), suffix);
-    int64_t size = stat(name, &status) == 0 ? (int64_t) status.st_size : 0;
-    free(name);
-    return size;
+    *(int64_t *) context = change->queued_ms;
+    return false;
 }
 
 /** A line of the table, or a member of the JSON object. */
@@ -165,25 +148,29 @@ static int putItemCounts(Session *session, Table *table)
 int runStats(Session *session)
 {
     Table table = {.columns = 2};
-    Queue pending = {0}, rejected = {0};
-    if (dbEachPending(session->db, countChange, &pending) < 0) return failed();
-    if (dbEachRejected(session->db, countChange, &rejected) < 0) return failed();
+    DbStats stats = {.size = sizeof stats};
+    int64_t oldest_ms = 0;
+    if (dbGetStats(session->db, &stats) < 0) return failed();
+    if (dbEachPending(session->db, takeOldest, &oldest_ms) < 0) return failed();
     if (session->options.isJson) {
         fputs("{\"path\":", stdout);
         putJsonString(stdout, session->path);
     }
-    putStatistic(session, &table, "fileBytes", fileSize(session->path, ""));
-    putStatistic(session, &table, "logBytes", fileSize(session->path, "-wal"));
+    putStatistic(session, &table, "fileBytes", stats.fileBytes);
+    putStatistic(session, &table, "freeBytes", stats.freeBytes);
+    putStatistic(session, &table, "logBytes", stats.logBytes);
     putStatistic(session, &table, "models", (int64_t) dbModelCount(session->db));
-    putStatistic(session, &table, "pendingItems", pending.items);
-    putStatistic(session, &table, "pendingBytes", pending.bytes);
-    putStatistic(session, &table, "rejectedItems", rejected.items);
+    putStatistic(session, &table, "allItems", stats.items);
+    putStatistic(session, &table, "removedItems", stats.tombstones);
+    putStatistic(session, &table, "pendingItems", stats.outboxItems);
+    putStatistic(session, &table, "pendingBytes", stats.outboxBytes);
+    putStatistic(session, &table, "rejectedItems", stats.rejectedItems);
     if (session->options.isJson) {
-        printf(",\"oldestPending\":%s%s%s", pending.items > 0 ? "\"" : "",
-               pending.items > 0 ? isoTime(pending.oldest_ms) : "null", pending.items > 0 ? "\"" : "");
-    } else if (pending.items > 0) {
+        printf(",\"oldestPending\":%s%s%s", oldest_ms > 0 ? "\"" : "", oldest_ms > 0 ? isoTime(oldest_ms) : "null",
+               oldest_ms > 0 ? "\"" : "");
+    } else if (oldest_ms > 0) {
         tableCell(&table, "oldestPending");
-        tableCell(&table, isoTime(pending.oldest_ms));
+        tableCell(&table, isoTime(oldest_ms));
     }
     int code = session->options.isCounting ? putItemCounts(session, &table) : EXIT_DONE;
     if (session->options.isJson) puts("}");

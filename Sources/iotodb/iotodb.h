@@ -38,6 +38,8 @@ typedef struct Options {
     /** 0: no limit. */
     uint32_t limit;
     const char *next;
+    const char *index;
+    const char *filter;
     const char *output;
     bool isJson, isQuiet, isReverse, isMany, isCreating, isContinuing, isCounting, isRejected, isHidden;
 } Options;

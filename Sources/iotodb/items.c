@@ -68,7 +68,8 @@ static int printFound(Session *session, const char *model, const DbProps *props,
     while (hasMore && left > 0) {
         uint32_t limit = left < PAGE_ITEMS ? (uint32_t) left : PAGE_ITEMS;
         DbList *list = dbFind(session->db, model, props,
-                              DB_PARAMS(.limit = limit, .next = next, .reverse = options->isReverse, .hidden = isWhole(options)));
+                              DB_PARAMS(.limit = limit, .next = next, .reverse = options->isReverse, .index = options->index,
+                                        .filter = options->filter, .hidden = isWhole(options)));
         free(next);
         next = NULL;
         if (list == NULL) return failed();
@@ -201,7 +202,8 @@ int runRemove(Session *session)
     Properties properties;
     int code = readProperties(session, 1, &properties);
     if (code == EXIT_DONE) {
-        const DbParams *params = DB_PARAMS(.many = session->options.isMany);
+        const Options *options = &session->options;
+        const DbParams *params = DB_PARAMS(.many = options->isMany, .index = options->index, .filter = options->filter);
         int count = dbRemove(session->db, session->arguments[0], &properties.props, params);
         if (count < 0) {
             code = failed();

@@ -31,6 +31,8 @@ static const Option options[] = {
     {'t', "next", "TOKEN", "go on after the page that ended with this token"},
     {'r', "reverse", NULL, "from the last key to the first"},
     {'f', "fields", "NAME,...", "only these fields; a name may be a path, network.dns.0"},
+    {'i', "index", "NAME", "search in this index of the schema, in its order"},
+    {'w', "filter", "CONDITION", "only items that meet it: '${count} > {5} and ${seen} = {true}'"},
     {'H', "hidden", NULL, "also what the schema hides, and the key attributes"},
     {'m', "many", NULL, "remove every item that matches"},
     {'C', "create", NULL, "make the database when there is none"},
@@ -48,7 +50,7 @@ const Command commands[] = {
     {"models", "DATABASE", "the models of the schema", "Prints each model with where its items exist and how they travel.\n",
      "a", 0, 0, false, runModels},
     {"list", "DATABASE [MODEL]", "the items of a model, or of every model",
-     "Prints items in the order of their keys.\n", "ntrfH", 0, 1, false, runList},
+     "Prints items in the order of their keys.\n", "ntrfHiw", 0, 1, false, runList},
     {"get", "DATABASE MODEL PROPERTIES", "the item that has a key",
      PROPERTIES_HELP "They give the whole key. With --fields of one name its value alone is printed.\n"
                      "Exits with 1 when there is no such item or field.\n",
@@ -56,14 +58,14 @@ const Command commands[] = {
     {"find", "DATABASE MODEL [PROPERTIES]", "the items that match",
      PROPERTIES_HELP "In JSON5 a value may be an operator: {count: {'>=': 3}, id: {begins: 'a'}}; also =, <, <=, >, <> and\n"
                      "between: [from, to]. Exits with 1 when nothing matches.\n",
-     "ntrfH", 1, INT32_MAX, false, runFind},
+     "ntrfHiw", 1, INT32_MAX, false, runFind},
     {"set", "DATABASE MODEL PROPERTIES", "create an item, or change it when it exists",
      PROPERTIES_HELP "Properties that are not named stay. Prints the item as stored.\n", "C", 1, INT32_MAX, true, runSet},
     {"update", "DATABASE MODEL PROPERTIES", "change an item that exists",
      PROPERTIES_HELP "They give the whole key. In JSON5 null takes a property away: {id: 'a', note: null}.\n", "", 2,
      INT32_MAX, true, runUpdate},
     {"remove", "DATABASE MODEL PROPERTIES", "remove an item, or with --many every match",
-     PROPERTIES_HELP "Exits with 1 when nothing matches, or when several items match and --many is not given.\n", "m", 2,
+     PROPERTIES_HELP "Exits with 1 when nothing matches, or when several items match and --many is not given.\n", "miw", 2,
      INT32_MAX, true, runRemove},
     {"export", "DATABASE [MODEL...]", "write items as JSON lines",
      "A line is {\"model\":NAME,\"item\":{...}}: what import reads. Without MODEL every model is written.\n", "o", 0,
@@ -177,6 +179,8 @@ static bool takeOption(Options *out, int letter, char *argument)
     case 't': out->next = argument; break;
     case 'r': out->isReverse = true; break;
     case 'f': return addFields(out, argument);
+    case 'i': out->index = argument; break;
+    case 'w': out->filter = argument; break;
     case 'H': out->isHidden = true; break;
     case 'm': out->isMany = true; break;
     case 'C': out->isCreating = true; break;

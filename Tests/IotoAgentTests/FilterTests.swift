@@ -77,6 +77,27 @@ import Testing
         withExtendedLifetime(fixture) {}
     }
 
+    @Test func whatIsRejectedIsNotParsed() throws {
+        let (fixture, database) = try FilterTests.database()
+        // What stands behind the property that is asked for is no JSON: whoever parses the item can't read it.
+        try fixture.sqlite(
+            """
+            UPDATE item SET json = '{"deviceId":"d1","id":"' || substr(sort, 6) || '","text":"ant","count":1,"rest":[1,,oops]}'
+            WHERE sort = 'note#a'
+            """)
+        for (properties, expected) in [
+            ("{text: 'bee'}", ["b"]), ("{text: {'<>': 'bee'}}", ["a", "c", "d"]), ("{count: {'>': 1}}", ["b", "c"]),
+            ("{count: {between: [1, 2.5]}}", ["a", "b"]), ("{text: {begins: 'b'}}", ["b", "c"]),
+        ] {
+            #expect(try database.count("Note", try object(properties)) == expected.count, "\(properties)")
+        }
+        let filter = QueryOptions(filter: "${text} in ({bee}, {bat}) or ${count} > {5}")
+        #expect(try database.ids("Note", "{}", filter) == ["b", "c"])
+        #expect(code { try database.update("Note", "{id: 'a', text: 'x'}") } == .corrupt)
+        database.close()
+        withExtendedLifetime(fixture) {}
+    }
+
     @Test func theConditionIsAskedLast() throws {
         let (fixture, database) = try FilterTests.database()
         var asked = 0

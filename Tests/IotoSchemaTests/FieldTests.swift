@@ -197,6 +197,10 @@ import Testing
         ("type: 'number', generate: true", "a generated value is a string"),
         ("value: 5", "value: 5 is not a text"), ("value: ''", "the template is empty"),
         ("type: 'number', value: '${id}'", "a template makes a string"),
+        ("partial: 1", "partial: 1 is not a boolean"), ("filter: 'x'", "filter: \"x\" is not a boolean"),
+        ("ttl: 'soon'", "ttl: \"soon\" is not a boolean"), ("type: 'array', items: 5", "items: 5 is not an object"),
+        ("uuid: 'guid'", "uuid \"guid\" is none of true, 'ulid', 'uuid', 'uid', 'uid(n)' with n from 1 to 64"),
+        ("type: 'array', items: {type: 'odd'}", "items: unknown type \"odd\""),
     ])
     func wrongAttributesAreRefused(attributes: String, message: String) {
         let found = error { try schema("sk: {value: 'f#${id}'}, id: {},\n f: {\(attributes)}") }
@@ -268,7 +272,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "description: 'x'", "reference: 'a:b'", "unique: false", "filter: true", "ttl: false", "crypt: null",
+        "description: 'x'", "reference: 'a:b'", "unique: false", "unique: true", "type: 'date', ttl: true", "filter: true", "ttl: false", "crypt: null",
         "required: null", "hidden: null", "nulls: null", "validate: null", "map: null", "encode: null", "enum: null",
         "value: null", "value: false", "generate: null", "timestamp: true", "partial: true", "crypt: false",
     ])

@@ -69,7 +69,7 @@ import Testing
         #expect(warnings.last == Text("schema.json5:9: process: model \"Fault\": " + message))
     }
 
-    @Test(arguments: ["mem: true", "delay: 5", "reserve: true", "priority: 1", "onFull: 'dropOldest'"])
+    @Test(arguments: ["mem: true", "delay: 5", "priority: 1"])
     func whatThisVersionDoesNotDoIsSaid(rules: String) throws {
         let name = rules.prefix { $0 != ":" }
         let warnings = try schema("sk: {}", rest: "process: {Fault: {\(rules)}}").warnings

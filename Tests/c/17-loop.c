@@ -117,6 +117,32 @@ static void takenOver(void)
     claim("the loop takes over from the library's thread, and nothing is lost or told twice");
 }
 
+static void once(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params, const char *cmd,
+                 int events)
+{
+    (void) item;
+    (void) params;
+    (void) cmd;
+    (void) events;
+    ++*(int *) arg;
+    dbClose(db);
+    if (dbGetErrorCode() != DB_ERR_MISUSE || dbRemoveTrigger(db, once, dbModelName(model), arg) != 1) *(int *) arg += 100;
+}
+
+static void removesItself(void)
+{
+    int calls = 0;
+    Db *db = openScratch("itself.db", DB_DURABILITY_NORMAL);
+    REQUIRE(db != NULL && dbGetFd(db) >= 0);
+    EXPECT_CODE(dbAddTrigger(db, once, "Note", &calls, DB_ON_CHANGE), 0);
+    for (int number = 1; number <= 3; number++) EXPECT_CODE(write1(db, number), 0);
+    EXPECT(dbDispatch(db, -1) >= 1);
+    EXPECT_NUMBER(calls, 1);
+    dbClose(db);
+    EXPECT_NUMBER(calls, 1);
+    claim("a trigger on the loop removes itself, and closes nothing");
+}
+
 typedef struct Writer {
     Db *db;
     pthread_t thread;
@@ -188,6 +214,7 @@ int main(void)
     scenarioBegin();
     onTheLoop();
     takenOver();
+    removesItself();
     bounded();
     return scenarioEnd();
 }

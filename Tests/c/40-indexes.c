@@ -54,6 +54,57 @@ static int firmware(char **argv)
     for (;;) pause_ms(1000);
 }
 
+typedef struct Progress {
+    int steps, ends;
+    long long last, made;
+    bool isOrdered;
+} Progress;
+
+static void watch(void *context, IoLogLevel level, const char *message)
+{
+    Progress *progress = context;
+    const char *step = strstr(message, "the indexes are made anew: "), *end = strstr(message, "made anew, from ");
+    if (level != IO_LOG_INFO) return;
+    if (step != NULL) {
+        long long count = atoll(strrchr(step, ':') + 1);
+        progress->isOrdered = progress->isOrdered && count == progress->last + 10000 && progress->ends == 0;
+        progress->last = count;
+        progress->steps++;
+    } else if (end != NULL) {
+        progress->made = atoll(end + strlen("made anew, from "));
+        progress->ends++;
+    }
+}
+
+/** A schema with another index, and 20,001 items. */
+static void rebuild(void)
+{
+    Progress progress = {.isOrdered = true};
+    Db *db = openIndexed(scratch("next.json5"));
+    REQUIRE(db != NULL && dbBegin(db) == 0);
+    for (int index = (int) dbCount(db, "Fault", NULL, NULL); index < 20001; index++) {
+        if (create(db, "Fault", DB_PROPS("id", format("m%d", index), "severity", "low")) != 0) break;
+    }
+    EXPECT_CODE(dbCommit(db), 0);
+    dbClose(db);
+    ioSetLog(watch, &progress, IO_LOG_INFO);
+    db = openIndexed(testData("indexes.json5"));
+    ioSetLog(NULL, NULL, IO_LOG_WARNING);
+    REQUIRE(db != NULL);
+    EXPECT_NUMBER(progress.steps, 2);
+    EXPECT(progress.isOrdered);
+    EXPECT(progress.ends >= 1);
+    EXPECT_NUMBER(progress.made, 20001);
+    dbClose(db);
+    progress = (Progress){.isOrdered = true};
+    ioSetLog(watch, &progress, IO_LOG_INFO);
+    db = openIndexed(testData("indexes.json5"));
+    ioSetLog(NULL, NULL, IO_LOG_WARNING);
+    dbClose(db);
+    EXPECT_NUMBER(progress.steps + progress.ends, 0);
+    claim("the log tells how far the making of indexes has come, and of none when nothing is to be made");
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], "firmware") == 0) return firmware(argv);
@@ -124,5 +175,6 @@ int main(int argc, char **argv)
     claim("a schema with another index finds it made, and so does the old one when it comes back");
 
     dbClose(db);
+    rebuild();
     return scenarioEnd();
 }

@@ -10,6 +10,8 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define IMPORTED 1200
@@ -193,6 +195,18 @@ static void items(Db *db)
     EXPECT_NUMBER(run("find", path, "Note", "{count: {'>': 0}}", "-j", "-f", "id", NULL), 0);
     EXPECT_TEXT(output, "{\"id\":\"a\"}\n{\"id\":\"b\"}\n");
     EXPECT_NUMBER(run("find", path, "Note", "text=none", NULL), 1);
+    EXPECT_NUMBER(run("find", path, "Note", "--filter", "${count} > {0} and begins_with(${text}, {sec})", "-j", "-f", "id", NULL),
+                  0);
+    EXPECT_TEXT(output, "{\"id\":\"b\"}\n");
+    EXPECT_NUMBER(run("find", path, "Note", "id=a", "-w", "${at.deep.1} = {x}", NULL), 1);
+    EXPECT_NUMBER(run("list", path, "Note", "--filter", "${at.deep.1} = {x}", "-j", "-f", "id", NULL), 0);
+    EXPECT_TEXT(output, "{\"id\":\"b\"}\n");
+    EXPECT_NUMBER(run("find", path, "Note", "-w", "${count} >", NULL), 1);
+    EXPECT(complains("position 11"));
+    EXPECT_NUMBER(run("remove", path, "Note", "{}", "--many", "-w", "${count} = {99}", NULL), 1);
+    EXPECT_NUMBER(count(db, "Note", NULL), 3);
+    EXPECT_NUMBER(run("find", path, "Note", "--index", "gs7", NULL), 1);
+    EXPECT(complains("gs7"));
     claim("find filters, and says by its exit code when nothing matches");
 
     EXPECT_NUMBER(run("update", path, "Note", "{id: 'a', text: null, count: 4}", "-j", NULL), 0);
@@ -409,6 +423,65 @@ static void hidden(void)
     claim("what the schema hides is shown on demand, and is part of an export");
 }
 
+/** By an index of the schema, in its order. */
+static void indexed(void)
+{
+    const char *path = PATH("indexed");
+    char schema[512];
+    snprintf(schema, sizeof schema, "%s", testData("indexes.json5"));
+    static const char *const times[] = {"2026-11-03", "2026-11-01", "2026-11-02"};
+    for (int index = 0; index < 3; index++) {
+        EXPECT_NUMBER(run("set", path, "-C", "-s", schema, "Fault", format("id=%c", 'a' + index), "severity=high",
+                          format("at=%s", times[index]), NULL), 0);
+    }
+    EXPECT_NUMBER(run("find", path, "-s", schema, "Fault", "severity=high", "-i", "gs1", "-j", "-f", "id", NULL), 0);
+    EXPECT_TEXT(output, "{\"id\":\"b\"}\n{\"id\":\"c\"}\n{\"id\":\"a\"}\n");
+    EXPECT_NUMBER(run("remove", path, "-s", schema, "Fault", "severity=high", "-m", "-i", "gs1", "-w", "${at} > {2026-11-01}",
+                      NULL), 0);
+    EXPECT(prints("2 removed"));
+    claim("find and remove search in an index");
+}
+
+/** Run an import whose standard error is a terminal, and return what the terminal got. */
+static const char *importOnTerminal(const char *path, const char *option)
+{
+    static char seen[65536];
+    size_t size = 0;
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (!EXPECT(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)) return "";
+    pid_t child = fork();
+    if (child == 0) {
+        int terminal = open(ptsname(master), O_RDWR | O_NOCTTY), nothing = open("/dev/null", O_WRONLY);
+        dup2(terminal, STDERR_FILENO);
+        dup2(nothing, STDOUT_FILENO);
+        close(terminal);
+        close(master);
+        execl(program, program, "import", path, scratch("out.jsonl"), "--schema", testData("schema.json5"), "--context",
+              "deviceId=d1", option, (char *) NULL);
+        _exit(127);
+    }
+    /* At the child's end the terminal's other side is gone, which is an error here. */
+    ssize_t got;
+    while (size < sizeof seen - 1 && (got = read(master, seen + size, sizeof seen - 1 - size)) > 0) size += (size_t) got;
+    seen[size] = '\0';
+    close(master);
+    int status = -1;
+    EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return seen;
+}
+
+static void progress(void)
+{
+    const char *path = PATH("state");
+    const char *seen = importOnTerminal(path, NULL);
+    EXPECT(strstr(seen, "\r[") != NULL && strstr(seen, " items") != NULL);
+    EXPECT(strcmp(seen + strlen(seen) - 4, "\r\x1b[K") == 0);
+    EXPECT_TEXT(importOnTerminal(path, "--quiet"), "");
+    EXPECT_NUMBER(run("import", path, scratch("out.jsonl"), NULL), 0);
+    EXPECT_TEXT(errors, "");
+    claim("import shows a bar on a terminal, takes it away at the end, and nowhere else");
+}
+
 static void damaged(void)
 {
     const char *path = PATH("damaged");
@@ -456,6 +529,7 @@ int main(void)
     REQUIRE(db != NULL);
     items(db);
     transfer(db);
+    progress();
     besideWriter(db);
     whole(db);
     dbClose(db);
@@ -464,6 +538,7 @@ int main(void)
     claim("a database that nobody has open is read too");
     outbox();
     hidden();
+    indexed();
     damaged();
     free(output);
     free(errors);

@@ -62,9 +62,11 @@ int64_t platform_file_size(const char *path);
 int platform_remove_file(const char *path);
 /* Put a file in the place of another, which need not be there, and make that durable. Returns 0 or an errno. */
 int platform_replace_file(const char *from, const char *to);
-/* Give a file a second name, or, where the file system has none to give, that name alone. `to` must not be there: EEXIST.
- * Returns 0 or an errno. */
-int platform_keep_file(const char *path, const char *to);
+/* Remove a database file and those that SQLite puts beside it, as platform_remove_file(). */
+int platform_remove_database(const char *path);
+/* Put the database file `part` in the place of the one at `path`, which is kept, with its log, as `<path>.corrupt-1` or the
+ * first number after it that is free; `kept` gets that name. Returns 0 or an errno; EEXIST when 1000 names are taken. */
+int platform_exchange_database(const char *path, const char *part, char *kept, size_t kept_bytes);
 /* Write a file's content to the disk. Returns 0 or an errno. */
 int platform_sync_file(const char *path);
 /* Tables of a database file, as far as platform_salvage() reads them. */
