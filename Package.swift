@@ -2,12 +2,16 @@
 // The device package. It builds in two modes from the same sources: hosted, for tests, sanitizers and the cloud package;
 // and, with IOTO_EMBEDDED=1, as Embedded Swift, the mode of the shipped library (which CMakeLists.txt builds).
 // Keep the two apart: IOTO_EMBEDDED=1 swift build -c release --scratch-path .build-embedded
+import Foundation
 import PackageDescription
 
 let isEmbedded = Context.environment["IOTO_EMBEDDED"] == "1"
 
 // `validate` of schemas needs PCRE2; IOTO_PCRE2=0 builds without it.
 let hasPCRE2 = Context.environment["IOTO_PCRE2"] != "0"
+
+// Messages are compressed where there is zlib; IOTO_ZLIB=0 builds without it.
+let hasZlib = Context.environment["IOTO_ZLIB"] != "0" && FileManager.default.fileExists(atPath: "/usr/include/zlib.h")
 
 /// Faults planted in the product for the simulation to find, never in a library that ships: scripts/simulate asks for them.
 let hasMutants = !isEmbedded && Context.environment["IOTO_MUTANTS"] == "1"
@@ -45,13 +49,15 @@ let package = Package(
             name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
         .systemLibrary(name: "CCJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
         .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
-        .target(name: "CPlatform"),
+        .target(
+            name: "CPlatform", cSettings: hasZlib ? [.define("IOTO_ZLIB")] : [],
+            linkerSettings: hasZlib ? [.linkedLibrary("z")] : []),
         module("IotoBase", ["CIoto", "CPlatform"]),
         module("IotoJSON", ["IotoBase", "CCJSON"]),
         hasPCRE2
             ? module("IotoSchema", ["IotoJSON", "CPCRE2"], defines: [.define("IOTO_PCRE2")])
             : module("IotoSchema", ["IotoJSON"]),
-        module("IotoSync", ["IotoSchema"]),
+        module("IotoSync", ["IotoSchema", "CPlatform"]),
         module("IotoStore", ["IotoSync", "CSQLite"]),
         module("IotoMQTT", ["IotoBase", "CMosquitto"]),
         module("IotoAgent", ["IotoMQTT", "IotoStore", "IotoSync"]),

@@ -117,7 +117,7 @@ static void onCount(struct mosquitto *self, void *object, int id, int count, con
     (void) id;
     (void) count;
     (void) granted;
-    *(int *) object = 1;
+    if (*(int *) object == 0) *(int *) object = 1; // A retained message may come before
 }
 
 static void subscribe(struct mosquitto *self, const char *topic, int *isGranted)

@@ -347,7 +347,7 @@ static void idle(void)
 static void clean(void)
 {
     static const char *const names[] = {"device.db", "other.db", "cloud.db", "full.db", "empty.db", "outbox.db", "idle.db"};
-    static const char *const files[] = {"cloud.log", "idle.log", "mosquitto.log", "mosquitto.conf"};
+    static const char *const files[] = {"cloud.db-serve", "cloud.log", "idle.log", "mosquitto.log", "mosquitto.conf"};
     for (size_t index = 0; index < sizeof names / sizeof *names; index++) removeDatabase(path(names[index]));
     for (size_t index = 0; index < sizeof files / sizeof *files; index++) unlink(path(files[index]));
 }

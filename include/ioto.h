@@ -612,6 +612,8 @@ typedef struct DbLimits {
     /** Memory for pages of the file, of all connections of this handle together; at least 160 KB are used. Without a limit
      *  it is 10 MB. */
     int64_t cacheBytes;
+    /** Memory for the items of models that the schema keeps in memory (`mem`). */
+    int64_t memoryBytes;
 } DbLimits;
 
 /**
@@ -648,6 +650,8 @@ typedef struct DbStats {
     /** Pages of the file that reads had to fetch and that they found in memory, and the memory for them: of the connections
      *  that no other thread uses at this moment. */
     int64_t cacheMisses, cacheHits, cacheBytes;
+    /** Memory for the items of models that the schema keeps in memory (`mem`), which `items` counts as well. */
+    int64_t memoryBytes;
 } DbStats;
 
 /**
@@ -764,6 +768,31 @@ IOTO_API const char *dbTriggerReason(const DbItem *item);
  *  that the key is made of. Else NULL. Threads: owner. @since 0.1 */
 IOTO_API const DbItem *dbTriggerLoser(const DbItem *item);
 
+/** A conflict, while a DbResolveProc is asked about it. */
+typedef struct DbConflict DbConflict;
+
+/**
+ * Decides a conflict of a model with `resolve: 'callback'`: an item was changed here and in the cloud, each without knowledge
+ * of the other. Call dbResolve() with what the item shall be; otherwise the later version wins. Called on the thread of
+ * replication, which waits for it, with no lock held; it may call the database. If the item changes meanwhile it is called once more.
+ *
+ * @param mine    The item as it is here; NULL when it was removed here. Valid during the call, as `theirs` is.
+ * @param theirs  The item as it is in the cloud; NULL when it was removed there.
+ */
+typedef void (*DbResolveProc)(void *arg, Db *db, const DbModel *model, const DbItem *mine, const DbItem *theirs, DbConflict *conflict);
+/** Set who decides, for all models of the database; NULL: nobody, and the later version wins. Returns 0, or DB_ERR_READ_ONLY,
+ *  DB_ERR_BUSY, DB_ERR_MISUSE. Threads: any; best before ioStart(). @since 0.2 */
+IOTO_API int dbSetResolver(Db *db, DbResolveProc proc, void *arg);
+/**
+ * Decide: the item becomes the cloud's version with these properties changed; where the cloud has removed it, the device's.
+ * The result is sent to the cloud. DB_JSON(dbItemJson(mine)) has the device's properties win.
+ *
+ * @return 0, or as dbUpdate(): DB_ERR_SCHEMA, ...; then the decision is as if it had not been called.
+ * Threads: the callback's.
+ * @since 0.2
+ */
+IOTO_API int dbResolve(DbConflict *conflict, const DbProps *props);
+
 /**
  * Have triggers run on the firmware's own event loop instead of the library's thread. From this call on they wait until
  * dbDispatch() is called; a trigger that is running ends first.
@@ -852,7 +881,8 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  *
  * Durations are numbers of seconds or texts with `ms`, `s`, `m`, `h` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
  * sizes are numbers of bytes or texts with `K`, `M`. Relative paths are relative to the file, or to the working directory
- * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given. `database` also takes the limits of
+ * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given.
+ * `compress: 'zlib'` has messages compressed, if the cloud and this library are built with it. `database` also takes the limits of
  * dbSetLimits(): `sizeMax`, `outboxItemsMax`, `outboxSizeMax` and `cacheSize`.
  *
  * @param config  File name; or the text itself, when its first character other than white space is `{`.

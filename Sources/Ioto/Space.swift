@@ -14,6 +14,7 @@ public func dbSetLimits(_ db: OpaquePointer?, _ limits: UnsafePointer<DbLimits>?
             ceilings.outboxItems = given.outboxItems
             ceilings.outboxBytes = given.outboxBytes
             ceilings.cacheBytes = given.cacheBytes
+            ceilings.memoryBytes = given.memoryBytes
         }
         try call.database.setCeilings(ceilings)
         return 0
@@ -46,6 +47,7 @@ public func dbGetStats(_ db: OpaquePointer?, _ out: UnsafeMutablePointer<DbStats
         stats.cacheHits = statistics.cacheHits
         stats.cacheMisses = statistics.cacheMisses
         stats.cacheBytes = statistics.cacheBytes
+        stats.memoryBytes = statistics.memoryBytes
         let bytes = min(Int(out.pointee.size), MemoryLayout<DbStats>.size)
         withUnsafeBytes(of: &stats) { source in
             UnsafeMutableRawPointer(out).copyMemory(from: UnsafeRawPointer(source.baseAddress!), byteCount: bytes)

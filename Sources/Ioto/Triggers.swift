@@ -84,6 +84,36 @@ public func dbTriggerReason(_ item: OpaquePointer?) -> UnsafePointer<CChar>? {
     Ioto.item(item)?.trigger?.reason ?? staticCString("")
 }
 
+// MARK: Conflicts
+
+@_cdecl("dbSetResolver") @implementation
+public func dbSetResolver(_ db: OpaquePointer?, _ proc: DbResolveProc?, _ arg: UnsafeMutableRawPointer?) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try DatabaseCall(db)
+        guard let proc else {
+            try call.database.setResolver(nil)
+            return 0
+        }
+        try call.database.setResolver { (conflict, mine, theirs) in
+            let isMarked = platform_inside_begin(db)
+            proc(
+                arg, db, borrow(conflict.model), mine.map { borrow($0) }, theirs.map { borrow($0) }, borrow(conflict))
+            if isMarked { platform_inside_end() }
+        }
+        return 0
+    }
+}
+
+@_cdecl("dbResolve") @implementation
+public func dbResolve(_ conflict: OpaquePointer?, _ props: UnsafePointer<DbProps>?) -> Int32 {
+    entryCode { () throws(IotoError) in
+        guard let conflict else { throw misuse("conflict is NULL") }
+        let found = object(conflict, Conflict.self)
+        try found.resolve(try properties(props, found.database, found.model.name))
+        return 0
+    }
+}
+
 // MARK: Delivery by the firmware's loop
 
 @_cdecl("dbGetFd") @implementation

@@ -127,6 +127,7 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     /// - Throws: `.timeout`; `.offline` when the agent is not started or is stopped meanwhile.
     public func sync(_ kinds: [SyncDirection], timeout: Int64) throws(IotoError) {
         let deadline = platform_monotonic_ms() + max(0, timeout)
+        try database.store.flushDelayed()
         let requests = kinds.map { Request($0 == .up ? .up : .down) }
         try lock.withLock { () throws(IotoError) in
             guard thread != nil, !isStopping else { throw IotoError(.offline, "the agent is not started") }

@@ -16,6 +16,8 @@ public struct AgentConfiguration: Sendable {
     public var syncDelay: Int64
     /// Bytes.
     public var syncLimit: Int
+    /// Compress messages, with a cloud that does.
+    public var compresses = false
     public var mqtt: MQTTOptions
     public var topicPrefix: Text
     /// Settings that nobody reads, as lines for the log.
@@ -24,8 +26,9 @@ public struct AgentConfiguration: Sendable {
     private static let known: [[Text]] = [
         ["deviceId"], ["accountId"],
         ["database", "path"], ["database", "schema"], ["database", "syncDelay"], ["database", "syncLimit"],
+        ["database", "compress"],
         ["database", "durability"], ["database", "sizeMax"], ["database", "outboxItemsMax"],
-        ["database", "outboxSizeMax"], ["database", "cacheSize"],
+        ["database", "outboxSizeMax"], ["database", "cacheSize"], ["database", "memorySize"],
         ["mqtt", "endpoint"], ["mqtt", "port"], ["mqtt", "authority"], ["mqtt", "certificate"], ["mqtt", "key"],
         ["mqtt", "username"], ["mqtt", "password"], ["mqtt", "keepalive"], ["mqtt", "prefix"], ["mqtt", "alpn"],
         ["mqtt", "engine"], ["mqtt", "psk"], ["mqtt", "identity"], ["mqtt", "version"],
@@ -61,6 +64,11 @@ public struct AgentConfiguration: Sendable {
         syncDelay = try reader.duration("database", "syncDelay", in: 0...day) ?? 5_000
         let limit = try reader.size("database", "syncLimit", in: 1...Int64(Limits.messageBytesMax))
         syncLimit = Int(limit ?? 10 * 1024)
+        switch try reader.text("database", "compress") ?? "none" {
+        case "none": break
+        case "zlib": compresses = true
+        default: throw reader.error(["database", "compress"], "'zlib' or 'none' is expected")
+        }
         switch try reader.text("database", "durability") ?? "full" {
         case "full": durability = .full
         case "normal": durability = .normal
@@ -71,6 +79,7 @@ public struct AgentConfiguration: Sendable {
         ceilings.fileBytes = try reader.size("database", "sizeMax", in: 0...most) ?? 0
         ceilings.outboxItems = try reader.integer("database", "outboxItemsMax", in: 0...most) ?? 0
         ceilings.outboxBytes = try reader.size("database", "outboxSizeMax", in: 0...most) ?? 0
+        ceilings.memoryBytes = try reader.size("database", "memorySize", in: 0...most) ?? 0
         ceilings.cacheBytes = try reader.size("database", "cacheSize", in: 0...most) ?? 0
 
         topicPrefix = try reader.text("mqtt", "prefix") ?? Topics.defaultPrefix

@@ -95,6 +95,7 @@ extension Database {
         let model = try deviceModel(modelName)
         let query = try Query(model, properties, schema: schema, context: context, options: options)
         let removed = try store.write { (transaction) throws(IotoError) -> Int in
+            try transaction.prepareToScan(model)
             let found = try query.run(on: store, limit: isMany ? options.limit : 2).items
             guard isMany || found.count <= 1 else {
                 throw IotoError(.ambiguous, "more than one item of model \"\(modelName)\" matches")

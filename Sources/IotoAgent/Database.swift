@@ -43,6 +43,8 @@ public final class Database: StoreObserver, @unchecked Sendable {
     /// Delivers the triggers of what is committed, then closes the file. No call is under way.
     public func close() {
         expiry?.stop()
+        // So that its triggers are told; what fails here is tried once more when the file is closed.
+        try? store.flushDelayed()
         triggers.stop()
         store.setObserver(nil)
         store.close()

@@ -36,6 +36,7 @@ final class NetworkSession: MQTTDelegate {
         var sync = DeviceReplicator<Store>.Configuration(topics: configuration.topics)
         sync.syncDelay = configuration.syncDelay
         sync.syncLimit = configuration.syncLimit
+        sync.compresses = configuration.compresses
         random = JitterGenerator(seed: SystemRandom.uint64())
         replicator = DeviceReplicator(
             storage: agent.database.store, schema: agent.database.schema, configuration: sync, seed: random.next())

@@ -30,6 +30,10 @@ extension SchemaReader {
             try readOption(key, value, &options)
             path.removeLast()
         }
+        if options.isMemory && (options.sync != .none || options.delay > 0) {
+            warn("'sync' and 'delay' have no effect on a model in memory")
+            options.sync = .none
+        }
         if options.enable != .both && options.sync != .none {
             warn("'sync' has no effect on a model that exists on one side alone")
         }
@@ -43,7 +47,7 @@ extension SchemaReader {
         let number = place(
             of: key,
             in: "enable sync mem reserve delay resolve merge priority limits outboxLimit outboxBytes onFull dailyBytes description")
-        if let number, number == 2 || number == 4 || number == 6 || number == 7 || number == 12 {
+        if let number, number == 7 || number == 12 {
             warnOfOwner("'\(key)' has no effect in this version")
         }
         switch number {

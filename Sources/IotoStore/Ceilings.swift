@@ -11,6 +11,9 @@ public struct Ceilings: Sendable, Equatable {
     /// Memory for pages of the file, of all connections together.
     public var cacheBytes: Int64 = 0
 
+    /// Memory for items of models in memory.
+    public var memoryBytes: Int64 = 0
+
     public init() {}
 
     /// Of one connection, in KiB.
@@ -178,6 +181,7 @@ extension Connection {
 extension Store {
     /// Whether a change of the model has to ask for room.
     func mayBeFull(_ model: Model) -> Bool {
+        if model.process.isMemory { return false }
         if ceilings.fileBytes > 0 { return true }
         guard model.syncsUp else { return false }
         return ceilings.outboxItems > 0 || ceilings.outboxBytes > 0 || model.process.outboxLimit != nil

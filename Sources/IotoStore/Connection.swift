@@ -12,6 +12,8 @@ final class Connection {
         case readOnly
         /// Writes a file that is of no use before it is complete.
         case copy
+        /// A database in memory, with nothing else than this connection.
+        case memory
         /// Reads as much of a damaged file as there is.
         case salvage
     }
@@ -33,11 +35,13 @@ final class Connection {
         }
         let flags: Int32
         switch mode {
-        case .writer, .copy: flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        case .writer, .copy, .memory: flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         case .reader, .salvage: flags = SQLITE_OPEN_READWRITE
         case .readOnly: flags = SQLITE_OPEN_READONLY
         }
-        let code = Connection.fileName(path).withCString { name in
+        var name = Connection.fileName(path)
+        if case .memory = mode { name = ":memory:" }
+        let code = name.withCString { name in
             sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, meter?.name)
         }
         do throws(IotoError) {
@@ -85,6 +89,7 @@ final class Connection {
             try execute("PRAGMA synchronous = OFF")
             return
         }
+        if case .memory = mode { return }
         guard case .writer(let durability) = mode else {
             try execute("PRAGMA query_only = ON")
             return

@@ -1,6 +1,9 @@
+import CPlatform
 import IotoBase
 
 /// The connections for reading, opened when they are needed: at most `Limits.readersMax`.
+///
+/// That of models in memory has one connection, with the items, and who writes borrows it as well.
 ///
 /// A thread that reads while it reads (within a scan) gets the connection that it has, and so never waits for itself.
 final class ReaderPool {
@@ -13,7 +16,8 @@ final class ReaderPool {
 
     private let path: Text
     private let mode: Connection.Mode
-    private let meter: FileMeter
+    private let meter: FileMeter?
+    private let most: Int
     private let lock = Lock()
     private let returned = Condition()
     private var idle: [Connection] = []
@@ -24,8 +28,9 @@ final class ReaderPool {
     /// Memory for pages that a connection gets.
     private var pageCacheKiB = StoreLimits.pageCacheKiB
 
-    init(path: Text, mode: Connection.Mode, meter: FileMeter) {
+    init(path: Text, mode: Connection.Mode, meter: FileMeter?, most: Int = Limits.readersMax) {
         self.path = path
+        self.most = most
         self.mode = mode
         self.meter = meter
     }
@@ -66,7 +71,7 @@ final class ReaderPool {
         }
     }
 
-    private func borrow() throws(IotoError) -> Connection {
+    func borrow() throws(IotoError) -> Connection {
         let thread = Thread.currentIdentity
         if let connection = try lock.withLock({ () throws(IotoError) in try take(for: thread) }) { return connection }
         do throws(IotoError) {
@@ -92,21 +97,24 @@ final class ReaderPool {
             loans[index].depth += 1
             return loans[index].connection
         }
+        let deadline = platform_monotonic_ms() + Limits.busyTimeout
         while true {
             guard !isClosed else { throw IotoError(.misuse, "\(path): the database is closed") }
             if let connection = idle.popLast() {
                 loans.append(Loan(connection: connection, thread: thread, depth: 1))
                 return connection
             }
-            if loans.count + opening < Limits.readersMax {
+            if loans.count + opening < most {
                 opening += 1
                 return nil
             }
-            returned.wait(lock)
+            let left = deadline - platform_monotonic_ms()
+            guard left > 0 else { throw IotoError(.busy, "\(path): other threads read for too long") }
+            _ = returned.wait(lock, timeout: left)
         }
     }
 
-    private func giveBack() {
+    func giveBack() {
         let thread = Thread.currentIdentity
         lock.withLock {
             for index in loans.indices where loans[index].thread == thread {

@@ -17,6 +17,7 @@ enum SQL: Int, CaseIterable {
     case addEntry, removeEntry, readHolders, readExpired, firstExpiry
     case scanIndex, scanIndexReversed, scanIndexAll, scanIndexAllReversed
     case writeRejected, trimRejected, countRejected, readRejected, deleteRejected
+    case readStamps, writeStamps, deleteStamps
     case writeReceipt, readReceipt, closeReceipts, trimReceipts, trimOpenReceipts
 
     var text: Text {
@@ -122,6 +123,9 @@ enum SQL: Int, CaseIterable {
 
         case .deleteRejected: "DELETE FROM rejected WHERE position = ?1"
 
+        case .readStamps: "SELECT stamps FROM field WHERE hash = ?1 AND sort = ?2"
+        case .writeStamps: "REPLACE INTO field(hash, sort, stamps) VALUES(?1, ?2, ?3)"
+        case .deleteStamps: "DELETE FROM field WHERE hash = ?1 AND sort = ?2"
         case .writeReceipt: "REPLACE INTO receipt(hash, sort, number, time, state, code, reason) VALUES(?1, ?2, ?3, ?4, 0, 0, '')"
         case .readReceipt: "SELECT state, code, reason, hash, sort, time FROM receipt WHERE number = ?1"
         case .closeReceipts:

@@ -8,19 +8,6 @@ extension Store {
         try read { (connection) throws(IotoError) in try readCursor(stream, connection) }
     }
 
-    public func apply(
-        _ changes: [Change], cursor: StreamCursor, hubTime: UInt64
-    ) throws(IotoError) -> Int {
-        try write { (transaction) throws(IotoError) in
-            clock.observe(hubTime)
-            var applied = 0
-            for change in changes where try transaction.apply(change) { applied += 1 }
-            try transaction.writeCursor(cursor)
-            try clock.raise(transaction.connection)
-            return applied
-        }
-    }
-
     func readCursor(_ stream: Text, _ connection: Connection) throws(IotoError) -> StreamCursor? {
         let statement = try connection.statement(.readCursor)
         defer { statement.end() }
@@ -81,7 +68,12 @@ extension StoreTransaction {
         let known = before ?? grave
         // A state that has expired is taken over as its removal.
         let isOver = change.isRemoval || store.isExpired(model, change.body)
-        if let known, let position = known.position, try isConflict(known, change, model), try isPending(position) {
+        if let known, let position = known.position, try store.isConflict(known, change, model, connection) {
+            if let before, model.mergesFields, !isOver { return try join(change, model, before, position: position) }
+            if model.process.resolve == .callback,
+                let isChanged = try resolve(change, model, known, before, position: position) {
+                return isChanged
+            }
             let mine = StoredItem(model: model, key: change.key, body: known.body, version: known.version)
             let theirs = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
             let isMine = known.version > change.version
@@ -103,17 +95,12 @@ extension StoreTransaction {
         return true
     }
 
-    /// A change that waits here, and one of the cloud that was made without knowledge of it.
-    private func isConflict(_ known: StoredRow, _ change: Change, _ model: Model) throws(IotoError) -> Bool {
-        model.syncsUp && known.model == store.models.number(model) && known.version != change.version
-            && change.version.writer != store.replica && (change.own == 0 || change.own < known.version.time)
-    }
-
     /// Puts the cloud's state in the place of whatever is here.
     func take(
         _ change: Change, _ model: Model, _ before: StoredRow?, hasGrave: Bool, position: Int64?, _ isOver: Bool
     ) throws(IotoError) {
         try modify { () throws(IotoError) in
+            try forgetStamps(change.key, model)
             if let position, try isPending(position) {
                 Log.info("a pending change of model '\(model.name)' gives way to the cloud's")
                 store.gauge = nil
@@ -140,7 +127,7 @@ extension StoreTransaction {
     }
 
     /// The events of a change of the cloud, which may put an item of one model in the place of one of another.
-    private func noteRemote(
+    func noteRemote(
         _ row: StoredRow?, _ after: StoredItem?, _ model: Model, _ key: ItemKey, hasExpired: Bool
     ) {
         var before: StoredItem?

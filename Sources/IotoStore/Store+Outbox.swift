@@ -26,12 +26,11 @@ extension Store {
                 guard changes.isEmpty || row.state.body.count <= bytesMax - size else { break }
                 size += row.state.body.count
                 newest = max(newest, row.state.version.time)
-                changes.append(
-                    PendingChange(
-                        position: position,
-                        change: Change(
-                            model: model.name, key: row.key, version: row.state.version, isRemoval: row.isRemoval,
-                            body: row.state.body)))
+                var change = Change(
+                    model: model.name, key: row.key, version: row.state.version, isRemoval: row.isRemoval,
+                    body: row.state.body)
+                if model.mergesFields, !row.isRemoval { change.stamps = try stamps(row.key, connection) }
+                changes.append(PendingChange(position: position, change: change))
             }
         }
         if !unreadable.isEmpty { try drop(unreadable) }
@@ -186,6 +185,7 @@ extension StoreTransaction {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
             try dequeue(position, row)
+            try forgetStamps(key, store.models.model(row.model))
             switch entry.answer {
             case .acknowledged: break
             case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
@@ -235,13 +235,6 @@ extension StoreTransaction {
         try close(winner.key, upTo: row.version.time, .overtaken)
         noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
         try take(winner, model, item, hasGrave: item == nil, position: nil, isOver)
-    }
-
-    func noteConflict(winner: StoredItem, loser: StoredItem, isRemoval: Bool, isRemote: Bool) {
-        events.append(
-            StoreEvent(
-                .conflict, before: nil, after: winner, model: winner.model, key: winner.key, isRemote: isRemote,
-                loser: loser, isRemoval: isRemoval))
     }
 
     func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {

@@ -13,32 +13,14 @@ extension Store {
     public func apply(
         _ changes: [Change], part: SnapshotPart, cursor: StreamCursor, hubTime: UInt64
     ) throws(IotoError) -> Int {
-        try write { (transaction) throws(IotoError) in
-            clock.observe(hubTime)
-            let stream = cursor.stream
-            if part.begins { try transaction.beginSnapshot(stream, part) }
-            var applied = 0
-            for change in changes {
-                try transaction.name(change.key, in: stream)
-                if try transaction.apply(change) {
-                    applied += 1
-                } else {
-                    try transaction.resendIfNewer(change)
-                }
-            }
-            for key in part.passedOver { try transaction.name(key, in: stream) }
-            try transaction.writeCursor(cursor)
-            if part.ends { try transaction.endSnapshot(stream) }
-            try clock.raise(transaction.connection)
-            return applied
-        }
+        try apply(changes, part, cursor, hubTime)
     }
 
     static func snapshotName(_ stream: Text) -> Text { "snapshot/" + stream }
 }
 
 extension StoreTransaction {
-    fileprivate func beginSnapshot(_ stream: Text, _ part: SnapshotPart) throws(IotoError) {
+    func beginSnapshot(_ stream: Text, _ part: SnapshotPart) throws(IotoError) {
         // One that begins anew before its end still is to send again what was lost before.
         let name = Store.snapshotName(stream)
         let before = try store.readCursor(name, connection)
@@ -48,7 +30,7 @@ extension StoreTransaction {
             StreamCursor(stream: name, history: UInt64(bitPattern: part.floor), position: resends ? 1 : 0))
     }
 
-    fileprivate func name(_ key: ItemKey, in stream: Text) throws(IotoError) {
+    func name(_ key: ItemKey, in stream: Text) throws(IotoError) {
         let statement = try connection.statement(.nameInSnapshot)
         defer { statement.end() }
         try statement.bind(3, stream)
@@ -56,7 +38,7 @@ extension StoreTransaction {
     }
 
     /// What the hub names is older than a change of this database that it has acknowledged once.
-    fileprivate func resendIfNewer(_ change: Change) throws(IotoError) {
+    func resendIfNewer(_ change: Change) throws(IotoError) {
         let item = try current(change.key)
         guard let row = item == nil ? try tombstone(change.key) : item, row.version > change.version,
             row.version.writer == store.replica, !row.isOfExpiry, let model = store.models.model(row.model), model.syncsUp
@@ -66,7 +48,7 @@ extension StoreTransaction {
     }
 
     /// Removes what was not named.
-    fileprivate func endSnapshot(_ stream: Text) throws(IotoError) {
+    func endSnapshot(_ stream: Text) throws(IotoError) {
         let resends = try store.readCursor(Store.snapshotName(stream), connection)?.position == 1
         for model in store.schema.models where model.existsOnDevice && model.syncsDown {
             var missing: [StoredItem] = []

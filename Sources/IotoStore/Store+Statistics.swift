@@ -14,6 +14,8 @@ public struct StoreStatistics: Sendable {
     public var fileBytes: Int64 = 0
     public var logBytes: Int64 = 0
     public var freeBytes: Int64 = 0
+    /// Memory for the items of models in memory.
+    public var memoryBytes: Int64 = 0
     public var bytesWritten: Int64 = 0
     public var syncs: Int64 = 0
     public var commits: Int64 = 0
@@ -34,6 +36,17 @@ extension StoreStatistics {
     }
 }
 
+extension Connection {
+    /// Sets how large the database may become; 0: as large as it can.
+    ///
+    /// - Returns: The number of pages.
+    @discardableResult func setSize(_ bytes: Int64) throws(IotoError) -> Int64 {
+        let pages = bytes == 0 ? StoreLimits.pagesMax : min(max(1, bytes / 4096), StoreLimits.pagesMax)
+        try execute("PRAGMA max_page_count = " + Text(decimal: pages))
+        return pages
+    }
+}
+
 extension Store {
     /// - Complexity: In the number of items.
     public func statistics() throws(IotoError) -> StoreStatistics {
@@ -49,6 +62,10 @@ extension Store {
             statistics.freeBytes = try connection.count(.freePages) * 4096
             statistics.count(connection)
         }
+        try memory?.read { (connection) throws(IotoError) in
+            statistics.items += try connection.count(.countItems)
+            statistics.memoryBytes = (try connection.count(.pageCount) - connection.count(.freePages)) * 4096
+        }
         readers.count(&statistics)
         if !isInTransaction { countWriter(&statistics) }
         statistics.fileBytes = Files.size(path) ?? 0
@@ -59,14 +76,17 @@ extension Store {
     /// Sets what the database may take, from the next change on. A file that is larger already stays as it is, and does
     /// not grow.
     public func setCeilings(_ ceilings: Ceilings) throws(IotoError) {
-        guard ceilings.fileBytes >= 0, ceilings.outboxItems >= 0, ceilings.outboxBytes >= 0, ceilings.cacheBytes >= 0
+        guard ceilings.fileBytes >= 0, ceilings.outboxItems >= 0, ceilings.outboxBytes >= 0, ceilings.cacheBytes >= 0,
+            ceilings.memoryBytes >= 0
         else { throw IotoError(.misuse, "a limit is negative") }
         guard !isInTransaction else { throw IotoError(.misuse, "\(path): limits don't change within a transaction") }
         readers.setPageCache(ceilings.pageCacheKiB)
+        if let memory {
+            _ = try memory.read { (connection) throws(IotoError) in try connection.setSize(ceilings.memoryBytes) }
+        }
         guard writer != nil else { return }
         try maintain { (writer) throws(IotoError) in
-            let pages = ceilings.fileBytes == 0 ? StoreLimits.pagesMax : max(1, ceilings.fileBytes / 4096)
-            try writer.execute("PRAGMA max_page_count = " + Text(decimal: min(pages, StoreLimits.pagesMax)))
+            let pages = try writer.setSize(ceilings.fileBytes)
             // On a small file system the log must not take what the file needs.
             try writer.execute(
                 "PRAGMA wal_autocheckpoint = " + Text(decimal: max(16, min(StoreLimits.checkpointPages, pages / 4))))
@@ -87,7 +107,7 @@ extension Store {
 
     /// Gives some free pages back to the file system within a commit, while removals have left many.
     func shrink(_ transaction: StoreTransaction) throws(IotoError) {
-        let connection = transaction.connection
+        guard let connection = writer else { return }
         if transaction.hasRemoved || isShrinking {
             let free = try connection.count(.freePages)
             let limit = try connection.count(.pageCount) / (isShrinking ? 8 : 4)

@@ -6,7 +6,10 @@ import IotoSync
 /// What a service of protocol version 1 says, which has no versions.
 extension Store {
     public func apply(_ change: UnversionedChange) throws(IotoError) -> Bool {
-        try write { (transaction) throws(IotoError) in try transaction.apply(change) }
+        try write { (transaction) throws(IotoError) in
+            try transaction.writeGathered()
+            return try transaction.apply(change)
+        }
     }
 }
 

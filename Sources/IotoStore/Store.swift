@@ -60,6 +60,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let models: ModelTable
     let indexes: StoreIndexes
     let readers: ReaderPool
+    /// The items of models in memory; nil when the schema has none.
+    private(set) var memory: ReaderPool?
+    let gathering = Gathering()
     let meter: FileMeter
     let hasReservedModels: Bool
     /// Guards what stands up to `isClosed`; held for moments only.
@@ -79,6 +82,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    /// Asked while nothing is locked; set before replication begins.
+    public var resolver: (any ConflictResolver)?
     var ceilings = Ceilings()
     /// What waits in the outbox; nil: to be weighed.
     var gauge: OutboxGauge?
@@ -111,6 +116,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader, meter: meter)
         hasReservedModels = schema.models.contains { $0.process.isReserved }
         indexes = StoreIndexes(schema)
+        if schema.models.contains(where: { $0.process.isMemory }) {
+            memory = ReaderPool(path: path, mode: .memory, meter: nil, most: 1)
+        }
         if options.isReadOnly {
             guard !options.isReset else {
                 throw IotoError(.readOnly, "\(path): a database that is only read can't be reset")
@@ -122,6 +130,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
             clock = try StoreClock(connection, wall: options.wallClock)
             writer = nil
+            try prepareMemory()
             return
         }
         if options.isRecovering { try StoreRecovery.run(path, random: options.random) }
@@ -134,11 +143,26 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         clock = try StoreClock(connection, wall: options.wallClock)
         writer = connection
         try updateIndexes(connection)
+        try prepareMemory()
         _ = try purgeTombstones()
+        guard schema.models.contains(where: { $0.isDelayed }) else { return }
+        try gathering.start { [unowned(unsafe) self] in
+            do throws(IotoError) {
+                try self.flushDelayed()
+            } catch {
+                Log.warning("changes in memory are not committed for now: \(error.message)")
+            }
+        }
     }
 
     deinit {
         close()
+    }
+
+    private func prepareMemory() throws(IotoError) {
+        try memory?.read { (connection) throws(IotoError) in
+            try StoreFormat.prepareMemory(connection, indexes.fingerprint)
+        }
     }
 
     /// Closes the files, and rolls a transaction of `begin` back whose thread has forgotten it. Calls that follow throw
@@ -150,6 +174,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             Log.error("\(path): a transaction can't close its database")
             return
         }
+        prepareToClose()
+        gathering.stop()
         let isFirst = lock.withLock {
             while owner.load(ordering: .relaxed) != 0, !isHeld { released.wait(lock) }
             guard !isClosed else { return false }
@@ -166,18 +192,26 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             self.session = nil
         }
         readers.close()
+        defer { memory?.close() }
         guard let writer else { return }
+        settle(writer)
+        // The last connection to the file empties the log into it.
+        writer.close()
+    }
+
+    /// The last transaction.
+    @inline(never)
+    private func settle(_ writer: Connection) {
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
                 try noticeOthers(writer)
+                if !gathering.isEmpty { try StoreTransaction(self, writer).writeGathered() }
                 _ = try clock.settle(writer)
             }
         } catch {
-            // The clock then begins later than it has to.
+            // What has gathered in memory is lost then; the clock begins later than it has to.
             Log.warning(error.message)
         }
-        // The last connection to the file empties the log into it.
-        writer.close()
     }
 
     /// Ends the waits for a transaction of `begin`, which nobody will end any more.
@@ -228,6 +262,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     private func enter() throws(IotoError) -> StoreTransaction {
         guard isInTransaction else { return try start() }
         guard let transaction = session, !isJoined else { throw nested() }
+        try transaction.use(nil)
         isJoined = true
         changesBefore = transaction.changes
         return transaction
@@ -274,7 +309,15 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     ///
     /// - Throws: `.misuse` when one is under way on this thread; as `write`.
     public func begin() throws(IotoError) {
-        session = try start(isHeld: true)
+        let transaction = try start(isHeld: true)
+        do throws(IotoError) {
+            try transaction.writeGathered()
+        } catch {
+            end(transaction)
+            release()
+            throw error
+        }
+        session = transaction
     }
 
     /// Commits the transaction of `begin`. It is over in any case: when this throws, it is rolled back.
@@ -329,6 +372,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     func forgetReceipt() {
         if isInTransaction { session?.receipted = nil }
     }
+
+    /// Whether the calling thread is in a transaction of `begin`.
+    var isInSession: Bool { isInTransaction && session != nil }
 
     /// Whether the calling thread is in a transaction.
     public var isInTransaction: Bool { owner.load(ordering: .relaxed) == Thread.currentIdentity }
@@ -411,18 +457,21 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         if let failure = transaction.failure { throw failure }
         try shrink(transaction)
         do throws(IotoError) {
-            try transaction.connection.run(.commit)
+            try writer?.run(.commit)
         } catch {
             if let event = transaction.events.first, let item = event.after ?? event.before {
                 transaction.noteRefusal(item, error)
             }
             throw error
         }
+        transaction.endMemory(.commit)
         clock.didCommit()
         transaction.isEnded = true
+        if transaction.isThrough { gathering.clear() } else { gathering.add(transaction.staged) }
         let observer = lock.withLock {
             counters.commits += 1
             counters.dropped += transaction.dropped
+            counters.refused += transaction.refused
             return self.observer
         }
         guard !transaction.events.isEmpty else { return }
@@ -432,7 +481,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
 
     /// Rolls back.
     private func end(_ transaction: StoreTransaction) {
-        StoreFormat.rollBack(transaction.connection)
+        if let writer { StoreFormat.rollBack(writer) }
+        transaction.endMemory(.rollback)
         clock.didRollBack()
         gauge = nil
         transaction.isEnded = true
@@ -510,6 +560,14 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try acquire()
         defer { release() }
         return clock.last
+    }
+
+    /// As `read` of the items of a model.
+    func read<Result>(
+        _ model: Model, _ body: (Connection) throws(IotoError) -> Result
+    ) throws(IotoError) -> Result {
+        if let memory, model.process.isMemory { return try memory.read(body) }
+        return try read(body)
     }
 
     /// Lends a connection for reading: the writer's within a transaction of this thread, else one of the pool.

@@ -39,13 +39,19 @@ extension Store {
     /// When the next item is to be removed, in Unix milliseconds; nil when none is.
     public func nextExpiry() throws(IotoError) -> Int64? {
         guard let id = indexes.expiry else { return nil }
-        return try read { (connection) throws(IotoError) in
-            guard try isIndexed(connection) else { return nil }
-            let statement = try connection.statement(.firstExpiry)
-            defer { statement.end() }
-            try statement.bind(1, id)
-            return try statement.step() ? try statement.text(0).decimal : nil
-        }
+        let first = try read { (connection) throws(IotoError) in try nextExpiry(id, connection) }
+        guard let memory else { return first }
+        let other = try memory.read { (connection) throws(IotoError) in try nextExpiry(id, connection) }
+        guard let first, let other else { return first ?? other }
+        return min(first, other)
+    }
+
+    private func nextExpiry(_ id: Int64, _ connection: Connection) throws(IotoError) -> Int64? {
+        guard try isIndexed(connection) else { return nil }
+        let statement = try connection.statement(.firstExpiry)
+        defer { statement.end() }
+        try statement.bind(1, id)
+        return try statement.step() ? try statement.text(0).decimal : nil
     }
 
     /// Removes items that have expired, in one transaction of bounded size.
@@ -56,14 +62,20 @@ extension Store {
         let now = options.wallClock()
         guard now >= StoreLimits.clockPlausible, let first = try nextExpiry(), first <= now else { return (0, false) }
         return try write { (transaction) throws(IotoError) in
-            try transaction.removeExpired(at: now, isSilent: isSilent)
+            var result = try transaction.removeExpired(at: now, isSilent: isSilent)
+            if let model = schema.models.first(where: { $0.process.isMemory && $0.ttlField != nil }) {
+                try transaction.use(model)
+                let more = try transaction.removeExpired(at: now, isSilent: isSilent)
+                result = (result.removed + more.removed, result.hasMore || more.hasMore)
+            }
+            return result
         }
     }
 }
 
 extension StoreTransaction {
     func removeExpired(at now: Int64, isSilent: Bool) throws(IotoError) -> (removed: Int, hasMore: Bool) {
-        guard let id = store.indexes.expiry, store.isIndexed else { return (0, false) }
+        guard let id = store.indexes.expiry, isIndexed else { return (0, false) }
         let found = try expired(id, at: now)
         var removed = 0
         for place in found.keys.indices {
@@ -134,7 +146,7 @@ extension StoreTransaction {
     /// After the cloud's answer to a change: an item that expired while it waited is removed, and one that has not is
     /// entered where it may have been taken out.
     func settleExpiry(_ key: ItemKey) throws(IotoError) {
-        guard let id = store.indexes.expiry, store.isIndexed, let row = try store.row(.readItem, key, connection),
+        guard let id = store.indexes.expiry, isIndexed, let row = try store.row(.readItem, key, connection),
             let model = store.models.model(row.model), model.ttlField != nil, let item = store.item(row, key, model)
         else { return }
         if store.isExpired(model, item.body) { return try expire(item, row, isSilent: false) }

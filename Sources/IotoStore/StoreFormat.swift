@@ -14,6 +14,7 @@ import IotoBase
 /// cursor     stream -> history, position    how far the hub's streams are applied; `snapshot/<stream>` while a snapshot of one
 ///                                           is under way: its floor, and 1 if what the hub has lost is sent again
 /// snapshot   stream, hash, sort             what that snapshot has named
+/// field      (hash, sort) -> stamps           which fields a waiting change changed, of models with `merge: 'fields'`
 /// receipt    number, hash, sort -> time, state, code, reason           changes that receipts were asked for, see `Receipt`
 /// rejected   position -> the change, code, reason, at                  what the cloud refused
 /// idx        index, hash, sort, item's key  the indexes, see `StoreIndexes`
@@ -26,7 +27,7 @@ import IotoBase
 /// |---|---|
 /// | 1.0 | |
 /// | 1.1 | `idx`, `idxdef`, `meta.indexes`, and a row of `model` without a name, whose `sent` a library of 1.0 sets to 0 when it opens the file: what it then writes is not in the indexes |
-/// | 1.2 | `snapshot`, `receipt` |
+/// | 1.2 | `snapshot`, `receipt`, `field` |
 ///
 /// `position` of an item is its place in the outbox: the time of the version that put it there. The hybrid clock never
 /// gives a time twice, so a position without a row says that the change is acknowledged.
@@ -75,6 +76,10 @@ enum StoreFormat {
         """
         CREATE TABLE receipt(number INTEGER NOT NULL, hash TEXT NOT NULL, sort TEXT NOT NULL, time INTEGER NOT NULL, \
         state INTEGER NOT NULL, code INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY(number, hash, sort)) \
+        WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE field(hash TEXT NOT NULL, sort TEXT NOT NULL, stamps TEXT NOT NULL, PRIMARY KEY(hash, sort)) \
         WITHOUT ROWID
         """,
         "CREATE INDEX receipt_open ON receipt(hash, sort, time) WHERE state = 0",
@@ -168,7 +173,7 @@ enum StoreFormat {
     /// Removes every item, pending change and cursor, and gives the database a new id. The clock goes on.
     static func reset(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
         try transaction(connection) { () throws(IotoError) in
-            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected", "idx", "snapshot", "receipt"] {
+            for table: Text in ["item", "tombstone", "outbox", "parked", "cursor", "rejected", "idx", "snapshot", "receipt", "field"] {
                 try connection.execute("DELETE FROM " + table)
             }
             try writeMeta(connection, metaReplica, bits: newReplica(random))
@@ -223,10 +228,16 @@ enum StoreFormat {
         return try connection.integer("SELECT count(*) FROM sqlite_master") == 0
     }
 
-    private static func create(_ connection: Connection, _ random: () -> UInt64) throws(IotoError) {
+    /// Makes a database in memory, for entries of these indexes.
+    static func prepareMemory(_ connection: Connection, _ fingerprint: UInt64) throws(IotoError) {
         for table in tables { try connection.execute(table) }
         for statement in tables1001 { try connection.execute(statement) }
         for statement in tables1002 { try connection.execute(statement) }
+        try writeMeta(connection, metaIndexes, bits: fingerprint)
+    }
+
+    private static func create(_ connection: Connection, _ random: () -> UInt64) throws(IotoError) {
+        try prepareMemory(connection, 0)
         try writeMeta(connection, metaReplica, bits: newReplica(random))
         try writeMeta(connection, metaClock, bits: 0)
         try connection.execute("PRAGMA application_id = " + Text(decimal: applicationID))

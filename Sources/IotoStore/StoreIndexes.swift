@@ -273,9 +273,9 @@ extension StoreTransaction {
         let indexes = store.indexes
         let former = before.flatMap { store.models.model($0.model) }
         guard (former.map { indexes.covers($0) } ?? false) || (after.map { indexes.covers($0.model) } ?? false)
-            || !store.isIndexed
+            || !isIndexed
         else { return }
-        guard store.isIndexed else { return try disown() }
+        guard isIndexed else { return try disown() }
         var old: [StoreIndexes.Entry] = []
         if let former, let before { old = indexes.entries(former, before.body) }
         var new: [StoreIndexes.Entry] = []
@@ -302,7 +302,7 @@ extension StoreTransaction {
             guard StoreIndexes.isKept(value) else {
                 throw twin(.limit, model, field, "a unique value has at most \(Limits.keyBytesMax) bytes")
             }
-            guard store.isIndexed else { throw store.notIndexed() }
+            guard isIndexed else { throw store.notIndexed() }
             for holder in try holders(id, value) where holder != key {
                 guard let row = try store.row(.readItem, holder, connection), store.live(row, holder, model) != nil else {
                     continue
@@ -319,7 +319,7 @@ extension StoreTransaction {
 
     /// An item of the cloud is stored with whatever values it has; that another item has one of them is told to the log.
     func warnOfTwins(_ item: StoredItem) throws(IotoError) {
-        guard store.isIndexed else { return }
+        guard isIndexed else { return }
         for (id, field) in store.indexes.unique(item.model) {
             guard let value = item.model.uniqueKey(of: field, inBody: item.body), try holders(id, value).count > 1 else {
                 continue

@@ -34,6 +34,9 @@ enum StoreLimits {
     static let vacuumPagesMin: Int64 = 64
     /// Most pages that SQLite lets a file have.
     static let pagesMax: Int64 = 1_073_741_823
+    /// Changes of models with a `delay` that gather in memory, and their bytes; with more the call commits them.
+    static let gatheredMax = 256
+    static let gatheredBytesMax = 512 * 1024
     /// Pause between two tries to get what another process has locked, in milliseconds.
     static let busyPause: Int64 = 3
     /// Problems that a check reports before it ends.

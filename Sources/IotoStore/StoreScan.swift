@@ -225,7 +225,8 @@ extension Store {
     /// - Complexity: With a hash, in the number of items in the range; without one, in the number of items.
     @inline(never)
     public func scan(_ scan: Scan, _ visit: (ScannedRow) throws(IotoError) -> Bool) throws(IotoError) {
-        try read { (connection) throws(IotoError) in try self.scan(scan, connection, visit) }
+        if scan.model.isDelayed { try flushDelayed() }
+        try read(scan.model) { (connection) throws(IotoError) in try self.scan(scan, connection, visit) }
     }
 
     @inline(never)
@@ -301,6 +302,8 @@ extension StoreTransaction {
     /// As `Store.scan`. Items that `visit` writes may or may not be visited again: to change many, gather them first.
     public func scan(_ scan: Scan, _ visit: (ScannedRow) throws(IotoError) -> Bool) throws(IotoError) {
         try checkUse()
+        if scan.model.isDelayed { try writeGathered() }
+        try use(scan.model)
         try store.scan(scan, connection, visit)
     }
 

@@ -6,11 +6,21 @@ import IotoSchema
 /// thread of `write` alone, and not after it.
 public final class StoreTransaction {
     let store: Store
-    let connection: Connection
+    /// The file's, or that of the models in memory, whichever is used at this moment.
+    private(set) var connection: Connection
+    /// The connection of the models in memory, once the transaction has used it.
+    private(set) var memory: Connection?
     var events: [StoreEvent] = []
     var isEnded = false
     /// Whether an earlier try found no room.
     var isRetry = false
+    /// Changes that are to be gathered in memory once the transaction is over, and bytes of them.
+    var staged: [StoredItem] = []
+    var stagedBytes = 0
+    /// Whether what has gathered is part of the transaction, and nothing is gathered any more.
+    var isThrough = false
+    /// Changes that had gathered and met a ceiling.
+    var refused: Int64 = 0
     /// Counts what has been written, to tell a call that failed before its first write from others.
     private(set) var changes: Int64 = 0
     /// Changes that gave way to later ones in the outbox.
@@ -26,6 +36,8 @@ public final class StoreTransaction {
     /// What was read last, for the write that most often follows; nil: nothing since the last write.
     private var lastRead: (key: ItemKey, row: StoredRow?)?
 
+    /// What the firmware has decided; nil: it is not asked.
+    var resolutions: [Resolution]?
     /// The changes that have entered the outbox since a receipt was asked for; nil: none was.
     var receipted: [(key: ItemKey, time: UInt64)]?
 
@@ -34,11 +46,47 @@ public final class StoreTransaction {
         self.connection = connection
     }
 
+    /// Turns to the connection of a model's items; nil: the file's. The memory's is kept until the transaction is over.
+    func use(_ model: Model?) throws(IotoError) {
+        var wanted = store.writer
+        if let model, let pool = store.memory, model.process.isMemory {
+            if memory == nil {
+                let borrowed = try pool.borrow()
+                do throws(IotoError) {
+                    try borrowed.run(.begin)
+                } catch {
+                    pool.giveBack()
+                    throw error
+                }
+                memory = borrowed
+            }
+            wanted = memory
+        }
+        guard let wanted, wanted !== connection else { return }
+        connection = wanted
+        lastRead = nil
+    }
+
+    /// Ends the part of the transaction that is in memory.
+    func endMemory(_ sql: SQL) {
+        guard let memory else { return }
+        self.memory = nil
+        try? memory.run(sql)
+        // Nothing is left open, whatever happened.
+        StoreFormat.rollBack(memory)
+        store.memory?.giveBack()
+    }
+
+    /// Whether the indexes are kept: of models in memory they always are.
+    var isIndexed: Bool { connection === memory || store.isIndexed }
+
     // MARK: Reading
 
     /// As `Store.get`.
     public func get(_ key: ItemKey, model: Model) throws(IotoError) -> StoredItem? {
         try checkUse()
+        if model.isDelayed, !isThrough, let change = gathered(key) { return store.live(change, model) }
+        try use(model)
         let row = try store.row(.readItem, key, connection)
         lastRead = (key, row)
         guard let row else { return nil }
@@ -68,11 +116,17 @@ public final class StoreTransaction {
             throw IotoError(
                 .limit, "model '\(model.name)': a key has more than \(Limits.keyBytesMax) bytes")
         }
+        try use(model)
         let before = try current(key)
         if let before, before.model != store.models.number(model), let other = store.models.model(before.model),
             !store.isExpired(other, before.body)
         {
             throw IotoError(.exists, "an item of model '\(other.name)' has the same key")
+        }
+        if try gathers(model, body.count) {
+            let item = StoredItem(model: model, key: key, body: body, version: .zero)
+            staged.append(item)
+            return item
         }
         try checkUnique(model, key, body, over: before.flatMap { store.item($0, key, model) })
         do throws(IotoError) {
@@ -92,8 +146,13 @@ public final class StoreTransaction {
     /// - Throws: `.notFound` when there is no such item any more; `.corrupt` when what is stored is not JSON.
     public func remove(_ item: StoredItem) throws(IotoError) {
         try checkUse()
+        try use(item.model)
+        if try gathers(item.model, 0) {
+            guard try get(item.key, model: item.model) != nil else { throw missing(item) }
+            return staged.append(StoredItem(model: item.model, key: item.key, body: [], version: .zero))
+        }
         guard let row = try current(item.key), let before = store.item(row, item.key, item.model) else {
-            throw IotoError(.notFound, "model '\(item.model.name)': the item does not exist")
+            throw missing(item)
         }
         let remains = before.model.isReplicated ? JSON.object(before.model.keyProperties(of: try before.properties())).text : nil
         do throws(IotoError) {
@@ -107,18 +166,25 @@ public final class StoreTransaction {
         }
     }
 
+    private func missing(_ item: StoredItem) -> IotoError {
+        IotoError(.notFound, "model '\(item.model.name)': the item does not exist")
+    }
+
     private func put(
         _ model: Model, _ key: ItemKey, _ body: [UInt8], over before: StoredRow?
     ) throws(IotoError) -> StoredItem {
         var version = Version.zero
         var position: Int64?
+        var isWaiting = false
         if model.isReplicated {
             let previous = before == nil ? try takeTombstone(key) : before
             version = previous?.version ?? .zero
             position = previous?.position
             if model.syncsUp { (version, position) = try enqueue(model, key, body.count, previous) }
+            isWaiting = before != nil && position == previous?.position
         }
         let item = StoredItem(model: model, key: key, body: body, version: version)
+        if model.mergesFields { try stampFields(item, over: before, isWaiting: isWaiting) }
         try write(.writeItem, item, position: position)
         try reindex(key, from: before, to: item)
         let replaced = before.flatMap { store.live($0, key, model) }
@@ -131,6 +197,7 @@ public final class StoreTransaction {
     private func remove(_ item: StoredItem, _ row: StoredRow, _ remains: [UInt8]?) throws(IotoError) {
         hasRemoved = true
         try run(.deleteItem, item.key)
+        try forgetStamps(item.key, item.model)
         try reindex(item.key, from: row, to: nil)
         if let remains {
             var version = item.version

@@ -13,6 +13,8 @@ public struct Change: Sendable, Equatable {
     /// Of what comes down: time of the device's own version that the hub had stored before this one came over it; 0: not
     /// known. A change of the device up to there is no conflict with this one.
     public var own: UInt64 = 0
+    /// With `merge: 'fields'`: up, the fields that were changed and when; down, all that the hub knows of. See `FieldMerge`.
+    public var stamps = JSONObject()
 
     public init(model: Text, key: ItemKey, version: Version, isRemoval: Bool, body: [UInt8]) {
         self.model = model

@@ -51,11 +51,12 @@ public struct ConflictRule: Sendable, Equatable {
 extension Model {
     /// Who wins conflicts, where not the later one does.
     var conflictWinner: ConflictRule.Winner? {
-        guard syncsUp, syncsDown else { return nil }
+        guard syncsUp, syncsDown, !mergesFields else { return nil }
         switch process.resolve {
-        case .cloud: return .cloud
+        // With a callback the device decides once it has what is in the cloud.
+        case .cloud, .callback: return .cloud
         case .device: return .device
-        case .latest, .callback: return nil
+        case .latest: return nil
         }
     }
 }

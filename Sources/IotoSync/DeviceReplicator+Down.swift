@@ -56,11 +56,17 @@ extension DeviceReplicator {
         if !due.isEmpty { ask(due, now) }
     }
 
+    /// Asks for a stream unless it is asked for already.
+    func ask(_ index: Int, _ now: Instant) {
+        if down.streams[index].asked == nil { ask([index], now) }
+    }
+
     private func ask(_ indices: [Int], _ now: Instant) {
         guard isConnected else { return }
         down.question += 1
         var request = CatchUpRequest(
             number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [])
+        request.inflates = compresses
         for index in indices {
             down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
             do throws(IotoError) {
@@ -121,11 +127,10 @@ extension DeviceReplicator {
         let isPart = startsAnew || isInSnapshot
         guard startsAnew || isKnown && page.previous <= stored.position, !isPart || page.isWhole && isAnswer else {
             // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
-            if down.streams[index].asked == nil {
-                ask([index], now)
-            } else {
+            if down.streams[index].asked != nil {
                 down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)
             }
+            ask(index, now)
             return
         }
         if isPart || page.cursor > stored.position || stored.history != page.history {
@@ -138,6 +143,10 @@ extension DeviceReplicator {
             }
             do throws(IotoError) {
                 try apply(page, part, now)
+                if up.isHeld {
+                    up.isHeld = false
+                    up.inFlight?.deadline = now.monotonic
+                }
                 down.streams[index].isInSnapshot = isPart && page.hasMore
             } catch {
                 // Disk full, for one: nothing of the page is taken, and the question is asked again later.

@@ -26,6 +26,8 @@ struct UpState {
     var gatheredBytes = 0
     /// Send the next batch at once: after connecting, and while a backlog is worked off.
     var isUrgent = false
+    /// A change is sent again when a page has come that it has to be decided with.
+    var isHeld = false
     /// For a service of version 1, whose answers name no versions: what the last messages held.
     var messages: [(sequence: Int64, changes: [PendingChange])] = []
     /// What all calls of `flush` together want; nil: nothing.
@@ -82,10 +84,13 @@ extension DeviceReplicator {
         up.gatheredBytes = 0
         up.sendAt = nil
         up.isUrgent = true
-        up.inFlight = UpState.Batch(
-            open: [], deadline: now.monotonic + up.backoff.next(using: &random), sentAt: now.monotonic)
+        up.inFlight = UpState.Batch(open: [], deadline: 0, sentAt: now.monotonic)
         defer {
-            if up.inFlight?.open.isEmpty == true { up.inFlight = nil }
+            if up.inFlight?.open.isEmpty == false {
+                up.inFlight?.deadline = now.monotonic + up.backoff.next(using: &random)
+            } else {
+                up.inFlight = nil
+            }
         }
         for _ in 0..<(peer == .version2 ? up.window : 1)
         where up.isUrgent && (up.inFlight?.open.count ?? 0) <= Limits.batchItemsMax {
@@ -138,6 +143,7 @@ extension DeviceReplicator {
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
             changes: batch.map { $0.change })
         message.isBrief = isBrief
+        message.inflates = compresses
         if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
             let own = Stream.device(configuration.topics.device)
             message.seen = try storage.cursor(of: own) ?? StreamCursor(stream: own, history: 0, position: 0)
@@ -180,9 +186,14 @@ extension DeviceReplicator {
         var refused = 0
         for kind in AckKind.allCases {
             for entry in json[kind.name]?.arrayValue ?? [] {
-                guard let version = codec.version(kind == .stored ? entry : entry["ver"]),
-                    let pending = up.sent[version],
-                    let answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
+                guard let version = codec.version(kind == .stored ? entry : entry["ver"]), let pending = up.sent[version]
+                else { continue }
+                if kind == .overruled, codec.schema.model(pending.change.model)?.process.resolve == .callback {
+                    // The firmware decides, once the page with the other version is here.
+                    up.isHeld = true
+                    continue
+                }
+                guard let answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
                 else { continue }
                 entries.append(.init(pending: pending, answer: answer))
                 if kind == .rejected { refused += 1 }
@@ -193,6 +204,7 @@ extension DeviceReplicator {
         if let stream = advance?.stream, !down.streams.contains(where: { $0.name == stream && $0.isInSnapshot == false }) {
             advance = nil
         }
+        if up.isHeld { ask(0, now) }
         guard !entries.isEmpty || advance != nil else { return }
         if !entries.isEmpty { peer = .version2 }
         try settle(Settlement(entries: entries, hubTime: time, advance: advance), refused, now)

@@ -15,6 +15,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         public var syncDelay: Int64 = 5_000
         /// Size of a batch in bytes, reached which it is sent at once.
         public var syncLimit: Int = 10 * 1024
+        /// Read and write compressed messages, with a hub that does.
+        public var compresses = false
         /// First and longest wait for an answer of the hub before asking again, in milliseconds.
         public var answerTimeout: (first: Int64, last: Int64) = (5_000, 300_000)
 
@@ -39,6 +41,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     var down: DownState
     /// What the service was found to speak. One of version 1 is taken for one until it is found out otherwise.
     var peer = Peer.unknown
+    /// The hub reads compressed messages.
+    private var peerInflates = false
 
     public init(storage: Storage, schema: Schema, configuration: Configuration, seed: UInt64) {
         self.storage = storage
@@ -58,6 +62,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// The broker has accepted the session and the subscriptions.
     public func connected(_ now: Instant) {
         isConnected = true
+        peerInflates = false
         if peer == .version2 { peer = .unknown }
         up.backoff.reset()
         up.inFlight = nil
@@ -85,6 +90,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         do throws(IotoError) {
             guard verb == "SYNC" || verb == "BATCH" || Version1Verb(verb) != nil else { return }
             let (json, isVersion1) = try codec.parse(payload)
+            if compresses, json["z"]?.integerValue == 1 { peerInflates = true }
             if isVersion1 {
                 try receivedVersion1(verb, json, now)
             } else if verb == "SYNC" {
@@ -170,8 +176,13 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     }
 
     func publish(_ verb: ServiceVerb, _ payload: [UInt8]) {
-        publications.append(Publication(topic: configuration.topics.service(verb), payload: payload))
+        publications.append(
+            Publication(
+                topic: configuration.topics.service(verb),
+                payload: peerInflates ? Compression.deflate(payload) : payload))
     }
+
+    var compresses: Bool { configuration.compresses && Compression.isAvailable }
 
     func note(_ error: IotoError) {
         lastError = error

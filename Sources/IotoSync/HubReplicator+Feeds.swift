@@ -3,8 +3,8 @@ import IotoBase
 /// Live pages: what is new goes to the devices that have caught up.
 extension HubReplicator {
     /// Bodies in one page: leaves room for keys and versions under the broker's packet limit.
-    static let pageBytesMax = 64 * 1024
-    static let pageItemsMax = 200
+    static let pageBytesMax = 100 * 1024
+    static let pageItemsMax = 500
 
     /// A feed has new entries.
     func moved(_ stream: Text) {
@@ -76,6 +76,10 @@ extension HubReplicator {
 
     /// Publishes to whoever follows the stream.
     private func publish(_ payload: [UInt8], _ stream: Text, _ device: Text?) {
+        if let device, let session = sessions[device] {
+            publish(to: session, "BATCH", payload)
+            return
+        }
         guard device == nil, !agents.isEmpty else {
             publish(topic(of: stream, device), payload)
             return

@@ -8,6 +8,7 @@ extension HubReplicator {
         while !session.isBusy, let (verb, payload) = session.queue.first {
             do throws(IotoError) {
                 let (json, isVersion1) = try codec.parse(payload)
+                session.inflates = json["z"]?.integerValue == 1 && Compression.isAvailable
                 switch (verb, isVersion1) {
                 case (.syncToDynamo, false): try receivedChanges(json, session)
                 case (.syncDown, false): try receivedCatchUp(json, session)
@@ -105,12 +106,15 @@ extension HubReplicator {
                 let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
                 ack.restamps.append(.init(version: change.version, newVersion: version))
                 change.version = version
+                change.take(stamps: change.stamps)
             } else {
                 clock.observe(change.version.time)
                 ack.versions.append(change.version)
             }
             ack.keys.append(codec.wireKey(of: change))
-            accepted.append(StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule))
+            var streamed = StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule)
+            streamed.merges = model.mergesFields
+            accepted.append(streamed)
         } catch {
             guard
                 let version = codec.version(entry["ver"], record.replica)
@@ -135,7 +139,7 @@ extension HubReplicator {
     private func sendAck(_ ack: AckMessage, _ session: DeviceSession) {
         var ack = ack
         ack.time = time
-        publish(Topics.down(device: session.id, "SYNC"), codec.encode(ack))
+        publish(to: session, "SYNC", codec.encode(ack))
     }
 
     // MARK: Down
@@ -261,7 +265,7 @@ extension HubReplicator {
             return
         }
         publish(
-            Topics.down(device: session.id, "BATCH"),
+            to: session, "BATCH",
             codec.encode(
                 message(
                     page, for: record, answers: catchUp.number, isReset: isReset,

@@ -68,7 +68,7 @@ extension HubReplicator {
         for (number, entry) in entries.enumerated() {
             do throws(IotoError) {
                 let tag = Version(time: UInt64(number), writer: record.replica)
-                let (change, model, body) = try codec.change(entry, tag, context: context(of: record))
+                var (change, model, body) = try codec.change(entry, tag, context: context(of: record))
                 guard model.existsInCloud, model.syncsUp else {
                     throw IotoError(.denied, "model \"\(model.name)\" does not go up")
                 }
@@ -76,10 +76,12 @@ extension HubReplicator {
                     throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
                 }
                 ack.keys.append((tag.time, codec.wireKey(of: change)))
-                accepted.append(
-                    StreamedChange(
-                        change: change, stream: Stream.of(body, model: model),
-                        arrival: Arrival(updated: codec.updated(of: entry["item"]))))
+                change.stamps = [:]
+                var streamed = StreamedChange(
+                    change: change, stream: Stream.of(body, model: model),
+                    arrival: Arrival(updated: codec.updated(of: entry["item"])))
+                streamed.merges = model.mergesFields
+                accepted.append(streamed)
             } catch {
                 // There is no word for a refusal in version 1: it is not acknowledged, and keeps nothing else waiting.
                 log(.warning, "\(record.id): a change is refused: \(error.message)")

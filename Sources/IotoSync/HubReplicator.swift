@@ -163,6 +163,12 @@ public final class HubReplicator {
         effects.append(.publish(Publication(topic: publication.topic, payload: publication.payload, ticket: lastTicket)))
     }
 
+    /// Publishes to one device.
+    func publish(to session: DeviceSession, _ verb: Text, _ payload: [UInt8]) {
+        publish(
+            Topics.down(device: session.id, verb), session.inflates ? Compression.deflate(payload) : payload)
+    }
+
     func publish(_ topic: Text, _ payload: [UInt8]) {
         effects.append(.publish(Publication(topic: topic, payload: payload)))
     }
@@ -226,6 +232,8 @@ final class DeviceSession {
     var feed: LiveFeed?
     /// Of an agent of version 1: what goes down to it.
     var agent: AgentFeed?
+    /// The device reads compressed messages.
+    var inflates = false
     /// The device's own feed has moved since it was last read for the device's question.
     var hasMoved = false
 

@@ -105,6 +105,9 @@ public struct StreamedChange: Sendable {
     /// Of models whose conflicts are not decided by the versions. The store keeps `sent` of what it stores with the item,
     /// and gives it as `Change.own` of what it stores later.
     public var rule: ConflictRule?
+    /// The model has `merge: 'fields'`: the store stores what `merged` makes of it, with the stamps, which stand in the
+    /// changes of its pages again.
+    public var merges = false
 
     public init(change: Change, stream: Text?, arrival: Arrival? = nil, rule: ConflictRule? = nil) {
         self.rule = rule

@@ -10,6 +10,8 @@ struct UpMessage {
     var changes: [Change]
     /// For a hub that is known to speak version 2.
     var isBrief = false
+    /// The device reads compressed messages.
+    var inflates = false
     /// How far the device's own stream is applied, when the hub has to know it to decide conflicts.
     var seen: StreamCursor?
 }
@@ -24,6 +26,7 @@ struct CatchUpRequest {
     /// The streams in whose snapshots the device is, with the floors at which these began: it wants all there is, its own
     /// changes too.
     var snapshots: [Text: Int64] = [:]
+    var inflates = false
 }
 
 /// The lists of an answer, in the order in which they are heeded.

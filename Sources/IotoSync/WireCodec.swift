@@ -45,6 +45,11 @@ struct WireCodec: Sendable {
             output.append(hexadecimal: change.own)
             output.append(literal: #"","#)
         }
+        if !change.stamps.isEmpty, !isVersion1 {
+            output.append(literal: #""at":"#)
+            change.stamps.write(to: &output)
+            output.append(literal: ",")
+        }
         output.append(literal: #""item":"#)
         if isVersion1 || schema.hasMappedModels, var item = mappedItem(of: change, isVersion1) {
             if isVersion1 { complete(&item, change, context) }
@@ -85,7 +90,8 @@ struct WireCodec: Sendable {
     func overhead(of change: Change, isBrief: Bool = false) -> Int {
         let names = schema.hasMappedModels ? schema.model(change.model)?.mappedNamesBytes ?? 0 : 0
         let fixed = isBrief ? 30 : 110
-        let own = change.own == 0 && !change.isRemoval ? 0 : 48
+        var own = change.own == 0 && !change.isRemoval ? 0 : 48
+        for (name, _) in change.stamps { own += written(name) + 22 }
         // The key stands twice.
         let key = isBrief && names == 0 ? 0 : 2 * written(wireKey(of: change)) + names
         return fixed + own + written(schema.typeField) + written(change.model) + key
@@ -132,6 +138,7 @@ struct WireCodec: Sendable {
             model: name, key: prepared.key, version: version, isRemoval: isRemoval,
             body: isRemoval ? JSON.object(body).text : prepared.text)
         change.own = json.hexadecimal("own") ?? 0
+        if model.mergesFields, !isRemoval { change.take(stamps: json["at"]?.objectValue) }
         if let key = json["key"], key.stringValue != wireKey(of: change) {
             throw IotoError(.key, "the key of an item of model \"\(name)\" is not the one that the schema gives it")
         }
@@ -149,7 +156,7 @@ struct WireCodec: Sendable {
 
     func encode(_ message: UpMessage) -> [UInt8] {
         var output: [UInt8] = []
-        output.append(literal: #"{"v":2,"seq":"#)
+        output.append(literal: message.inflates ? #"{"v":2,"z":1,"seq":"# : #"{"v":2,"seq":"#)
         output.append(decimal: message.sequence)
         output.append(literal: #","replica":""#)
         output.append(hexadecimal: message.replica)
@@ -176,7 +183,7 @@ struct WireCodec: Sendable {
             cursors[cursor.stream] = .object(member)
         }
         return JSON.object([
-            "v": .integer(2), "seq": .integer(request.number), "timestamp": .string(ISODate.text(timestamp)),
+            "v": .integer(2), "z": .integer(request.inflates ? 1 : 0), "seq": .integer(request.number), "timestamp": .string(ISODate.text(timestamp)),
             "replica": .string(.hexadecimal(request.replica)), "account": .string(request.account),
             "cursors": .object(cursors),
         ]).text
@@ -215,7 +222,7 @@ struct WireCodec: Sendable {
 
     func encode(_ ack: AckMessage) -> [UInt8] {
         var object: JSONObject = [
-            "v": .integer(2), "seq": .integer(ack.sequence),
+            "v": .integer(2), "z": .integer(Compression.isAvailable ? 1 : 0), "seq": .integer(ack.sequence),
             "keys": .array(ack.keys.map { .string($0) }),
             "updated": .string(ISODate.text(Int64(ack.time >> 16))),
             "vers": .array(ack.versions.map { .string($0.text) }),
@@ -294,7 +301,7 @@ struct WireCodec: Sendable {
 
     func encode(_ page: PageMessage) -> [UInt8] {
         var output: [UInt8] = []
-        output.append(literal: #"{"v":2,"#)
+        output.append(literal: Compression.isAvailable ? #"{"v":2,"z":1,"# : #"{"v":2,"#)
         if let answers = page.answers {
             output.append(literal: #""seq":"#)
             output.append(decimal: answers)
@@ -366,7 +373,7 @@ struct WireCodec: Sendable {
 
     /// The number of a message of version 2 that is not read whole.
     func sequence(of payload: [UInt8]) -> Int64? {
-        payload.withUnsafeBytes { payload in
+        Compression.inflate(payload).withUnsafeBytes { payload in
             func integer(_ name: Text) -> Int64? {
                 guard let range = JSONScanner.member(name, in: payload) else { return nil }
                 return JSONScanner.decode(UnsafeRawBufferPointer(rebasing: payload[range]))?.integerValue
@@ -394,7 +401,7 @@ struct WireCodec: Sendable {
 
     /// Reads a message of either version.
     func parse(_ payload: [UInt8]) throws(IotoError) -> (json: JSON, isVersion1: Bool) {
-        let json = try JSON.parse(payload)
+        let json = try JSON.parse(Compression.inflate(payload))
         guard json.objectValue != nil else { throw IotoError(.protocolViolation, "a message that is no object") }
         guard let version = json["v"] else { return (json, true) }
         switch version.integerValue {
@@ -432,7 +439,7 @@ extension JSON {
 }
 
 extension Text {
-    static func hexadecimal(_ number: UInt64) -> Text {
+    public static func hexadecimal(_ number: UInt64) -> Text {
         var text = Text()
         text.appendHexadecimal(number)
         return text

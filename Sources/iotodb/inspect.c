@@ -54,7 +54,8 @@ static void putPendingJson(const DbPending *change)
     printf(",\"cmd\":\"%s\",\"queued\":\"%s\",\"changed\":\"%s\"", change->cmd, isoTime(change->queued_ms),
            isoTime(change->changed_ms));
     if (change->refused_ms > 0) {
-        printf(",\"refused\":\"%s\",\"code\":%d,\"reason\":", isoTime(change->refused_ms), (int) change->code);
+        printf(",\"number\":%lld,\"refused\":\"%s\",\"code\":%d,\"reason\":", (long long) change->id,
+               isoTime(change->refused_ms), (int) change->code);
         putJsonString(stdout, change->reason);
     }
     fputs(",\"item\":", stdout);
@@ -69,6 +70,7 @@ static bool listChange(void *context, const DbPending *change)
     if (outbox->options->isJson) {
         putPendingJson(change);
     } else {
+        if (outbox->options->isRejected) tableNumber(&outbox->table, change->id);
         tableCell(&outbox->table, isoTime(change->queued_ms));
         tableCell(&outbox->table, change->cmd);
         tableCell(&outbox->table, change->model);
@@ -86,8 +88,9 @@ static bool listChange(void *context, const DbPending *change)
 int runOutbox(Session *session)
 {
     bool isRejected = session->options.isRejected;
-    Outbox outbox = {.options = &session->options, .table = {.columns = isRejected ? 6 : 4}};
+    Outbox outbox = {.options = &session->options, .table = {.columns = isRejected ? 7 : 4}};
     if (!session->options.isJson) {
+        if (isRejected) tableCell(&outbox.table, "NUMBER");
         tableCell(&outbox.table, "QUEUED");
         tableCell(&outbox.table, "CHANGE");
         tableCell(&outbox.table, "MODEL");

@@ -92,6 +92,8 @@ int runImport(Session *session);
 int runModels(Session *session);
 int runStats(Session *session);
 int runOutbox(Session *session);
+int runRetry(Session *session);
+int runDiscard(Session *session);
 int runCheck(Session *session);
 int runVacuum(Session *session);
 

@@ -3,6 +3,7 @@
  */
 #include "iotodb.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -218,4 +219,42 @@ int runRemove(Session *session)
     }
     freeProperties(&properties);
     return code;
+}
+
+/* Refused changes */
+
+static bool readNumber(const char *text, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    return text[0] != '\0' && *end == '\0' && errno == 0;
+}
+
+int runRetry(Session *session)
+{
+    int64_t number;
+    if (!readNumber(session->arguments[0], &number)) {
+        return usageError(session->command, "retry: '%s' is no number", session->arguments[0]);
+    }
+    Properties properties;
+    int code = readProperties(session, 1, &properties);
+    if (code == EXIT_DONE) {
+        const DbProps *props = session->argumentCount > 1 ? &properties.props : NULL;
+        if (dbRetryRejected(session->db, number, props, NULL) != 0) code = failed();
+    }
+    freeProperties(&properties);
+    return code;
+}
+
+int runDiscard(Session *session)
+{
+    for (int index = 0; index < session->argumentCount; index++) {
+        int64_t number;
+        if (!readNumber(session->arguments[index], &number)) {
+            return usageError(session->command, "discard: '%s' is no number", session->arguments[index]);
+        }
+        if (dbDiscardRejected(session->db, number) != 0) return failed();
+    }
+    return EXIT_DONE;
 }

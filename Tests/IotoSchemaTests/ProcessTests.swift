@@ -61,6 +61,7 @@ import Testing
     }
 
     @Test(arguments: [
+        ("mem: true, sync: 'up'", "'sync' and 'delay' have no effect on a model in memory"),
         ("merge: 'fields', sync: 'up'", "'merge' has an effect beside sync: 'both' alone"),
         ("limits: {mem: true}", "limits: unknown key \"mem\""), ("overflow: 1", "unknown key \"overflow\""),
     ])
@@ -69,7 +70,7 @@ import Testing
         #expect(warnings.last == Text("schema.json5:9: process: model \"Fault\": " + message))
     }
 
-    @Test(arguments: ["mem: true", "delay: 5", "priority: 1"])
+    @Test(arguments: ["dailyBytes: 1", "priority: 1"])
     func whatThisVersionDoesNotDoIsSaid(rules: String) throws {
         let name = rules.prefix { $0 != ":" }
         let warnings = try schema("sk: {}", rest: "process: {Fault: {\(rules)}}").warnings

@@ -123,7 +123,7 @@ import Testing
                 sparkles: 2,
                 other: 1,
                 queries: {}, items: [], extensions: {}, description: '', name: 'x',
-                process: {A: {colour: 1, mem: true}},
+                process: {A: {colour: 1, priority: 1}},
             }
             """)
         #expect(
@@ -135,7 +135,7 @@ import Testing
                 "schema.json5:2: index \"primary\": unknown key \"colour\"",
                 "schema.json5:4: model \"A\": field \"id\": unknown attribute \"sparkle\"",
                 "schema.json5:8: process: model \"A\": unknown key \"colour\"",
-                "schema.json5:8: process: model \"A\": 'mem' has no effect in this version",
+                "schema.json5:8: process: model \"A\": 'priority' has no effect in this version",
             ])
     }
 

@@ -8,14 +8,15 @@ import Testing
 /// Changes of the cloud that meet one that waits here.
 @Suite struct ConflictStoreTests {
     static func schema() throws -> Schema {
-        let models = ["Latest", "Cloud", "Device"].map { name in
+        let models = ["Latest", "Cloud", "Device", "Callback", "Fields"].map { name in
             "\(name): {pk: {value: 'device#d1'}, sk: {value: '\(name.lowercased())#${id}'}, id: {type: 'string'}}"
         }
         let source = """
             {
                 format: 'onetable:1.1.0', version: '1.0.0', indexes: {primary: {hash: 'pk', sort: 'sk'}},
                 models: {\(models.joined(separator: ", "))},
-                process: {Latest: {sync: 'both'}, Cloud: {sync: 'both', resolve: 'cloud'}, Device: {sync: 'both', resolve: 'device'}},
+                process: {Callback: {sync: 'both', resolve: 'callback'}, Fields: {sync: 'both', merge: 'fields'},
+                    Latest: {sync: 'both'}, Cloud: {sync: 'both', resolve: 'cloud'}, Device: {sync: 'both', resolve: 'device'}},
             }
             """
         return try Schema(source: Array(source.utf8), name: "schema.json5")

@@ -113,6 +113,7 @@ import Testing
         var store = try fixture.open()
         try store.damage("DROP TABLE snapshot")
         try store.damage("DROP TABLE receipt")
+        try store.damage("DROP TABLE field")
         try store.damage("PRAGMA user_version = 1001")
         store.close()
         store = try fixture.open()

@@ -328,9 +328,9 @@ static void whole(Db *db)
     EXPECT_NUMBER(run("models", path, "--json", "--all", NULL), 0);
     EXPECT(prints(format("{\"model\":\"Local\",\"enable\":\"both\",\"sync\":\"none\",\"items\":%lld}\n",
                          (long long) count(db, "Local", NULL))));
-    EXPECT_NUMBER(dbModelCount(db), 7);
+    EXPECT_NUMBER(dbModelCount(db), 10);
     EXPECT_TEXT(dbModelName(dbModelAt(db, 0)), "Reading");
-    EXPECT(dbModelAt(db, 7) == NULL && dbModelAt(db, SIZE_MAX) == NULL);
+    EXPECT(dbModelAt(db, 10) == NULL && dbModelAt(db, SIZE_MAX) == NULL);
     claim("models tells what the schema has");
 
     dbRemove(db, "Note", NULL, DB_PARAMS(.many = true));

@@ -26,11 +26,14 @@ final class Loopback {
 
     private let schema: Schema
 
-    init(replica: UInt64 = 0xD1, id: Text = "d1", schema: Schema = TestSchema.schema) {
+    /// Every payload that the hub ever published.
+    var publishedDown: [[UInt8]] = []
+
+    init(replica: UInt64 = 0xD1, id: Text = "d1", schema: Schema = TestSchema.schema, compresses: Bool = false) {
         self.schema = schema
         self.replica = MemoryReplica(replica: replica)
         self.id = id
-        device = Loopback.makeDevice(self.replica, id, seed: processes)
+        device = Loopback.makeDevice(self.replica, id, seed: processes, compresses: compresses)
         hub = HubReplicator(schema: schema, clock: HybridClock())
         run(.connected(devices: [], feeds: []))
     }
@@ -44,11 +47,12 @@ final class Loopback {
     }
 
     private static func makeDevice(
-        _ storage: MemoryReplica, _ id: Text, seed: UInt64
+        _ storage: MemoryReplica, _ id: Text, seed: UInt64, compresses: Bool = false
     ) -> DeviceReplicator<MemoryReplica> {
         let topics = Topics(device: id, account: "a1")
-        return DeviceReplicator(
-            storage: storage, schema: TestSchema.schema, configuration: .init(topics: topics), seed: seed)
+        var configuration = DeviceReplicator<MemoryReplica>.Configuration(topics: topics)
+        configuration.compresses = compresses
+        return DeviceReplicator(storage: storage, schema: TestSchema.schema, configuration: configuration, seed: seed)
     }
 
     // MARK: What the test does
@@ -161,6 +165,7 @@ final class Loopback {
                 switch effect {
                 case .publish(let publication):
                     down.append(publication)
+                    publishedDown.append(publication.payload)
                     if let ticket = publication.ticket { unacknowledged.append(ticket) }
                     if !holdsAcknowledgements { inputs += takeAcknowledgements() }
                 case .request(let ticket, let request):

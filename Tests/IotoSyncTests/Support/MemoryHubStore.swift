@@ -97,6 +97,12 @@ final class MemoryHubStore {
                     }
                 }
             }
+            if entry.merges {
+                var entry = entry
+                entry.change = change
+                guard let merged = entry.merged(over: row?.change, clock: &clock, wall: wall, writer: writer) else { continue }
+                change = merged
+            }
             guard change.version > row?.change.version ?? .zero else { continue }
             clock.observe(change.version.time)
             times[change.version] = clock.last
@@ -161,9 +167,14 @@ final class MemoryHubStore {
     func put(_ name: Text, _ item: JSONObject, isRemoval: Bool = false) throws -> [Text] {
         guard let model = schema.model(name) else { throw IotoError(.model, name) }
         let prepared = try model.makeReplica(item, context: Context())
-        let change = Change(
+        var change = Change(
             model: model.name, key: prepared.key, version: Version(time: clock.next(wall: wall), writer: writer),
             isRemoval: isRemoval, body: prepared.text)
+        if model.mergesFields, !isRemoval, let known = rows[prepared.key]?.change {
+            change.stamps = known.stamps
+            FieldMerge.stamp(
+                &change.stamps, from: FieldMerge.object(known.body), to: prepared.body, at: change.version.time)
+        }
         let stream = Stream.of(prepared.body, model: model)
         _ = apply([StreamedChange(change: change, stream: stream)], nil)
         return stream.map { [$0] } ?? []

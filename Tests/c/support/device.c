@@ -23,12 +23,17 @@ struct Witness {
 
 Io *deviceOpen(const char *database, int brokerPort, const char *syncDelay)
 {
+    return deviceOpenUnder(testData("schema.json5"), database, brokerPort, syncDelay);
+}
+
+Io *deviceOpenUnder(const char *schema, const char *database, int brokerPort, const char *syncDelay)
+{
     return ioOpen(format("{\n"
                          "    deviceId: 'd1', accountId: 'a1',\n"
                          "    database: { path: '%s', schema: '%s', syncDelay: '%s' },\n"
                          "    mqtt: { endpoint: '127.0.0.1', port: %d },\n"
                          "}\n",
-                         scratch(database), testData("schema.json5"), syncDelay, brokerPort));
+                         scratch(database), schema, syncDelay, brokerPort));
 }
 
 Io *deviceStart(const char *database, int brokerPort, const char *syncDelay)

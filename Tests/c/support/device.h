@@ -20,6 +20,8 @@
 
 /** Open the agent of `database` in the scratch folder; NULL on failure. */
 Io *deviceOpen(const char *database, int brokerPort, const char *syncDelay);
+/** The same under another schema. */
+Io *deviceOpenUnder(const char *schema, const char *database, int brokerPort, const char *syncDelay);
 /** Open and start it; ends the scenario on failure. */
 Io *deviceStart(const char *database, int brokerPort, const char *syncDelay);
 /** Its status. */

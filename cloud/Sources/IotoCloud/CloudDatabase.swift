@@ -98,13 +98,13 @@ public struct CloudDatabase: Sendable {
                     throw IotoError(.exists, "an item of model \"\(name)\" has this key already")
                 }
             }
-            let change = try await store.write(
-                LocalWrite(
-                    model: name, key: prepared.key, body: prepared.text,
-                    stream: IotoSync.Stream.of(prepared.body, model: model),
-                    owner: IotoSync.Stream.owner(of: prepared.body) ?? Text(),
-                    expected: current?.version))
-            if let change { return try CloudItem(change, model: model) }
+            var write = LocalWrite(
+                model: name, key: prepared.key, body: prepared.text,
+                stream: IotoSync.Stream.of(prepared.body, model: model),
+                owner: IotoSync.Stream.owner(of: prepared.body) ?? Text(),
+                expected: current?.version)
+            write.merges = model.mergesFields
+            if let change = try await store.write(write) { return try CloudItem(change, model: model) }
         }
         throw busy(name)
     }

@@ -70,6 +70,8 @@ public struct LocalWrite: Sendable {
     public var owner: Text
     /// The version that the item, or its tombstone, must have; nil when there must be neither.
     public var expected: Version?
+    /// The model has `merge: 'fields'`: the store notes which fields change.
+    public var merges = false
 
     public init(
         model: Text, key: ItemKey, isRemoval: Bool = false, body: [UInt8], stream: Text?, owner: Text,

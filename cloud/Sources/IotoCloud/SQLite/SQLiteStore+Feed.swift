@@ -111,7 +111,7 @@ extension SQLiteStore {
             let statement = try db.cachedStatement(
                 sql: """
                     SELECT f.position, f.parted, f.time, f.writer, i.hash, i.sort, i.model, i.time, i.writer,
-                        i.removed IS NOT NULL, i.json, i.own
+                        i.removed IS NOT NULL, i.json, i.own, i.stamps
                     FROM feed f JOIN item i ON i.hash = f.hash AND i.sort = f.sort
                     WHERE f.stream = ? AND f.position > ? ORDER BY f.position
                     """)
@@ -167,6 +167,7 @@ extension SQLiteStore {
             change.version = SQLiteStore.version(row, from: 2)
         } else {
             change.own = UInt64(bitPattern: row[11] as Int64)
+            change.stamps = SQLiteStore.stamps(row, 12)
         }
         return FeedEntry(position: row[0], change: change)
     }

@@ -56,7 +56,7 @@ extension SQLiteStore {
     private func apply(
         _ changes: [StreamedChange], device: Text
     ) async throws(IotoError) -> HubAnswer {
-        let history = history
+        let (writer, history) = (writer, history)
         return try await write { db in
             var clock = try SQLiteStore.clock(in: db)
             let before = clock.last
@@ -101,6 +101,12 @@ extension SQLiteStore {
                             overruled.append(OverruledChange(version: sent, winner: entry.change))
                         }
                     }
+                }
+                if entry.merges {
+                    guard let merged = entry.merged(
+                        over: current?.change, clock: &clock, wall: Instant.now.wall, writer: writer)
+                    else { continue }
+                    entry.change = merged
                 }
                 if let current, entry.change.version <= current.change.version { continue }
                 clock.observe(entry.change.version.time)

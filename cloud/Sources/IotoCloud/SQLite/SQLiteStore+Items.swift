@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import IotoBase
+import IotoJSON
 import IotoSchema
 import IotoSync
 
@@ -40,8 +41,15 @@ extension SQLiteStore {
             }
             try SQLiteStore.setClock(clock, in: db)
 
-            let change = Change(
+            var change = Change(
                 model: write.model, key: write.key, version: version, isRemoval: write.isRemoval, body: write.body)
+            if write.merges, !write.isRemoval {
+                let known = current.flatMap { $0.change.isRemoval ? nil : $0.change }
+                change.stamps = known?.stamps ?? [:]
+                FieldMerge.stamp(
+                    &change.stamps, from: FieldMerge.object(known?.body ?? []), to: FieldMerge.object(write.body),
+                    at: version.time)
+            }
             var feed = FeedWriter(db: db, history: history)
             feed.time = clock.last
             try SQLiteStore.replace(current, by: change, stream: write.stream, owner: write.owner, feed: &feed)
@@ -66,12 +74,14 @@ extension SQLiteStore {
     static func stored(_ key: ItemKey, in db: Database) throws -> StoredItem? {
         let statement = try db.cachedStatement(
             sql: """
-                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own FROM item
-                WHERE hash = ? AND sort = ?
+                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps
+                FROM item WHERE hash = ? AND sort = ?
                 """)
         return try Row.fetchOne(statement, arguments: [key.hash.string, key.sort.string]).map { row in
-            StoredItem(
-                change: change(row, from: 0), stream: (row[7] as String?).map { Text($0) },
+            var change = change(row, from: 0)
+            change.stamps = stamps(row, 11)
+            return StoredItem(
+                change: change, stream: (row[7] as String?).map { Text($0) },
                 owner: Text(row[8] as String),
                 marks: ((row[9] as String?) ?? "").split(separator: ",").compactMap { Int64($0) },
                 own: UInt64(bitPattern: row[10] as Int64))
@@ -105,16 +115,17 @@ extension SQLiteStore {
         let owner = change.isRemoval ? current?.owner ?? owner : owner
         try feed.db.cachedStatement(
             sql: """
-                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream)
-                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps)
+                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, time = excluded.time,
                     writer = excluded.writer, removed = excluded.removed, json = excluded.json,
-                    owner = excluded.owner, stream = excluded.stream
+                    owner = excluded.owner, stream = excluded.stream, stamps = excluded.stamps
                 """
         ).execute(arguments: [
             change.key.hash.string, change.key.sort.string, change.model.string,
             Int64(bitPattern: change.version.time), Int64(bitPattern: change.version.writer),
             change.isRemoval ? Instant.now.wall : nil, Text(change.body).string, owner.string, stream?.string,
+            change.stamps.isEmpty ? nil : Text(JSON.object(change.stamps).text).string,
         ])
         if let current, let left = current.stream, left != stream {
             // Whoever follows the stream that the item leaves gets to see it go, and nothing of what it now is: it may
@@ -138,6 +149,11 @@ extension SQLiteStore {
             version: version(row, from: index + 3),
             isRemoval: row[index + 5],
             body: bytes(row, index + 6) ?? [])
+    }
+
+    /// The times of the fields' changes, see `FieldMerge`.
+    static func stamps(_ row: Row, _ index: Int) -> JSONObject {
+        bytes(row, index).map { FieldMerge.object($0) } ?? [:]
     }
 
     static func version(_ row: Row, from index: Int) -> Version {

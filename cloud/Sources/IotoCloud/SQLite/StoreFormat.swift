@@ -56,6 +56,7 @@ enum StoreFormat {
             sql: """
                 ALTER TABLE item ADD COLUMN marks TEXT;
                 ALTER TABLE item ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
+                ALTER TABLE item ADD COLUMN stamps TEXT;
                 ALTER TABLE feed ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;
                 ALTER TABLE head ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
                 ALTER TABLE device ADD COLUMN synced INTEGER NOT NULL DEFAULT 0;
@@ -87,13 +88,14 @@ enum StoreFormat {
         -- The latest state of every item. `removed` is when a tombstone was stored, in Unix milliseconds, by this
         -- machine's clock. `owner` is the device that the item belongs to, or ''; `stream` the feed that it is in.
         -- `marks` are the last changes of an agent of version 1, see `Arrival`, as numbers with commas between.
-        -- `own` is the time of the owner's last version under a `ConflictRule`.
+        -- `own` is the time of the owner's last version under a `ConflictRule`; `stamps` the times of the fields' changes
+        -- as a JSON object, of models with `merge: 'fields'`.
         CREATE TABLE item(
             id INTEGER PRIMARY KEY,
             hash TEXT NOT NULL, sort TEXT NOT NULL, model TEXT NOT NULL,
             time INTEGER NOT NULL, writer INTEGER NOT NULL,
             removed INTEGER, json TEXT NOT NULL, owner TEXT NOT NULL, stream TEXT, marks TEXT,
-            own INTEGER NOT NULL DEFAULT 0,
+            own INTEGER NOT NULL DEFAULT 0, stamps TEXT,
             UNIQUE(hash, sort)) STRICT;
         CREATE INDEX item_model ON item(model, hash, sort) WHERE removed IS NULL;
 

@@ -1,0 +1,77 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+import Testing
+
+@testable import IotoSync
+
+/// What a cloud's store makes of changes to a model with `merge: 'fields'`.
+struct MergeTests {
+    private let key = ItemKey(hash: "device#d1", sort: "profile#1")
+
+    private func change(_ body: String, _ time: UInt64, writer: UInt64 = 1, _ stamps: [(Text, UInt64)] = []) -> Change {
+        var change = Change(
+            model: "Profile", key: key, version: Version(time: time, writer: writer), isRemoval: false,
+            body: Array(body.utf8))
+        for (name, time) in stamps { change.stamps[name] = .string(.hexadecimal(time)) }
+        return change
+    }
+
+    private func merged(_ change: Change, over stored: Change?) -> Change? {
+        var clock = HybridClock(last: 0)
+        return StreamedChange(change: change, stream: nil).merged(over: stored, clock: &clock, wall: 0, writer: 9)
+    }
+
+    @Test func changesOfDifferentFieldsBothSurviveInTheCloud() throws {
+        let stored = change(#"{"id":"1","a":1,"b":2}"#, 50, writer: 9, [("b", 50)])
+        let found = try #require(merged(change(#"{"id":"1","a":2,"b":1}"#, 40, [("a", 40)]), over: stored))
+        #expect(FieldMerge.object(found.body) == ["id": .string("1"), "a": .integer(2), "b": .integer(2)])
+        #expect(found.version.time > 50 && found.version.writer == 9)
+        #expect(found.stamps["a"] == .string(.hexadecimal(40)) && found.stamps["b"] == .string(.hexadecimal(50)))
+    }
+
+    @Test func bothOrdersOfArrivalEndAlike() throws {
+        let base = change(#"{"id":"1","a":0,"b":0,"c":0}"#, 10)
+        let one = change(#"{"id":"1","a":1,"b":1,"c":0}"#, 40, writer: 1, [("a", 40), ("b", 30)])
+        let other = change(#"{"id":"1","a":2,"b":2,"c":2}"#, 45, writer: 2, [("a", 35), ("b", 45), ("c", 45)])
+        var ends: [JSONObject] = []
+        for (first, second) in [(one, other), (other, one)] {
+            let middle = try #require(merged(first, over: base))
+            ends.append(FieldMerge.object(try #require(merged(second, over: middle)).body))
+        }
+        #expect(ends[0] == ends[1])
+        #expect(ends[0] == ["id": .string("1"), "a": .integer(1), "b": .integer(2), "c": .integer(2)])
+    }
+
+    @Test func whatComesAgainChangesNothing() throws {
+        let stored = change(#"{"id":"1","a":1}"#, 10)
+        let mine = change(#"{"id":"1","a":2}"#, 20, [("a", 20)])
+        let first = try #require(merged(mine, over: stored))
+        #expect(first.version == mine.version)
+        #expect(merged(mine, over: first) == nil)
+        let later = change(#"{"id":"1","a":7}"#, 30, writer: 9, [("a", 30)])
+        #expect(merged(mine, over: later) == nil)
+    }
+
+    @Test func changeWithoutStampsCountsWholeWhenItIsLater() throws {
+        let stored = change(#"{"id":"1","a":1,"b":1}"#, 10, [("a", 5)])
+        let found = try #require(merged(change(#"{"id":"1","a":1,"b":2}"#, 20), over: stored))
+        #expect(found.stamps["a"] == .string(.hexadecimal(5)) && found.stamps["b"] == .string(.hexadecimal(20)))
+        #expect(merged(change(#"{"id":"1","a":1,"b":3}"#, 9), over: stored) == nil)
+    }
+
+    @Test func removalCountsByItsVersion() {
+        let stored = change(#"{"id":"1","a":1}"#, 10)
+        var removal = change(#"{"id":"1"}"#, 20)
+        removal.isRemoval = true
+        #expect(merged(removal, over: stored)?.isRemoval == true)
+        removal.version = Version(time: 5, writer: 1)
+        #expect(merged(removal, over: stored) == nil)
+    }
+
+    @Test func stampsFromTheWireAreNeverLaterThanTheVersion() {
+        var found = change(#"{"id":"1"}"#, 20)
+        found.take(stamps: ["a": .string(.hexadecimal(99)), "b": .string(.hexadecimal(7)), "c": .integer(3), "d": .string("x")])
+        #expect(found.stamps == ["a": .string(.hexadecimal(20)), "b": .string(.hexadecimal(7))])
+    }
+}

@@ -1,0 +1,144 @@
+/*
+    Device and cloud change the same items while they do not hear of each other. What becomes of each is the schema's word:
+    by the versions, the cloud's, the fields of both, or what the firmware's callback makes of both. Whichever way, both sides
+    end with the same, and the firmware is told with both versions.
+ */
+#include "support/device.h"
+
+typedef struct Told {
+    int conflicts;
+    char winner[64], loser[64];
+} Told;
+
+static void onConflict(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params, const char *cmd,
+                       int events)
+{
+    (void) db, (void) model, (void) params, (void) cmd, (void) events;
+    Told *told = arg;
+    const DbItem *loser = dbTriggerLoser(item);
+    snprintf(told->winner, sizeof told->winner, "%s", dbField(item, "text"));
+    snprintf(told->loser, sizeof told->loser, "%s", loser != NULL ? dbField(loser, "text") : "");
+    told->conflicts++;
+}
+
+static int asked;
+
+static void resolve(void *arg, Db *db, const DbModel *model, const DbItem *mine, const DbItem *theirs, DbConflict *conflict)
+{
+    (void) db;
+    asked++;
+    EXPECT_TEXT(arg, "argument");
+    EXPECT_TEXT(dbModelName(model), "Plan");
+    EXPECT_CODE(dbResolve(conflict, DB_PROPS("id", "other")), DB_ERR_KEY);
+    EXPECT_CODE(dbResolve(conflict, DB_PROPS("text", format("%s+%s", dbField(mine, "text"), dbField(theirs, "text")))), 0);
+    EXPECT_CODE(dbResolve(NULL, NULL), DB_ERR_MISUSE);
+}
+
+static bool deviceSays(Db *db, const char *model, const char *id, const char *text)
+{
+    DbItem *item = dbGet(db, model, DB_PROPS("id", id), NULL);
+    bool isSo = item != NULL && dbField(item, "text") != NULL && strcmp(dbField(item, "text"), text) == 0;
+    dbFreeItem(item);
+    return isSo;
+}
+
+/** Change an item on both sides while neither hears of the other; the later one is written last. */
+static void meet(Io *io, Cloud *cloud, const char *model, const char *mine, const char *theirs, bool isMineLater)
+{
+    Db *db = ioGetDb(io);
+    ioStop(io);
+    const char *theirProps = format("{\"deviceId\":\"d1\",\"id\":\"1\",%s}", theirs);
+    const char *myProps = format("{\"id\":\"1\",%s}", mine);
+    if (!isMineLater) EXPECT_CODE(dbSet(db, model, DB_JSON(myProps), NULL), 0);
+    pause_ms(20);
+    EXPECT(cloudPut(model, theirProps));
+    pause_ms(20);
+    if (isMineLater) EXPECT_CODE(dbSet(db, model, DB_JSON(myProps), NULL), 0);
+    (void) cloud;
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+}
+
+int main(void)
+{
+    scenarioBegin();
+    Broker broker = brokerMake();
+    Cloud cloud = cloudMake(broker.port);
+    brokerStart(&broker);
+    cloudStart(&cloud);
+    Told told = {0};
+    Io *io = deviceStart("conflicts.db", broker.port, SYNC_NEVER);
+    Db *db = ioGetDb(io);
+    EXPECT_CODE(dbAddTrigger(db, onConflict, NULL, &told, DB_ON_CONFLICT), 0);
+    EXPECT_CODE(dbSetResolver(db, resolve, (void *) "argument"), 0);
+    static const char *const models[] = {"Note", "Order", "Plan", "Profile"};
+    for (size_t index = 0; index < 4; index++) {
+        EXPECT_CODE(create(db, models[index], DB_PROPS("id", "1", "text", "base")), 0);
+    }
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    claim("both sides have the items");
+
+    meet(io, &cloud, "Note", "text:'device'", "\"text\":\"cloud\"", false);
+    EXPECT(deviceSays(db, "Note", "1", "cloud"));
+    EXPECT(cloudFieldIs("Note", "1", "text", "cloud"));
+    EXPECT_WITHIN(PATIENCE_MS, told.conflicts >= 1);
+    EXPECT_TEXT(told.winner, "cloud");
+    EXPECT_TEXT(told.loser, "device");
+    claim("latest: the cloud's later change wins, and the firmware is told both");
+
+    meet(io, &cloud, "Note", "text:'device-2'", "\"text\":\"cloud-2\"", true);
+    EXPECT(deviceSays(db, "Note", "1", "device-2"));
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Note", "1", "text", "device-2"));
+    claim("latest: the device's later change wins");
+
+    meet(io, &cloud, "Order", "text:'device'", "\"text\":\"cloud\"", true);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Order", "1", "cloud"));
+    EXPECT(cloudFieldIs("Order", "1", "text", "cloud"));
+    claim("cloud: the cloud's change wins though the device's is later");
+
+    meet(io, &cloud, "Plan", "text:'device'", "\"text\":\"cloud\"", true);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "device+cloud"));
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Plan", "1", "text", "device+cloud"));
+    EXPECT_NUMBER(asked, 1);
+    claim("callback: the item becomes what the firmware makes of both, on both sides");
+
+    meet(io, &cloud, "Plan", "text:'a'", "\"text\":\"b\"", false);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "a+b"));
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Plan", "1", "text", "a+b"));
+    claim("callback: also when the cloud's change is the later one");
+
+    meet(io, &cloud, "Profile", "text:'device'", "\"value\":\"cloud\"", true);
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "text", "device"));
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "value", "cloud"));
+    DbItem *item = dbGet(db, "Profile", DB_PROPS("id", "1"), NULL);
+    EXPECT(item != NULL);
+    EXPECT_TEXT(dbField(item, "text"), "device");
+    EXPECT_TEXT(dbField(item, "value"), "cloud");
+    dbFreeItem(item);
+    meet(io, &cloud, "Profile", "text:'device-2'", "\"value\":\"cloud-2\"", false);
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "text", "device-2"));
+    EXPECT(cloudFieldIs("Profile", "1", "value", "cloud-2"));
+    claim("fields: changes of different fields of one item both survive, on both sides alike");
+
+    meet(io, &cloud, "Profile", "text:'mine', count: 1", "\"text\":\"theirs\"", false);
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "count", "1"));
+    EXPECT(cloudFieldIs("Profile", "1", "text", "theirs"));
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Profile", "1", "theirs"));
+    claim("fields: of one field the later change wins, and the rest survives");
+
+    ioStop(io);
+    EXPECT_CODE(dbSetResolver(db, NULL, NULL), 0);
+    EXPECT_CODE(ioStart(io), 0);
+    meet(io, &cloud, "Plan", "text:'x'", "\"text\":\"y\"", false);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "y"));
+    EXPECT_CODE(dbSetResolver(NULL, resolve, NULL), DB_ERR_MISUSE);
+    claim("without a callback the later one wins");
+
+    for (size_t index = 0; index < 4; index++) EXPECT_WITHIN(PATIENCE_MS, cloudAgrees(db, models[index]));
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
+    claim("both sides hold the same");
+    ioClose(io);
+    cloudStop(&cloud);
+    brokerStop(&broker);
+    return scenarioEnd();
+}

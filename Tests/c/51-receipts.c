@@ -1,0 +1,200 @@
+/*
+    A firmware asks of each change what has become of it: it is stored, on its way, durable in the cloud, refused with code and
+    reason, or overtaken by the cloud. The answer outlives the process, and is never given too early: while the cloud is
+    stopped, nothing is durable. What is refused keeps nothing else waiting, is heard of by a trigger, and can be listed, sent
+    again, changed and forgotten, by calls and by iotodb.
+ */
+#include "support/device.h"
+
+static int state(Io *io, int64_t receipt)
+{
+    IoReceipt out = {.size = sizeof out};
+    int code = ioGetReceipt(io, receipt, &out);
+    return code < 0 ? code : (int) out.state;
+}
+
+static void ofWhatArrives(Io *io, Cloud *cloud)
+{
+    Db *db = ioGetDb(io);
+    int64_t receipt = -1;
+    cloudPause(cloud);
+    DbItem *item = dbCreate(db, "Note", DB_PROPS("id", "a", "text", "one"), DB_PARAMS(.receipt = &receipt));
+    EXPECT(item != NULL);
+    dbFreeItem(item);
+    EXPECT(receipt > 0);
+    EXPECT_NUMBER(state(io, receipt), IO_RECEIPT_STORED);
+    EXPECT_CODE(ioWaitReceipt(io, receipt, 300), DB_ERR_TIMEOUT);
+    EXPECT_WITHIN(PATIENCE_MS, state(io, receipt) == IO_RECEIPT_SENT);
+    claim("a receipt says stored, then sent, and not durable before the cloud has it");
+
+    cloudResume(cloud);
+    EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), 0);
+    EXPECT_NUMBER(state(io, receipt), IO_RECEIPT_DURABLE);
+    EXPECT(cloudFieldIs("Note", "a", "text", "one"));
+    claim("durable means that the cloud has it");
+
+    int64_t update = 0, removal = 0, local = -1, failure = -1;
+    item = dbUpdate(db, "Note", DB_PROPS("id", "a", "text", "two"), DB_PARAMS(.receipt = &update));
+    dbFreeItem(item);
+    EXPECT_NUMBER(dbRemove(db, "Note", DB_PROPS("id", "a"), DB_PARAMS(.receipt = &removal)), 1);
+    EXPECT_CODE(ioWaitReceipt(io, removal, PATIENCE_MS), 0);
+    EXPECT_CODE(ioWaitReceipt(io, update, PATIENCE_MS), 0);
+    EXPECT(!cloudHas("Note", "a"));
+    EXPECT_CODE(dbSet(db, "Local", DB_PROPS("id", "a"), DB_PARAMS(.receipt = &local)), 0);
+    EXPECT_NUMBER(local, 0);
+    EXPECT(dbCreate(db, "Nothing", DB_PROPS("id", "a"), DB_PARAMS(.receipt = &failure)) == NULL);
+    EXPECT_NUMBER(state(io, 0), DB_ERR_NOT_FOUND);
+    EXPECT_NUMBER(state(io, 12345), DB_ERR_NOT_FOUND);
+    EXPECT_CODE(ioWaitReceipt(io, 12345, 10), DB_ERR_NOT_FOUND);
+    claim("updates and removals have receipts, and what does not go to the cloud has none");
+}
+
+static int refusals;
+static char reason[160];
+
+static void onRejected(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params, const char *cmd,
+                       int events)
+{
+    (void) arg, (void) db, (void) model, (void) params, (void) cmd, (void) events;
+    snprintf(reason, sizeof reason, "%s", dbTriggerReason(item));
+    refusals++;
+}
+
+typedef struct Letters {
+    int count;
+    int64_t last;
+    char text[64], reason[160];
+    int code;
+} Letters;
+
+static bool readLetter(void *context, const DbPending *change)
+{
+    Letters *letters = context;
+    letters->count++;
+    letters->last = change->id;
+    letters->code = change->code;
+    snprintf(letters->text, sizeof letters->text, "%s", dbField(change->item, "value") != NULL ? dbField(change->item, "value") : "");
+    snprintf(letters->reason, sizeof letters->reason, "%s", change->reason);
+    return true;
+}
+
+static Letters letters(Db *db)
+{
+    Letters found = {0};
+    EXPECT(dbEachRejected(db, readLetter, &found) >= 0);
+    return found;
+}
+
+/** Runs iotodb; its exit code. */
+static int tool(const char *schema, const char *command, const char *argument, const char *more)
+{
+    const char *arguments[] = {getenv("IOTODB"), command, "--schema", schema, scratch("receipts.db"), argument, more, NULL};
+    return childRun(arguments, scratch("iotodb.log"), NULL);
+}
+
+/** The device's schema lets settings go up, the cloud's does not. */
+static void ofWhatIsRefused(int port)
+{
+    FILE *file = fopen(testData("schema.json5"), "r");
+    REQUIRE(file != NULL);
+    char *text = calloc(1, 65536);
+    REQUIRE(text != NULL && fread(text, 1, 65535, file) > 0);
+    fclose(file);
+    char *place = strstr(text, "Setting: { sync: 'down' }");
+    REQUIRE(place != NULL);
+    memcpy(place, "Setting: { sync: 'both' }", strlen("Setting: { sync: 'both' }"));
+    writeFile(scratch("both.json5"), text);
+    free(text);
+
+    Io *io = deviceOpenUnder(scratch("both.json5"), "receipts.db", port, SYNC_SOON);
+    REQUIRE(io != NULL);
+    Db *db = ioGetDb(io);
+    EXPECT_CODE(dbAddTrigger(db, onRejected, NULL, NULL, DB_ON_REJECTED), 0);
+    EXPECT_CODE(ioStart(io), 0);
+    int64_t bad = 0, good = 0;
+    DbItem *item = dbCreate(db, "Setting", DB_PROPS("id", "s1", "value", "v1"), DB_PARAMS(.receipt = &bad));
+    dbFreeItem(item);
+    item = dbCreate(db, "Note", DB_PROPS("id", "behind", "text", "it"), DB_PARAMS(.receipt = &good));
+    dbFreeItem(item);
+    EXPECT_CODE(ioWaitReceipt(io, good, PATIENCE_MS), 0);
+    claim("one bad record does not block the rest");
+
+    EXPECT_CODE(ioWaitReceipt(io, bad, PATIENCE_MS), DB_ERR_REJECTED);
+    EXPECT_ERROR_NAMES("Setting");
+    IoReceipt out = {.size = sizeof out};
+    EXPECT_CODE(ioGetReceipt(io, bad, &out), 0);
+    EXPECT_NUMBER(out.state, IO_RECEIPT_REJECTED);
+    EXPECT(out.code < 0 && strstr(out.reason, "Setting") != NULL);
+    EXPECT_WITHIN(PATIENCE_MS, refusals == 1);
+    EXPECT(strstr(reason, "Setting") != NULL);
+    EXPECT_NUMBER(deviceStatus(io).rejectedItems, 1);
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
+    Letters found = letters(db);
+    EXPECT_NUMBER(found.count, 1);
+    EXPECT_TEXT(found.text, "v1");
+    EXPECT(found.code == out.code && strcmp(found.reason, out.reason) == 0);
+    claim("a rejection is heard of: by receipt, trigger, status and list");
+
+    EXPECT_CODE(dbRetryRejected(db, found.last, DB_PROPS("value", "v2"), DB_PARAMS(.receipt = &bad)), 0);
+    EXPECT_NUMBER(letters(db).count, 0);
+    EXPECT_CODE(ioWaitReceipt(io, bad, PATIENCE_MS), DB_ERR_REJECTED);
+    found = letters(db);
+    EXPECT_NUMBER(found.count, 1);
+    EXPECT_TEXT(found.text, "v2");
+    EXPECT_CODE(dbRetryRejected(db, 1, NULL, NULL), DB_ERR_NOT_FOUND);
+    EXPECT_CODE(dbDiscardRejected(db, 1), DB_ERR_NOT_FOUND);
+    EXPECT_CODE(dbDiscardRejected(db, found.last), 0);
+    EXPECT_NUMBER(letters(db).count, 0);
+    EXPECT(exists(db, "Setting", DB_PROPS("id", "s1")));
+    claim("a dead letter is edited, sent again and discarded by calls");
+
+    EXPECT_CODE(dbSet(db, "Setting", DB_PROPS("id", "s1", "value", "v3"), NULL), 0);
+    EXPECT_WITHIN(PATIENCE_MS, letters(db).count == 1);
+    ioClose(io);
+    Db *closed = dbOpen(scratch("receipts.db"), scratch("both.json5"), DB_READ_ONLY);
+    REQUIRE(closed != NULL);
+    found = letters(closed);
+    dbClose(closed);
+    EXPECT_NUMBER(tool(scratch("both.json5"), "retry", "x", NULL), 2);
+    EXPECT_NUMBER(tool(scratch("both.json5"), "retry", "1", NULL), 1);
+    EXPECT_NUMBER(tool(scratch("both.json5"), "retry", format("%lld", (long long) found.last), "value=v4"), 0);
+    io = deviceOpenUnder(scratch("both.json5"), "receipts.db", port, SYNC_SOON);
+    REQUIRE(io != NULL);
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_WITHIN(PATIENCE_MS, letters(ioGetDb(io)).count == 1);
+    found = letters(ioGetDb(io));
+    EXPECT_TEXT(found.text, "v4");
+    ioClose(io);
+    EXPECT_NUMBER(tool(scratch("both.json5"), "discard", format("%lld", (long long) found.last), NULL), 0);
+    EXPECT_NUMBER(tool(scratch("both.json5"), "discard", format("%lld", (long long) found.last), NULL), 1);
+    claim("a dead letter is edited, sent again and discarded by iotodb");
+}
+
+int main(void)
+{
+    scenarioBegin();
+    Broker broker = brokerMake();
+    Cloud cloud = cloudMake(broker.port);
+    brokerStart(&broker);
+    cloudStart(&cloud);
+    Io *io = deviceStart("receipts.db", broker.port, SYNC_SOON);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    ofWhatArrives(io, &cloud);
+
+    ioStop(io);
+    int64_t receipt = 0;
+    DbItem *item = dbCreate(ioGetDb(io), "Note", DB_PROPS("id", "later", "text", "x"), DB_PARAMS(.receipt = &receipt));
+    dbFreeItem(item);
+    EXPECT_CODE(ioWaitReceipt(io, receipt, 100), DB_ERR_OFFLINE);
+    ioClose(io);
+    io = deviceStart("receipts.db", broker.port, SYNC_SOON);
+    EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), 0);
+    ioClose(io);
+    claim("a receipt keeps its meaning over a restart");
+
+    ofWhatIsRefused(broker.port);
+    cloudStop(&cloud);
+    brokerStop(&broker);
+    return scenarioEnd();
+}
