@@ -86,8 +86,9 @@ extension DeviceReplicator {
         up.isUrgent = true
         up.inFlight = UpState.Batch(open: [], deadline: 0, sentAt: now.monotonic)
         defer {
-            if up.inFlight?.open.isEmpty == false {
-                up.inFlight?.deadline = now.monotonic + up.backoff.next(using: &random)
+            if var batch = up.inFlight, !batch.open.isEmpty {
+                batch.deadline = now.monotonic + up.backoff.next(using: &random)
+                up.inFlight = batch
             } else {
                 up.inFlight = nil
             }
