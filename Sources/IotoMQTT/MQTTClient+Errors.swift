@@ -5,6 +5,8 @@ import IotoBase
 extension MQTTClient {
     /// EPROTO: libmosquitto's errno for whatever OpenSSL reports on an established connection.
     private static let tlsFailed: Int32 = 71
+    /// ECONNRESET.
+    private static let reset: Int32 = 104
 
     /// Why a connection has ended or has not come about.
     func failure(_ outcome: MosquittoHandle.Outcome, _ handle: MosquittoHandle) -> IotoError {
@@ -33,8 +35,10 @@ extension MQTTClient {
 
     /// - Parameter code: An errno, or -1 when the peer has closed the connection.
     func socketFailure(_ code: Int32, _ handle: MosquittoHandle) -> IotoError {
-        if options.usesTLS, code == Self.tlsFailed || link == .connecting && timing.isReachable {
-            let phase: Text = link == .connecting ? "connection before accepting it" : "connection"
+        // A broker that does not like a certificate says so, or just hangs up.
+        let hungUp = timing.isReachable || code == Self.reset || code < 0
+        if options.usesTLS, code == Self.tlsFailed || link != .connected && hungUp {
+            let phase: Text = link == .connected ? "connection" : "connection before accepting it"
             return error(.offline, "TLS: the broker has ended the \(phase)", code)
         }
         guard code > 0 else {
