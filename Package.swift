@@ -71,7 +71,7 @@ let package = Package(
                     name: "IotoSimulation", dependencies: ["IotoStore", "IotoSync", "CSimulatedDisk"],
                     path: "Tests/Simulation/IotoSimulation", swiftSettings: hostedSettings),
                 .executableTarget(
-                    name: "iotosim", dependencies: ["IotoSimulation"], path: "Tests/Simulation/iotosim",
+                    name: "iotosim", dependencies: ["IotoBase", "IotoSimulation"], path: "Tests/Simulation/iotosim",
                     swiftSettings: hostedSettings),
                 tests("IotoSimulationTests", ["IotoSimulation", "iotosim"]),
                 tests("IotoBaseTests", ["IotoBase"]),

@@ -16,6 +16,7 @@ private final class LastError {
         platform_thread_value().map { Unmanaged<LastError>.fromOpaque($0).takeUnretainedValue() }
     }
 
+    @inline(never)
     static func set(_ error: IotoError) {
         platform_thread_value_set(Unmanaged.passRetained(LastError(error)).toOpaque()) { value in
             guard let value else { return }

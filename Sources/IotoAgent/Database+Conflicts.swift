@@ -1,4 +1,3 @@
-import CPlatform
 import IotoBase
 import IotoJSON
 import IotoSchema
@@ -22,7 +21,7 @@ public final class Conflict {
     /// Takes the decision: the cloud's version, or where it has none the device's, with these properties changed.
     public func resolve(_ changes: JSONObject) throws(IotoError) {
         let prepared = try model.makeUpdate(
-            of: try base.properties(), changes, context: database.context, now: platform_wall_ms())
+            of: try base.properties(), changes, context: database.context, now: database.store.timeOfDay())
         guard prepared.key == key else {
             throw IotoError(.key, "model \"\(model.name)\": a conflict is decided within one item")
         }

@@ -1,4 +1,3 @@
-import CPlatform
 import IotoBase
 import IotoJSON
 import IotoSchema
@@ -31,7 +30,7 @@ extension Database {
     ) throws(IotoError) -> Item {
         let model = try deviceModel(modelName)
         let context = context
-        let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
+        let prepared = try model.makeItem(properties, context: context, now: store.timeOfDay())
         return try change { (transaction) throws(IotoError) -> StoredItem in
             guard let existing = try transaction.get(prepared.key, model: model) else {
                 return try transaction.put(model, prepared.key, body: prepared.text)
@@ -77,7 +76,7 @@ extension Database {
             guard isUpsert else {
                 throw IotoError(.notFound, "no such item of model \"\(modelName)\"")
             }
-            let prepared = try model.makeItem(properties, context: context, now: platform_wall_ms())
+            let prepared = try model.makeItem(properties, context: context, now: store.timeOfDay())
             return try transaction.put(model, prepared.key, body: prepared.text)
         }
     }
@@ -126,7 +125,7 @@ extension Database {
         _ existing: StoredItem, _ changes: JSONObject, _ context: Context, _ transaction: StoreTransaction
     ) throws(IotoError) -> StoredItem {
         let prepared = try existing.model.makeUpdate(
-            of: try existing.properties(), changes, context: context, now: platform_wall_ms())
+            of: try existing.properties(), changes, context: context, now: transaction.timeOfDay())
         return try transaction.put(existing.model, existing.key, body: prepared.text)
     }
 }

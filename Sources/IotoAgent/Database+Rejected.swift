@@ -1,4 +1,3 @@
-import CPlatform
 import IotoBase
 import IotoJSON
 import IotoSchema
@@ -41,7 +40,7 @@ extension Database {
                     throw IotoError(.notFound, "the item of the rejected change \(number) is gone")
                 }
                 let prepared = try model.makeUpdate(
-                    of: try existing.properties(), properties, context: context, now: platform_wall_ms())
+                    of: try existing.properties(), properties, context: context, now: store.timeOfDay())
                 _ = try transaction.put(model, key, body: prepared.text)
             }
             try transaction.discardRejected(number)

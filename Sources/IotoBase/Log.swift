@@ -27,6 +27,7 @@ public enum Log {
     public static func info(_ message: @autoclosure () -> Text) { write(.info, message) }
     public static func debug(_ message: @autoclosure () -> Text) { write(.debug, message) }
 
+    @inline(never)
     private static func write(_ level: LogLevel, _ message: () -> Text) {
         let (sink, limit) = state.lock.withLock { (state.sink, state.level) }
         guard level.rawValue <= limit.rawValue else { return }

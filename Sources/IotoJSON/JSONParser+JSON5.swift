@@ -5,6 +5,7 @@ extension JSONParser {
     /// Passes one character of white space that JSON has not, or a comment.
     ///
     /// - Returns: False at anything else.
+    @inline(never)
     mutating func skipSpace5() throws(JSONFault) -> Bool {
         switch bytes[index] {
         case 0x0B, 0x0C:

@@ -66,3 +66,23 @@ extension Field {
 
     private static let ttlSecondsBound: Int64 = 100_000_000_000
 }
+
+extension Model {
+    /// A body with other times of creation and change.
+    ///
+    /// - Parameter correct: The time in the place of one, Unix milliseconds.
+    /// - Returns: nil when nothing changes.
+    public func corrected(_ body: JSONObject, _ correct: (Int64) -> Int64) -> JSONObject? {
+        var result = body
+        var isChanged = false
+        for place in [createdPlace, updatedPlace] {
+            guard let place, let value = body[fields[place].name], let time = fields[place].time(of: value) else { continue }
+            let right = correct(time)
+            if right != time {
+                result[fields[place].name] = fields[place].date(right)
+                isChanged = true
+            }
+        }
+        return isChanged ? result : nil
+    }
+}

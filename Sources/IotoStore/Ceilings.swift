@@ -144,6 +144,7 @@ extension StoreTransaction {
             guard let row = item == nil ? try tombstone(key) : item else { return false }
             try dequeue(position, row)
             dropped += 1
+            try close(key, upTo: row.version.time, .rejected, code: ErrorCode.full.rawValue, reason: "dropped: " + reason)
             if let state = store.item(row, key, model) {
                 note(
                     .full, before: state, after: item == nil ? nil : state, model, key,

@@ -102,6 +102,9 @@ final class Connection {
     }
 
     func setDurability(_ durability: Durability) throws(IotoError) {
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.neverSynced) { return try execute("PRAGMA synchronous = OFF") }
+        #endif
         switch durability {
         case .full: try execute("PRAGMA synchronous = FULL")
         case .normal: try execute("PRAGMA synchronous = NORMAL")

@@ -18,7 +18,7 @@ enum SQL: Int, CaseIterable {
     case scanIndex, scanIndexReversed, scanIndexAll, scanIndexAllReversed
     case writeRejected, trimRejected, countRejected, readRejected, deleteRejected
     case readStamps, writeStamps, deleteStamps
-    case writeReceipt, readReceipt, closeReceipts, trimReceipts, trimOpenReceipts
+    case writeReceipt, readReceipt, closeReceipts, moveReceipts, trimReceipts, trimOpenReceipts
 
     var text: Text {
         switch self {
@@ -133,6 +133,7 @@ enum SQL: Int, CaseIterable {
             UPDATE receipt SET state = ?4, code = ?5, reason = ?6 \
             WHERE hash = ?1 AND sort = ?2 AND time <= ?3 AND state = 0
             """
+        case .moveReceipts: "UPDATE receipt SET time = ?4 WHERE hash = ?1 AND sort = ?2 AND state = 0 AND time <= ?3"
         case .trimReceipts:
             """
             DELETE FROM receipt WHERE state <> 0 AND number <= \

@@ -37,6 +37,8 @@ extension Store {
     ) throws(IotoError) -> Int {
         var tries = 1
         while true {
+            // The resolver is asked of what the disk has.
+            try flushDelayed()
             let resolutions = tries < Store.triesMax ? try resolve(changes) : nil
             do throws(IotoError) {
                 return try applyOnce(changes, part, cursor, hubTime, resolutions)
@@ -51,16 +53,21 @@ extension Store {
         _ changes: [Change], _ part: SnapshotPart?, _ cursor: StreamCursor, _ hubTime: UInt64,
         _ resolutions: [Resolution]?
     ) throws(IotoError) -> Int {
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.cursorBeforeItems) {
+                try write { (transaction) throws(IotoError) in try transaction.writeCursor(cursor) }
+            }
+        #endif
         var applied = 0
         try write { (transaction) throws(IotoError) in
             transaction.resolutions = resolutions
-            clock.observe(hubTime)
+            try transaction.observe(hubTime: hubTime)
             // What comes down is compared with what has been changed here.
             try transaction.writeGathered()
             if let part, part.begins { try transaction.beginSnapshot(cursor.stream, part) }
             for change in changes {
                 if part != nil { try transaction.name(change.key, in: cursor.stream) }
-                if try transaction.apply(change) {
+                if try transaction.apply(change, hubTime: hubTime) {
                     applied += 1
                 } else if part != nil {
                     try transaction.resendIfNewer(change)

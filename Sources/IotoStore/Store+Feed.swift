@@ -16,15 +16,20 @@ extension Store {
         return StreamCursor(stream: stream, history: try statement.bits(0), position: try statement.integer(1))
     }
 
-    /// Removes tombstones that are older than `Limits.tombstoneRetention` and that the cloud knows of: a bounded
-    /// number at a time. Opening does it once; a store that stays open for weeks asks for it from time to time.
+    /// Removes tombstones that are older than `Limits.tombstoneRetention` by the hub's clock, which alone tells how old a
+    /// change in the cloud can be, and that the cloud knows of: a bounded number at a time. Opening does it once; a store
+    /// that stays open for weeks asks for it from time to time.
     ///
     /// - Returns: The number removed.
     public func purgeTombstones() throws(IotoError) -> Int {
-        let newest = max(try clockTime(), HybridClock.time(options.wallClock()))
-        let retention = UInt64(Limits.tombstoneRetention) << 16
-        guard newest > retention else { return 0 }
-        let limit = newest - retention
+        #if IOTO_MUTANTS
+            let retention = Mutant.isActive(.purgedEarly) ? 0 : UInt64(Limits.tombstoneRetention) << 16
+        #else
+            let retention = UInt64(Limits.tombstoneRetention) << 16
+        #endif
+        let now = try lastHubTime()
+        guard now > retention else { return 0 }
+        let limit = now - retention
         // Most often there is none, and then nothing is written.
         guard try !expiredTombstones(before: limit).isEmpty else { return 0 }
         return try write { (transaction) throws(IotoError) in
@@ -50,10 +55,20 @@ extension Store {
 }
 
 extension StoreTransaction {
+    /// Takes notice of the hub's clock.
+    func observe(hubTime: UInt64) throws(IotoError) {
+        store.clock.observe(hubTime)
+        let day: UInt64 = 86_400_000 << 16
+        guard hubTime < HybridClock.timeMax, hubTime > store.hubTime &+ day else { return }
+        // Should this transaction fail, the file says an earlier day than there could be, and nothing is purged too soon.
+        store.hubTime = hubTime
+        try StoreFormat.writeMeta(connection, StoreFormat.metaHub, bits: hubTime)
+    }
+
     /// Takes over a change of the cloud when it is newer than what is stored.
     ///
     /// - Returns: Whether it was.
-    func apply(_ change: Change) throws(IotoError) -> Bool {
+    func apply(_ change: Change, hubTime: UInt64) throws(IotoError) -> Bool {
         guard let model = store.schema.model(change.model), model.existsOnDevice else { return false }
         // Neither would leave the hub; to throw for one would block the stream for ever.
         guard change.version.time < HybridClock.timeMax, change.body.count <= Limits.itemBytesMax,
@@ -65,9 +80,19 @@ extension StoreTransaction {
         store.clock.observe(change.version.time)
         let before = try current(change.key)
         let grave = before == nil ? try tombstone(change.key) : nil
-        let known = before ?? grave
+        #if IOTO_MUTANTS
+            let known = Mutant.isActive(.versionIgnored) || Mutant.isActive(.tombstoneIgnored) && grave != nil ? nil : before ?? grave
+        #else
+            let known = before ?? grave
+        #endif
         // A state that has expired is taken over as its removal.
         let isOver = change.isRemoval || store.isExpired(model, change.body)
+        if let known, known.version >= change.version, known.version.time > hubTime &+ StoreLimits.clockTrust,
+            let position = known.position, try isPending(position)
+        {
+            // A version that the hub is going to replace says nothing of which change is newer.
+            throw IotoError(.busy, "a pending change of model '\(model.name)' awaits the cloud's time")
+        }
         if let known, let position = known.position, try store.isConflict(known, change, model, connection) {
             if let before, model.mergesFields, !isOver { return try join(change, model, before, position: position) }
             if model.process.resolve == .callback,
@@ -87,6 +112,9 @@ extension StoreTransaction {
             }
             noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
         } else if let known, known.version >= change.version {
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.outboxRowLost), let position = known.position { try dequeue(position) }
+            #endif
             // The very state whose expiry was the clock's mistake, which was ahead.
             guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
         }
@@ -111,10 +139,14 @@ extension StoreTransaction {
             if isOver {
                 noteRemoval()
                 if before != nil { try run(.deleteItem, change.key) }
-                if change.isRemoval {
-                    try write(.writeTombstone, item, position: nil)
-                } else {
+                if !change.isRemoval {
                     try bury(item)
+                } else {
+                    #if IOTO_MUTANTS
+                        if !Mutant.isActive(.noTombstone) { try write(.writeTombstone, item, position: nil) }
+                    #else
+                        try write(.writeTombstone, item, position: nil)
+                    #endif
                 }
             } else {
                 if hasGrave { try run(.deleteTombstone, change.key) }
@@ -143,6 +175,9 @@ extension StoreTransaction {
             }
         }
         guard let after else { return }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.eventTwice) { note(.update, before: before, after: after, model, key, isRemote: true) }
+        #endif
         note(before == nil ? .create : .update, before: before, after: after, model, key, isRemote: true)
     }
 }

@@ -34,6 +34,9 @@ extension Store {
             }
         }
         if !unreadable.isEmpty { try drop(unreadable) }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.sentBeforeDurable) { return changes }
+        #endif
         // A version that is sent and then lost with the power could be given to another change.
         if options.durability == .normal, newest > 0 { try makeDurable(upTo: newest) }
         return changes
@@ -56,11 +59,17 @@ extension Store {
 
     public func settle(_ settlement: Settlement) throws(IotoError) {
         try write { (transaction) throws(IotoError) in
-            clock.observe(settlement.hubTime)
+            try transaction.observe(hubTime: settlement.hubTime)
             for entry in settlement.entries { try transaction.settle(entry) }
             if !settlement.entries.isEmpty { try transaction.trimReceipts() }
             if let advance = settlement.advance {
                 let stored = try readCursor(advance.stream, transaction.connection)
+                #if IOTO_MUTANTS
+                    if Mutant.isActive(.advanceUnchecked) {
+                        try transaction.writeCursor(
+                            StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor))
+                    }
+                #endif
                 if (stored?.position ?? 0) == advance.previous, (stored?.history ?? advance.history) == advance.history {
                     try transaction.writeCursor(
                         StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor))
@@ -169,7 +178,7 @@ extension StoreTransaction {
             switch entry.answer {
             // Of what has changed since, the next answer decides.
             case .acknowledged, .restamped: try close(key, upTo: sent.version.time, .durable)
-            case .rejected, .overruled: break
+            case .rejected, .overruled, .again: break
             }
             guard let row = item == nil ? try tombstone(key) : item else {
                 store.gauge = nil
@@ -179,15 +188,25 @@ extension StoreTransaction {
             // The answer to an earlier try may have moved the item to the queue's end since this one was sent.
             var position = entry.pending.position
             if let place = row.position, row.version == sent.version { position = place }
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.ackOfLaterTryIgnored) { position = entry.pending.position }
+            #endif
             // A row that is gone was settled before, or gave way to a newer change of the cloud.
             guard try queuedKey(position) == key else { return }
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.ackClearsNewer) { return try dequeue(position) }
+            #endif
             guard row.version == sent.version else {
                 return try requeue(key, from: position, isRemoval: item == nil)
+            }
+            if case .again(let version) = entry.answer {
+                try moveReceipts(key, from: sent.version.time, to: version.time)
+                return try restamp(key, version, isRemoval: item == nil)
             }
             try dequeue(position, row)
             try forgetStamps(key, store.models.model(row.model))
             switch entry.answer {
-            case .acknowledged: break
+            case .acknowledged, .again: break
             case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
             case .rejected(let code, let reason):
                 try close(key, upTo: sent.version.time, .rejected, code: code, reason: reason)
@@ -239,6 +258,8 @@ extension StoreTransaction {
 
     func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
         store.clock.observe(version.time)
+        // A version below those that are known to be on the disk is not there for that.
+        store.durableTime = 0
         let statement = try connection.statement(isRemoval ? .setTombstoneVersion : .setItemVersion)
         defer { statement.end() }
         try statement.bind(3, Int64(bitPattern: version.time))

@@ -94,6 +94,7 @@ extension StoreTransaction {
     func endReceipt() throws(IotoError) -> Int64 {
         guard let changes = receipted else { return 0 }
         receipted = nil
+        try use(nil)
         guard let last = changes.last else { return 0 }
         let number = Int64(bitPattern: last.time)
         try modify { () throws(IotoError) in
@@ -122,6 +123,15 @@ extension StoreTransaction {
         try statement.bind(4, state.rawValue)
         try statement.bind(5, Int64(code))
         try statement.bind(6, reason)
+        _ = try statement.step(key: key)
+    }
+
+    /// A version that the cloud answers for goes by another time now, and so do the open receipts up to it.
+    func moveReceipts(_ key: ItemKey, from time: UInt64, to newTime: UInt64) throws(IotoError) {
+        let statement = try connection.statement(.moveReceipts)
+        defer { statement.end() }
+        try statement.bind(3, bits: time)
+        try statement.bind(4, bits: newTime)
         _ = try statement.step(key: key)
     }
 

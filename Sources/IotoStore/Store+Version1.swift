@@ -34,7 +34,8 @@ extension StoreTransaction {
         if let known { store.clock.observe(known.version.time) }
         let version = Version(time: try store.clock.next(connection), writer: Version1.service)
         return try apply(
-            Change(model: change.model.name, key: key, version: version, isRemoval: change.body == nil, body: body))
+            Change(model: change.model.name, key: key, version: version, isRemoval: change.body == nil, body: body),
+            hubTime: version.time)
     }
 
     /// The key that the change names; nil when it names no item, or several.

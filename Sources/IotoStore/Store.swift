@@ -23,6 +23,8 @@ public struct StoreOptions: Sendable {
     public var isRecovering = false
     /// Unix milliseconds.
     public var wallClock: @Sendable () -> Int64 = { platform_wall_ms() }
+    /// Milliseconds that only go forward, from some moment on.
+    public var monotonicClock: @Sendable () -> Int64 = { platform_monotonic_ms() }
     /// Name of the SQLite VFS that the file is on; nil: the default one, the operating system's files.
     public var vfs: Text?
     /// Where the id of a new database comes from.
@@ -82,6 +84,11 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    /// What the cloud's time of day is ahead of the monotonic clock; 0: not known.
+    let cloudOffset = Atomic<Int64>(0)
+    /// What the time of day was ahead of the monotonic clock as the file was opened, and the hybrid clock's time.
+    let openedOffset: Int64
+    let openedTime: UInt64
     /// Asked while nothing is locked; set before replication begins.
     public var resolver: (any ConflictResolver)?
     var ceilings = Ceilings()
@@ -100,7 +107,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// What had been written in the transaction when it joined.
     private var changesBefore: Int64 = 0
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.
-    private var durableTime: UInt64 = 0
+    var durableTime: UInt64 = 0
+    /// The hub's clock, as it was heard of last, or up to a day before.
+    var hubTime: UInt64 = 0
 
     /// Opens a file, and makes it when there is none.
     ///
@@ -115,6 +124,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         meter = try FileMeter(base: options.vfs)
         readers = ReaderPool(path: path, mode: options.isReadOnly ? .readOnly : .reader, meter: meter)
         hasReservedModels = schema.models.contains { $0.process.isReserved }
+        openedOffset = options.wallClock() - options.monotonicClock()
         indexes = StoreIndexes(schema)
         if schema.models.contains(where: { $0.process.isMemory }) {
             memory = ReaderPool(path: path, mode: .memory, meter: nil, most: 1)
@@ -129,6 +139,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             models = try ModelTable(connection, schema)
             replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
             clock = try StoreClock(connection, wall: options.wallClock)
+            openedTime = clock.last
             writer = nil
             try prepareMemory()
             return
@@ -139,8 +150,10 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try StoreFormat.adopt(connection, random: options.random)
         if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
+        hubTime = try StoreFormat.findMeta(connection, StoreFormat.metaHub) ?? 0
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
+        openedTime = clock.last
         writer = connection
         try updateIndexes(connection)
         try prepareMemory()
@@ -554,12 +567,12 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         try body(writer)
     }
 
-    /// Highest time that was issued or observed here.
-    func clockTime() throws(IotoError) -> UInt64 {
-        if isInTransaction { return clock.last }
+    /// The hub's clock, as it was heard of last, or up to a day before; 0: never.
+    func lastHubTime() throws(IotoError) -> UInt64 {
+        if isInTransaction { return hubTime }
         try acquire()
         defer { release() }
-        return clock.last
+        return hubTime
     }
 
     /// As `read` of the items of a model.

@@ -62,6 +62,9 @@ struct StoreClock {
     /// Raises the ceiling when the clock has passed it.
     mutating func raise(_ connection: Connection) throws(IotoError) {
         guard clock.last > ceiling else { return }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.clockNotPersisted) { return }
+        #endif
         let raised = clock.last + (reserve << 16)
         try StoreFormat.writeMeta(connection, StoreFormat.metaClock, bits: raised)
         ceiling = raised

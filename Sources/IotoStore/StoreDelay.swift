@@ -110,6 +110,7 @@ extension Model {
 
 extension Store {
     /// Commits the changes that have gathered in memory. Within a transaction it does nothing: `begin` has done so.
+    @inline(never)
     public func flushDelayed() throws(IotoError) {
         guard !gathering.isEmpty, !isInTransaction else { return }
         try write { (transaction) throws(IotoError) in try transaction.writeGathered() }
@@ -142,6 +143,7 @@ extension StoreTransaction {
     }
 
     /// Sees to it that a scan of the store finds what has gathered.
+    @inline(never)
     public func prepareToScan(_ model: Model) throws(IotoError) {
         if model.isDelayed { try writeGathered() }
     }

@@ -21,6 +21,7 @@ import IotoBase
 /// idxdef     id -> name                     which there are
 /// meta       name -> value                  `replica`: id of this database; `clock`: no version is issued above it;
 ///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's;
+///                                           `hub`: the hub's clock, exact to a day, once it was heard of;
 ///                                           `copy`: there in a backup until it is opened for writing
 /// ```
 /// | version | adds |
@@ -40,6 +41,7 @@ enum StoreFormat {
     static let metaReplica: Text = "replica"
     static let metaClock: Text = "clock"
     static let metaIndexes: Text = "indexes"
+    static let metaHub: Text = "hub"
     static let metaCopy: Text = "copy"
 
     private static let tables: [Text] = [
@@ -182,6 +184,7 @@ enum StoreFormat {
     }
 
     /// Runs `body` in a transaction of its own, which an error rolls back.
+    @inline(never)
     static func transaction(
         _ connection: Connection, _ body: () throws(IotoError) -> Void
     ) throws(IotoError) {
@@ -196,6 +199,7 @@ enum StoreFormat {
     }
 
     /// Ends a transaction that failed. Some errors have ended it already.
+    @inline(never)
     static func rollBack(_ connection: Connection) {
         guard connection.isInTransaction else { return }
         do throws(IotoError) {
@@ -207,11 +211,15 @@ enum StoreFormat {
     }
 
     static func readMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64 {
+        guard let value = try findMeta(connection, name) else { throw connection.corrupt("'\(name)' is missing") }
+        return value
+    }
+
+    static func findMeta(_ connection: Connection, _ name: Text) throws(IotoError) -> UInt64? {
         let statement = try connection.statement(.readMeta)
         defer { statement.end() }
         try statement.bind(1, name)
-        guard try statement.step() else { throw connection.corrupt("'\(name)' is missing") }
-        return try statement.bits(0)
+        return try statement.step() ? try statement.bits(0) : nil
     }
 
     static func writeMeta(_ connection: Connection, _ name: Text, bits: UInt64) throws(IotoError) {

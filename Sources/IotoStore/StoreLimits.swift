@@ -26,6 +26,8 @@ enum StoreLimits {
     static let clockPlausible: Int64 = 1_577_836_800_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
+    /// How far ahead of the hub's clock a version may be that is sure to be taken as it is.
+    static let clockTrust = UInt64(Limits.clockDriftMax / 2) << 16
     /// Part of a ceiling that is kept for models marked `reserve`, and for removals, where the schema has such models.
     static let reservedPart: Int64 = 8
     /// Smallest page cache of one connection, in KiB.

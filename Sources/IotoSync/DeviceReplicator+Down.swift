@@ -10,6 +10,8 @@ struct DownState {
         var askAt: Int64?
         /// Number of the question that is out; nil: none is.
         var asked: Int64?
+        /// When it went out, on the monotonic clock.
+        var askedAt: Int64 = 0
         /// The furthest page that was passed over, behind a gap that the question will close.
         var passedOver: Int64 = 0
         /// Generation of the last request to catch up that has been answered to the end.
@@ -23,11 +25,16 @@ struct DownState {
     var generation: Int64 = 1
     /// Counts the questions, so that an answer can be told from the pages that come unasked.
     var question: Int64
+    /// When to ask for everything though there is no sign of anything, on the monotonic clock.
+    var refreshAt: Int64 = .max
 
     init(topics: Topics, seed: UInt64, timeout: (first: Int64, last: Int64)) {
         // Anywhere: the broker keeps the answers to a process that is gone for the next one, which must not take them
         // for answers to its own questions.
         question = Int64(seed % (1 << 31))
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.questionsMeet) { question = 0 }
+        #endif
         var names = [Stream.device(topics.device), Stream.all]
         if !topics.account.isEmpty { names.append(Stream.account(topics.account)) }
         streams = names.map { Follow(name: $0, backoff: Backoff(first: timeout.first, last: timeout.last)) }
@@ -52,6 +59,12 @@ extension DeviceReplicator {
     }
 
     func askIfDue(_ now: Instant) {
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.questionForgotten) {
+                for index in down.streams.indices { down.streams[index].askAt = nil }
+            }
+        #endif
+        if now.monotonic >= down.refreshAt { return ask(Array(down.streams.indices), now) }
         let due = down.streams.indices.filter { down.streams[$0].askAt.map { $0 <= now.monotonic } ?? false }
         if !due.isEmpty { ask(due, now) }
     }
@@ -63,6 +76,11 @@ extension DeviceReplicator {
 
     private func ask(_ indices: [Int], _ now: Instant) {
         guard isConnected else { return }
+        if indices.count == down.streams.count {
+            // Not in step with the rest of the fleet.
+            let spread = UInt64(max(1, configuration.refreshInterval / 2))
+            down.refreshAt = now.monotonic + configuration.refreshInterval - Int64(random.next() % spread)
+        }
         down.question += 1
         var request = CatchUpRequest(
             number: down.question, replica: storage.replica, account: configuration.topics.account, cursors: [])
@@ -75,6 +93,7 @@ extension DeviceReplicator {
                 down.streams[index].isInSnapshot = floor != nil
                 if let floor { request.snapshots[down.streams[index].name] = floor }
                 down.streams[index].asked = down.question
+                down.streams[index].askedAt = now.monotonic
                 down.streams[index].passedOver = 0
             } catch {
                 note(error)
@@ -104,6 +123,9 @@ extension DeviceReplicator {
             return
         }
         guard let page = try codec.decodePage(json, context: context) else {
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.pleaIgnored) { return }
+            #endif
             // The hub has started anew. What waits for an answer of the one before need not wait for its own time.
             let soon = now.monotonic + Int64(random.next() % DeviceReplicator.askSpread)
             for index in down.streams.indices {
@@ -118,14 +140,24 @@ extension DeviceReplicator {
         guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }
         let stored = try storedCursor(page.stream)
         let isAnswer = page.answers != nil && page.answers == down.streams[index].asked
-        if isAnswer { peer = .version2 }
+        if isAnswer {
+            peer = .version2
+            learnTime(page.time, since: down.streams[index].askedAt, now)
+        }
         let startsAnew = isAnswer && page.isReset && page.previous == 0
         let isKnown = stored.history == page.history || stored.position == 0
         // A page may begin before the cursor: what is applied already has the same version and is passed over.
         // In a snapshot, only one that leaves nothing out.
         let isInSnapshot = try isInSnapshot(index)
         let isPart = startsAnew || isInSnapshot
-        guard startsAnew || isKnown && page.previous <= stored.position, !isPart || page.isWhole && isAnswer else {
+        #if IOTO_MUTANTS
+            let isBlind = Mutant.isActive(.gapIgnored)
+        #else
+            let isBlind = false
+        #endif
+        guard startsAnew || isKnown && (isBlind || page.previous <= stored.position),
+            !isPart || page.isWhole && isAnswer
+        else {
             // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
             if down.streams[index].asked != nil {
                 down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)

@@ -26,6 +26,8 @@ struct UpState {
     var gatheredBytes = 0
     /// Send the next batch at once: after connecting, and while a backlog is worked off.
     var isUrgent = false
+    /// Nothing is sent before, on the monotonic clock: first the cloud tells the time of day.
+    var holdUntil = Int64.min
     /// A change is sent again when a page has come that it has to be decided with.
     var isHeld = false
     /// For a service of version 1, whose answers name no versions: what the last messages held.
@@ -57,9 +59,16 @@ extension DeviceReplicator {
     private static var windowMax: Int { 16 }
 
     func sendIfDue(_ now: Instant) {
-        guard isConnected else { return }
+        guard isConnected, now.monotonic >= up.holdUntil else { return }
+        up.holdUntil = Int64.min
         if let batch = up.inFlight {
             guard now.monotonic >= batch.deadline else { return }
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.neverResent) {
+                    up.inFlight?.deadline = .max
+                    return
+                }
+            #endif
             // No answer: the outbox is read again, so that what has changed meanwhile goes out in its latest state.
             up.inFlight = nil
             up.isUrgent = true
@@ -153,6 +162,22 @@ extension DeviceReplicator {
         if peer != .version2 { up.remember(up.sequence, batch) }
     }
 
+    /// Longest time that the first changes wait for the cloud to tell the time of day, in milliseconds: they say when they
+    /// were made. The second is of a clock that was never set.
+    private static var holdMax: (set: Int64, unset: Int64) { (2_000, 10_000) }
+
+    func holdForTime(_ now: Instant) {
+        guard !storage.isTimeKnown, peer != .version1 else { return }
+        let isSet = now.wall >= DeviceReplicator.year2020
+        up.holdUntil = now.monotonic + (isSet ? DeviceReplicator.holdMax.set : DeviceReplicator.holdMax.unset)
+    }
+
+    /// Takes the cloud's time of day from an answer that has not been under way for long.
+    func learnTime(_ time: UInt64, since asked: Int64, _ now: Instant) {
+        if now.monotonic - asked <= Limits.clockDriftMax / 2 { storage.learnTime(Int64(time >> 16)) }
+        up.holdUntil = Int64.min
+    }
+
     /// What no message can carry must not block the queue.
     private func refuseTooLarge(_ entries: [PendingChange]) throws(IotoError) {
         let reason: Text = "the item is larger than a message may be"
@@ -185,6 +210,7 @@ extension DeviceReplicator {
         }
         var entries: [Settlement.Entry] = []
         var refused = 0
+        var again: Int64 = 0
         for kind in AckKind.allCases {
             for entry in json[kind.name]?.arrayValue ?? [] {
                 guard let version = codec.version(kind == .stored ? entry : entry["ver"]), let pending = up.sent[version]
@@ -198,6 +224,7 @@ extension DeviceReplicator {
                 else { continue }
                 entries.append(.init(pending: pending, answer: answer))
                 if kind == .rejected { refused += 1 }
+                if kind == .again { again += 1 }
             }
         }
         var advance = codec.decodeAdvance(json["feed"])
@@ -208,6 +235,14 @@ extension DeviceReplicator {
         if up.isHeld { ask(0, now) }
         guard !entries.isEmpty || advance != nil else { return }
         if !entries.isEmpty { peer = .version2 }
+        if again > 0 {
+            statistics.sentItems -= again
+            // What has a new version now goes out under it, and a page that waited for that can be applied.
+            up.isUrgent = true
+            for index in down.streams.indices where down.streams[index].askAt != nil && down.streams[index].asked == nil {
+                down.streams[index].askAt = now.monotonic
+            }
+        }
         try settle(Settlement(entries: entries, hubTime: time, advance: advance), refused, now)
     }
 

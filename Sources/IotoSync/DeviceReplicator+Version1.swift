@@ -31,7 +31,7 @@ extension DeviceReplicator {
     /// How far ahead of the device's clock a service may tell that the device is caught up, in milliseconds, if that clock
     /// has ever been set.
     private static var leadMax: Int64 { 86_400_000 }
-    private static var year2020: Int64 { 1_577_836_800_000 }
+    static var year2020: Int64 { 1_577_836_800_000 }
 
     /// The time that the service has told last, for its answer to say what is newer.
     var version1Time: Int64 {
@@ -98,6 +98,7 @@ extension DeviceReplicator {
     private func foundVersion1(_ now: Instant) {
         guard peer == .unknown else { return }
         peer = .version1
+        up.holdUntil = Int64.min
         Log.info("the service speaks protocol version 1")
         askForEverything(now)
     }

@@ -19,6 +19,9 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         public var compresses = false
         /// First and longest wait for an answer of the hub before asking again, in milliseconds.
         public var answerTimeout: (first: Int64, last: Int64) = (5_000, 300_000)
+        /// Longest time without a question to the hub, in milliseconds: a broker may drop the last page of a stream, and
+        /// then nothing shows that one is missing.
+        public var refreshInterval: Int64 = 3_600_000
 
         public init(topics: Topics) {
             self.topics = topics
@@ -68,6 +71,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         up.inFlight = nil
         up.isUrgent = true
         askForEverything(now)
+        holdForTime(now)
         sendIfDue(now)
     }
 
@@ -164,6 +168,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public var deadline: Int64? {
         guard isConnected else { return nil }
         var earliest = up.inFlight?.deadline ?? up.sendAt
+        if up.holdUntil > Int64.min { earliest = max(up.holdUntil, earliest ?? up.holdUntil) }
+        earliest = min(earliest ?? down.refreshAt, down.refreshAt)
         for stream in down.streams {
             if let askAt = stream.askAt { earliest = min(earliest ?? askAt, askAt) }
         }

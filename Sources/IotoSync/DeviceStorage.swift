@@ -32,7 +32,10 @@ public protocol DeviceStorage: AnyObject {
     /// By the model's `resolve` the later one wins; or the cloud's, whatever its version; or the device's, whose version
     /// is raised above the cloud's and which goes on waiting.
     ///
+    /// - Parameter hubTime: The hub's clock when it sent them.
     /// - Returns: The number of changes that were newer.
+    /// - Throws: `.busy` when an item has a pending change whose version is so far ahead of the hub's clock that the hub
+    ///   will not take it: which of the two is newer is seen when the hub has answered.
     func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int
 
     /// The floor of the snapshot of the stream that has begun here and not come to its end; nil when there is none.
@@ -53,6 +56,17 @@ public protocol DeviceStorage: AnyObject {
     ///
     /// - Returns: Whether the item changed.
     func apply(_ change: UnversionedChange) throws(IotoError) -> Bool
+
+    /// Whether the cloud has told the time of day since the start.
+    var isTimeKnown: Bool { get }
+
+    /// Takes the cloud's time of day at this moment, Unix milliseconds.
+    func learnTime(_ time: Int64)
+}
+
+extension DeviceStorage {
+    public var isTimeKnown: Bool { true }
+    public func learnTime(_ time: Int64) {}
 }
 
 /// How a page belongs to the snapshot of its stream.
@@ -109,9 +123,11 @@ public struct Settlement: Sendable {
         /// The hub has it, or something newer. It leaves the outbox, wherever its row is by now, unless the item has
         /// changed since: then the item's row goes to the end of the queue.
         case acknowledged
-        /// The hub has it under this version, since the device's clock was too far ahead. If the item is still at the
-        /// version that was sent, it takes over the new one.
+        /// The hub has it under this version. If the item is still at the version that was sent, it takes over the new one.
         case restamped(Version)
+        /// The hub does not take it under a version so far ahead of its clock. If the item is still at the version that was
+        /// sent, it takes over this one, and stays in the outbox to be sent under it.
+        case again(as: Version)
         /// The hub refuses it: it leaves the outbox for the dead letters, unless the item has changed since.
         case rejected(code: Int32, reason: Text)
         /// The hub keeps what it has, which takes the item's place here, whatever its version, unless the item has changed

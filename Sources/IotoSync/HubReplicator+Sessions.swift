@@ -78,6 +78,9 @@ extension HubReplicator {
             sendAck(ack, session)
             return
         }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.hubAcksBeforeStoring) { sendAck(ack, session) }
+        #endif
         session.isBusy = true
         request(.apply(accepted, device: session.id), .apply(device: session.id, ack))
     }
@@ -91,26 +94,40 @@ extension HubReplicator {
         _ entry: JSON, _ record: DeviceRecord, _ seen: StreamCursor?, into accepted: inout [StreamedChange], _ ack: inout AckMessage
     ) {
         do throws(IotoError) {
-            var (change, model, body) = try codec.change(entry, replica: record.replica, context: context(of: record))
-            guard model.existsInCloud, model.syncsUp else {
+            #if IOTO_MUTANTS
+                let trustsOwner = Mutant.isActive(.hubTrustsOwner)
+                let trustsDirection = Mutant.isActive(.hubTrustsDirection)
+                let context = trustsOwner ? Context() : context(of: record)
+            #else
+                let (trustsOwner, trustsDirection) = (false, false)
+                let context = context(of: record)
+            #endif
+            let (change, model, body) = try codec.change(entry, replica: record.replica, context: context)
+            guard trustsDirection || model.existsInCloud && model.syncsUp else {
                 throw IotoError(.denied, "model \"\(model.name)\" does not go up")
             }
-            guard Stream.owner(of: body) == record.id else {
+            guard trustsOwner || Stream.owner(of: body) == record.id else {
                 throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
             }
             let rule = model.conflictWinner.map { winner in
                 ConflictRule(winner: winner, seen: seen, sent: change.version.time)
             }
-            // A version ahead of every honest clock would win for ever.
+            // A version ahead of every honest clock would win for ever. The device gets another one, under which it sends
+            // the change again: what were stored under it now would be stored once more should this answer be lost.
             if change.version.time > max(clock.last, HybridClock.time(now.wall &+ Limits.clockDriftMax)) {
                 let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
-                ack.restamps.append(.init(version: change.version, newVersion: version))
-                change.version = version
-                change.take(stamps: change.stamps)
-            } else {
-                clock.observe(change.version.time)
-                ack.versions.append(change.version)
+                ack.again.append(.init(version: change.version, newVersion: version))
+                #if IOTO_MUTANTS
+                    if Mutant.isActive(.stampStored) {
+                        var stamped = change
+                        stamped.version = version
+                        accepted.append(StreamedChange(change: stamped, stream: Stream.of(body, model: model)))
+                    }
+                #endif
+                return
             }
+            clock.observe(change.version.time)
+            ack.versions.append(change.version)
             ack.keys.append(codec.wireKey(of: change))
             var streamed = StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule)
             streamed.merges = model.mergesFields
@@ -221,9 +238,8 @@ extension HubReplicator {
         var ack = ack
         var bytes = 0
         for entry in overruled {
-            let sent = ack.restamps.first { $0.newVersion == entry.version }?.version ?? entry.version
+            let sent = entry.version
             ack.versions.removeAll { $0 == sent }
-            ack.restamps.removeAll { $0.version == sent }
             if entry.winner.version.writer == sent.writer {
                 ack.restamps.append(.init(version: sent, newVersion: entry.winner.version))
                 continue
@@ -234,10 +250,8 @@ extension HubReplicator {
             ack.overrulings.append(.init(version: sent, winner: entry.winner))
         }
         for version in refused {
-            let sent = ack.restamps.first { $0.newVersion == version }?.version ?? version
-            ack.versions.removeAll { $0 == sent }
-            ack.restamps.removeAll { $0.version == sent }
-            refuse(sent, IotoError(.denied, "the item is another device's"), session.id, &ack)
+            ack.versions.removeAll { $0 == version }
+            refuse(version, IotoError(.denied, "the item is another device's"), session.id, &ack)
         }
         let own = Stream.device(session.id)
         for advance in advances {
@@ -273,6 +287,9 @@ extension HubReplicator {
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
             // What was stored while the page was read may not be in it.
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.moveMissed) { session.hasMoved = false }
+            #endif
             if session.hasMoved { moved(cursor.stream) }
         }
         var rest = catchUp

@@ -36,7 +36,7 @@ import Testing
                 let change = Change(
                     model: "Shared", key: key(shared, id), version: version, isRemoval: random(2) == 0,
                     body: body(id, 1))
-                _ = try store.apply([change], cursor: StreamCursor(stream: "s", history: 1, position: 1), hubTime: 0)
+                _ = try store.apply([change], cursor: StreamCursor(stream: "s", history: 1, position: 1), hubTime: HybridClock.time(testTime + 1_000_000))
             default:
                 try? store.write { (transaction) throws(IotoError) in
                     _ = try transaction.put(fault, key(fault, id), body: body(id, 1))
@@ -81,7 +81,7 @@ import Testing
         let change = Change(
             model: "Shared", key: key(shared, "1"), version: Version(time: HybridClock.time(testTime), writer: 1),
             isRemoval: false, body: body("1", 1))
-        #expect(try store.apply([change], cursor: StreamCursor(stream: "s", history: 1, position: 1), hubTime: 0) == 1)
+        #expect(try store.apply([change], cursor: StreamCursor(stream: "s", history: 1, position: 1), hubTime: HybridClock.time(testTime)) == 1)
     }
 
     @Test func anotherProcessesChangesAreWeighed() throws {

@@ -43,7 +43,7 @@ import Testing
         store.setObserver(recorder)
         var change = theirs(model, later: later, removal: removal)
         if own { change.own = mine.version.time }
-        _ = try store.apply([change], cursor: cursor, hubTime: 0)
+        _ = try store.apply([change], cursor: cursor, hubTime: HybridClock.time(testTime))
         let item = try store.get(model, "1")
         withExtendedLifetime(fixture) {}
         return (store, recorder, string(item?.body), item?.version)
@@ -108,7 +108,7 @@ import Testing
         #expect(try store.pendingCount() == 0)
         #expect(recorder.lines == ["remote conflict cloud#1", "remote update cloud#1"])
         // The page with the same state says nothing new.
-        #expect(try store.apply([winner], cursor: cursor, hubTime: 0) == 0)
+        #expect(try store.apply([winner], cursor: cursor, hubTime: HybridClock.time(testTime)) == 0)
     }
 
     @Test func overruledChangeThatHasChangedSinceIsSentAgain() throws {

@@ -112,8 +112,26 @@ import Testing
         try store.put(shared, "1", 1)
         let pending = try store.pending()
         let older = change(shared, "1", 5, milliseconds: testTime - 1)
-        #expect(try store.apply([older], cursor: cursor(1), hubTime: 0) == 0)
+        #expect(try store.apply([older], cursor: cursor(1), hubTime: HybridClock.time(testTime)) == 0)
         #expect(try store.pending() == pending)
+    }
+
+    @Test func anOlderChangeOfTheCloudWaitsForTheAnswerToAPendingOneAheadOfItsClock() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let shared = try fixture.model("Shared")
+        try store.put(shared, "1", 1)
+        let pending = try store.pending()
+        let older = change(shared, "1", 5, milliseconds: testTime - 40_000)
+        let hubTime = HybridClock.time(testTime - 31_000)
+        #expect(throws: IotoError.self) { try store.apply([older], cursor: cursor(1), hubTime: hubTime) }
+        #expect(try store.cursor(of: cursor(1).stream) == nil)
+        // The hub gives it a time between the cloud's change and its own.
+        try store.answer(pending, .again(as: Version(time: HybridClock.time(testTime - 35_000), writer: store.replica)))
+        #expect(try store.apply([older], cursor: cursor(1), hubTime: hubTime) == 0)
+        let newer = change(shared, "1", 6, milliseconds: testTime - 34_000)
+        #expect(try store.apply([newer], cursor: cursor(2), hubTime: hubTime) == 1)
+        #expect(try store.pendingCount() == 0)
     }
 
     @Test func aLocalChangeDoesNotShutOutTheCloud() throws {
@@ -216,13 +234,19 @@ import Testing
         let fault = try fixture.model("Fault")
         let count = Int(StoreLimits.purgeStep) + 1
         let removals = (0..<count).map { change(setting, "\($0)", isRemoval: true) }
-        _ = try store.apply(removals, cursor: cursor(1), hubTime: 0)
+        _ = try store.apply(removals, cursor: cursor(1), hubTime: HybridClock.time(testTime))
         // This one is not acknowledged.
         try store.put(fault, "1")
         try store.remove(fault, "1")
-        fixture.clock.time = testTime + Limits.tombstoneRetention
+        // However far ahead the device's own clock is, the hub's counts.
+        fixture.clock.time = testTime + 10 * Limits.tombstoneRetention
         #expect(try store.purgeTombstones() == 0)
-        fixture.clock.time += 2
+        let day: Int64 = 86_400_000
+        for days in [Int64(0), 2] {
+            let time = HybridClock.time(testTime + Limits.tombstoneRetention + days * day)
+            _ = try store.apply([], cursor: cursor(1), hubTime: time)
+            if days == 0 { #expect(try store.purgeTombstones() == 0) }
+        }
         store.close()
         let second = try fixture.open()
         #expect(try second.number("SELECT count(*) FROM tombstone") == 2)

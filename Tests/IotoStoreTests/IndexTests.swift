@@ -80,7 +80,7 @@ extension Store {
         let change = Change(
             model: model.name, key: key(model, id), version: Version(time: UInt64(time) << 16, writer: writer),
             isRemoval: rest == nil, body: json(id, rest ?? ""))
-        return try apply([change], cursor: StreamCursor(stream: "s", history: 1, position: time), hubTime: 0) == 1
+        return try apply([change], cursor: StreamCursor(stream: "s", history: 1, position: time), hubTime: HybridClock.time(testTime)) == 1
     }
 }
 

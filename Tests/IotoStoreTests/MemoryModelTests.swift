@@ -24,9 +24,11 @@ import Testing
                     },
                     Other: {pk: {value: 'device#d1'}, sk: {value: 'slow#${id}'}, id: {type: 'string'}},
                     Brief: {pk: {value: 'device#d1'}, sk: {value: 'brief#${id}'}, id: {type: 'string'}},
+                    Log: {pk: {value: 'device#d1'}, sk: {value: 'log#${id}'}, id: {type: 'string'}},
                     Fault: {pk: {value: 'device#d1'}, sk: {value: 'fault#${id}'}, id: {type: 'string'}},
                 },
-                process: {Live: {mem: true, enable: 'device'}, Slow: {delay: '1h', sync: 'up', outboxLimit: 300}, Brief: {delay: '50ms'}},
+                process: {Live: {mem: true, enable: 'device'}, Slow: {delay: '1h', sync: 'up', outboxLimit: 300}, Brief: {delay: '50ms'},
+                    Log: {sync: 'up', outboxLimit: 2, onFull: 'dropOldest'}},
             }
             """
         return try Schema(source: Array(source.utf8), name: "schema.json5")
@@ -307,5 +309,36 @@ import Testing
         #expect(string(try store.get(brief, "n")?.body) == string(body("n", 1000)))
         store.close()
         #expect(string(try fixture.open().get(brief, "n")?.body) == string(body("n", 1000)))
+    }
+
+    // MARK: Receipts
+
+    @Test func aReceiptOfADelayedChangeCommitsIt() throws {
+        let store = try fixture.open()
+        let receipt = try store.withReceipt { () throws(IotoError) in
+            try store.write { (transaction) throws(IotoError) in
+                _ = try transaction.put(slow, key(slow, "1"), body: body("1"))
+                _ = try transaction.put(live, key(live, "1"), body: body("1"))
+            }
+        }
+        #expect(try store.receipt(receipt)?.state == .stored)
+        #expect(try store.pendingCount() == 1)
+        #expect(try store.get(live, "1") != nil)
+    }
+
+    @Test func aReceiptTellsOfAChangeThatGaveWay() throws {
+        let store = try fixture.open()
+        let log = try fixture.model("Log")
+        let receipt = try store.withReceipt { () throws(IotoError) in
+            try store.write { (transaction) throws(IotoError) in
+                _ = try transaction.put(log, key(log, "1"), body: body("1"))
+            }
+        }
+        try store.put(log, "2")
+        #expect(try store.receipt(receipt)?.state == .stored)
+        try store.put(log, "3")
+        let found = try #require(try store.receipt(receipt))
+        #expect(found.state == .rejected && found.code == ErrorCode.full.rawValue)
+        #expect(found.reason.hasPrefix("dropped: "))
     }
 }

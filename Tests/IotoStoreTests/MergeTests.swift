@@ -7,6 +7,8 @@ import Testing
 @testable import IotoStore
 
 /// Conflicts that are decided by more than a look at the versions: by fields, and by the firmware.
+private let hubTime = HybridClock.time(testTime)
+
 @Suite struct MergeTests {
     private let cursor = StreamCursor(stream: Stream.all, history: 9, position: 1)
 
@@ -52,7 +54,7 @@ import Testing
         let (fixture, store, model, recorder) = try known("Fields")
         let mine = try put(store, model, #"{"id":"1","a":2,"b":1}"#)
         let time = HybridClock.time(testTime + 1000)
-        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#, stamps(["b": time]))], cursor: cursor, hubTime: 0)
+        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#, stamps(["b": time]))], cursor: cursor, hubTime: hubTime)
         #expect(try text(store, model) == ["id": .string("1"), "a": .integer(2), "b": .integer(2)])
         let pending = try #require(try store.pending().first?.change)
         #expect(pending.version.time > time)
@@ -66,7 +68,7 @@ import Testing
         _ = try put(store, model, #"{"id":"1","a":2,"b":2}"#)
         let later = HybridClock.time(testTime + 1000)
         let change = theirs(model, at: 1000, #"{"id":"1","a":3,"b":1}"#, stamps(["a": later]))
-        _ = try store.apply([change], cursor: cursor, hubTime: 0)
+        _ = try store.apply([change], cursor: cursor, hubTime: hubTime)
         #expect(try text(store, model) == ["id": .string("1"), "a": .integer(3), "b": .integer(2)])
         #expect(recorder.lines.contains("remote conflict fields#1"))
         withExtendedLifetime(fixture) {}
@@ -76,7 +78,7 @@ import Testing
         let (fixture, store, model, _) = try known("Fields")
         _ = try put(store, model, #"{"id":"1","a":2,"b":1}"#)
         let change = theirs(model, at: 1000, #"{"id":"1","a":3,"b":3}"#, stamps(["a": 1, "b": 1]))
-        _ = try store.apply([change], cursor: cursor, hubTime: 0)
+        _ = try store.apply([change], cursor: cursor, hubTime: hubTime)
         #expect(try text(store, model) == ["id": .string("1"), "a": .integer(2), "b": .integer(3)])
         withExtendedLifetime(fixture) {}
     }
@@ -85,7 +87,7 @@ import Testing
         let (fixture, store, model, _) = try known("Fields")
         _ = try put(store, model, #"{"id":"1","b":1}"#)
         let time = HybridClock.time(testTime + 1000)
-        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#, stamps(["b": time]))], cursor: cursor, hubTime: 0)
+        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#, stamps(["b": time]))], cursor: cursor, hubTime: hubTime)
         #expect(try text(store, model) == ["id": .string("1"), "b": .integer(2)])
         withExtendedLifetime(fixture) {}
     }
@@ -101,7 +103,7 @@ import Testing
         let change = theirs(
             model, at: 2000, #"{"id":"1","a":2,"b":5}"#,
             stamps(["a": mine.version.time, "b": HybridClock.time(testTime + 1000)]))
-        _ = try store.apply([change], cursor: cursor, hubTime: 0)
+        _ = try store.apply([change], cursor: cursor, hubTime: hubTime)
         #expect(try store.pendingCount() == 0)
         #expect(try store.receipt(receipt)?.state == .durable)
         #expect(!recorder.lines.contains("remote conflict fields#1"))
@@ -123,9 +125,9 @@ import Testing
         _ = try put(store, model, #"{"id":"1","a":2,"b":1}"#)
         let change = theirs(
             model, at: 1000, #"{"id":"1","a":1,"b":2}"#, stamps(["b": HybridClock.time(testTime + 1000)]))
-        #expect(try store.apply([change], cursor: cursor, hubTime: 0) == 1)
+        #expect(try store.apply([change], cursor: cursor, hubTime: hubTime) == 1)
         let version = try store.get(model, "1")?.version
-        #expect(try store.apply([change], cursor: cursor, hubTime: 0) == 0)
+        #expect(try store.apply([change], cursor: cursor, hubTime: hubTime) == 0)
         #expect(try store.get(model, "1")?.version == version)
         withExtendedLifetime(fixture) {}
     }
@@ -149,7 +151,7 @@ import Testing
         firmware.answer = { _ in Array(#"{"id":"1","a":2,"b":2}"#.utf8) }
         _ = try put(store, model, #"{"id":"1","a":2,"b":1}"#)
         let change = theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)
-        _ = try store.apply([change], cursor: cursor, hubTime: 0)
+        _ = try store.apply([change], cursor: cursor, hubTime: hubTime)
         #expect(firmware.calls.count == 1)
         #expect(firmware.calls.first?.mine == #"{"id":"1","a":2,"b":1}"#)
         #expect(firmware.calls.first?.theirs == #"{"id":"1","a":1,"b":2}"#)
@@ -163,7 +165,7 @@ import Testing
         let (fixture, store, model, _) = try known("Callback")
         let firmware = Firmware()
         store.resolver = firmware
-        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: 0)
+        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: hubTime)
         #expect(firmware.calls.isEmpty)
         #expect(try text(store, model)["b"] == .integer(2))
         withExtendedLifetime(fixture) {}
@@ -174,7 +176,7 @@ import Testing
         let firmware = Firmware()
         store.resolver = firmware
         _ = try put(store, model, #"{"id":"1","a":2,"b":1}"#)
-        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: 0)
+        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: hubTime)
         #expect(try text(store, model)["a"] == .integer(1))
         #expect(try store.pendingCount() == 0)
         withExtendedLifetime(fixture) {}
@@ -187,7 +189,7 @@ import Testing
         let change = theirs(model, at: -1000, #"{"id":"1","a":1,"b":2}"#)
         firmware.answer = { _ in change.body }
         _ = try put(store, model, #"{"id":"1","a":2,"b":1}"#)
-        _ = try store.apply([change], cursor: cursor, hubTime: 0)
+        _ = try store.apply([change], cursor: cursor, hubTime: hubTime)
         #expect(try store.get(model, "1")?.version == change.version)
         #expect(try store.pendingCount() == 0)
         withExtendedLifetime(fixture) {}
@@ -202,7 +204,7 @@ import Testing
             return Array(#"{"id":"1","a":9,"b":9}"#.utf8)
         }
         _ = try put(store, model, #"{"id":"1","a":2,"b":1}"#)
-        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: 0)
+        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: hubTime)
         #expect(firmware.calls.count == 2)
         #expect(firmware.calls.last?.mine == #"{"id":"1","a":3,"b":1}"#)
         #expect(try text(store, model)["a"] == .integer(9))
@@ -218,7 +220,7 @@ import Testing
             return nil
         }
         _ = try put(store, model, #"{"id":"1","a":2,"b":1}"#)
-        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: 0)
+        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: hubTime)
         #expect(firmware.calls.count == 3)
         withExtendedLifetime(fixture) {}
     }
@@ -229,7 +231,7 @@ import Testing
         store.resolver = firmware
         firmware.answer = { _ in Array(#"{"id":"1","a":5,"b":5}"#.utf8) }
         try store.remove(model, "1")
-        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: 0)
+        _ = try store.apply([theirs(model, at: 1000, #"{"id":"1","a":1,"b":2}"#)], cursor: cursor, hubTime: hubTime)
         #expect(firmware.calls.first?.mine == nil && firmware.calls.first?.theirs != nil)
         #expect(try text(store, model)["a"] == .integer(5))
         #expect(try store.pending().first?.change.isRemoval == false)

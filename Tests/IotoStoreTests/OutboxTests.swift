@@ -142,7 +142,7 @@ import Testing
         #expect(try store.pendingCount() == 0)
     }
 
-    @Test func aRestampedItemTakesOverTheVersion() throws {
+    @Test func aRestampedItemTakesOverTheVersionAndIsSentUnderIt() throws {
         let fixture = try Fixture()
         let store = try fixture.open()
         let fault = try fixture.model("Fault")
@@ -151,14 +151,16 @@ import Testing
         try store.remove(fault, "2")
         let pending = try store.pending()
         let stamp = Version(time: HybridClock.time(testTime - 5000), writer: 77)
-        try store.answer(pending, .restamped(stamp))
-        #expect(try store.pendingCount() == 0)
+        try store.answer(pending, .again(as: stamp))
+        #expect(try store.pending().map(\.change.version) == [stamp, stamp])
         #expect(try store.get(fault, "1")?.version == stamp)
         #expect(try store.number("SELECT writer FROM tombstone") == 77)
+        try store.answer(try store.pending(), .acknowledged)
+        #expect(try store.pendingCount() == 0)
         // Its own id is written as NULL.
         try store.put(fault, "1", 2)
         let own = Version(time: HybridClock.time(testTime - 4000), writer: store.replica)
-        try store.answer(try store.pending(), .restamped(own))
+        try store.answer(try store.pending(), .again(as: own))
         #expect(try store.get(fault, "1")?.version == own)
         #expect(try store.number("SELECT writer IS NULL FROM item") == 1)
     }
@@ -170,7 +172,7 @@ import Testing
         try store.put(fault, "1", 1)
         let sent = try store.pending()
         let newer = try store.put(fault, "1", 2)
-        try store.answer(sent, .restamped(Version(time: 5, writer: 77)))
+        try store.answer(sent, .again(as: Version(time: 5, writer: 77)))
         #expect(try store.get(fault, "1")?.version == newer.version)
         #expect(try store.pendingCount() == 1)
     }
@@ -315,6 +317,17 @@ import Testing
         #expect(try third.get(fault, "1") != nil)
         #expect(try third.get(local, "1") != nil)
         #expect(try third.scanned(fault) == ["fault#1"])
+    }
+
+    @Test func aVersionThatTheHubGaveIsOnTheDiskBeforeItIsSent() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open { $0.durability = .normal }
+        try store.put(try fixture.model("Fault"), "1")
+        let pending = try store.pending()
+        try store.answer(pending, .again(as: Version(time: HybridClock.time(testTime - 5000), writer: store.replica)))
+        let frames = try #require(Files.size(fixture.path + "-wal"))
+        #expect(try store.pending().count == 1)
+        #expect(try #require(Files.size(fixture.path + "-wal")) > frames)
     }
 
     @Test func whatIsSentIsOnTheDiskWhateverTheDurability() throws {

@@ -120,6 +120,8 @@ import Testing
             expectError(.corrupt) {
                 let store = try fixture.open()
                 _ = try store.put(try fixture.model("Fault"), "1")
+                let cursor = StreamCursor(stream: "all", history: 1, position: 1)
+                _ = try store.apply([], cursor: cursor, hubTime: HybridClock.time(testTime))
                 _ = try store.purgeTombstones()
             }
         }

@@ -145,6 +145,18 @@ struct DownTests {
         }
     }
 
+    @Test func pageThatTheBrokerDroppedIsFetchedWithinTheHour() throws {
+        let loop = Loopback.connected()
+        try loop.cloudChange("Setting", "1", "a")
+        loop.down.removeAll()
+        loop.wait(1_799_000)
+        #expect(loop.up.isEmpty)
+        loop.wait(1_801_000)
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "a")
+        #expect(loop.device.isCaughtUp)
+    }
+
     @Test func unansweredQuestionIsAskedAgain() throws {
         let loop = Loopback()
         _ = try loop.cloud.put("Setting", "1", value: "a")

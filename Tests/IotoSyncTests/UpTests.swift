@@ -200,6 +200,49 @@ struct UpTests {
         #expect(loop.replica.pendingCount() == 0)
     }
 
+    @Test func changeWithALostStampIsStoredOnceAndDoesNotUndoTheCloudsNextOne() throws {
+        let loop = Loopback.connected()
+        loop.replica.wall = loop.now.wall + 10 * 365 * 86_400_000
+        try loop.change("Note", "1", "a")
+        try loop.flush()
+        loop.deliverUp()
+        // The answer with the new version is lost, and so is that to the change under it.
+        loop.down.removeAll()
+        loop.wait(5_000)
+        loop.deliverUp()
+        loop.deliverDown()
+        loop.deliverUp()
+        loop.down.removeAll()
+        try loop.cloudChange("Note", "1", "b")
+        for _ in 0..<4 {
+            loop.wait(20_000)
+            loop.settle()
+        }
+        #expect(loop.cloud.value("Note", "1") == "b")
+        #expect(loop.replica.value("Note", "1") == "b")
+        #expect(loop.cloud.stored.filter { $0.version.writer == loop.replica.replica }.count == 1)
+        #expect(loop.replica.pendingCount() == 0)
+    }
+
+    @Test func changeOfTheCloudIsNotPassedOverForAVersionAheadOfItsClock() throws {
+        let loop = Loopback.connected()
+        loop.replica.wall = loop.now.wall + 10 * 365 * 86_400_000
+        try loop.change("Note", "1", "a")
+        try loop.flush()
+        loop.deliverUp()
+        // The new version is on its way when the cloud changes the item, and that change arrives first.
+        let answer = loop.down
+        loop.down.removeAll()
+        try loop.cloudChange("Note", "1", "b")
+        loop.down += answer
+        for _ in 0..<4 {
+            loop.settle()
+            loop.wait(20_000)
+        }
+        #expect(loop.cloud.value("Note", "1") == loop.replica.value("Note", "1"))
+        #expect(loop.replica.pendingCount() == 0)
+    }
+
     @Test func deviceInNineteenSeventyLearnsTheTime() throws {
         let loop = Loopback()
         loop.replica.wall = 5_000

@@ -25,7 +25,7 @@ check "SONAME is libioto.so.1" libioto.so.1 "$(sed -n 's/.*(SONAME).*\[\(.*\)\]/
 
 needed=$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$dynamic" | sort)
 echo "needs: ${needed//$'\n'/ }"
-allowed='^(libc\.so\.6|libm\.so\.6|libsqlite3\.so\.0|libmosquitto\.so\.1|libcjson\.so\.1|libpcre2-8\.so\.0|ld-linux.*)$'
+allowed='^(libc\.so\.6|libm\.so\.6|libsqlite3\.so\.0|libmosquitto\.so\.1|libcjson\.so\.1|libpcre2-8\.so\.0|libz\.so\.1|ld-linux.*)$'
 check "only C libraries are needed" "" "$(grep -Ev "$allowed" <<<"$needed" || true)"
 check "SQLite, Mosquitto and cJSON are needed" $'libcjson.so.1\nlibmosquitto.so.1\nlibsqlite3.so.0' \
     "$(grep -E 'cjson|mosquitto|sqlite3' <<<"$needed" || true)"

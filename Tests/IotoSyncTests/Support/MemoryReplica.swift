@@ -95,9 +95,13 @@ final class MemoryReplica: DeviceStorage {
                 if position == entry.pending.position { rows[key]?.position = Int64(clock.next(wall: wall)) }
                 continue
             }
+            if case .again(let version) = entry.answer {
+                rows[key]?.change.version = version
+                continue
+            }
             rows[key]?.position = nil
             switch entry.answer {
-            case .acknowledged: break
+            case .acknowledged, .again: break
             case .restamped(let version): rows[key]?.change.version = version
             case .rejected(let code, let reason): rejected.append((row.change, code, reason))
             case .overruled(let winner):
@@ -116,6 +120,11 @@ final class MemoryReplica: DeviceStorage {
 
     func apply(_ changes: [Change], cursor: StreamCursor, hubTime: UInt64) throws(IotoError) -> Int {
         try failIfTold()
+        for change in changes {
+            if let row = rows[change.key], row.position != nil, row.change.version >= change.version,
+                row.change.version.time > hubTime + UInt64(Limits.clockDriftMax / 2) << 16
+            { throw IotoError(.busy, "a pending change awaits the cloud's time") }
+        }
         var count = 0
         for change in changes {
             let row = rows[change.key]

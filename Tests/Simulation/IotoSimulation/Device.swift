@@ -71,7 +71,7 @@ final class Device: ClientOwner, StoreObserver {
 
     init(
         _ world: World, id: Text, account: Text, wall: WallClock, link: Link, broker: Broker, judge: Judge,
-        durability: Durability
+        durability: Durability, refreshInterval: Int64
     ) {
         self.world = world
         self.id = id
@@ -86,10 +86,13 @@ final class Device: ClientOwner, StoreObserver {
         var configuration = DeviceReplicator<Store>.Configuration(topics: Topics(device: id, account: account))
         configuration.syncDelay = world.random.pick([0, 100, 5_000])
         configuration.syncLimit = world.random.pick([200, 1_000, 10_240])
+        configuration.refreshInterval = refreshInterval
         self.configuration = configuration
     }
 
     var isRunning: Bool { store != nil }
+    /// Whether it is going to do something by itself before the time of silence is over.
+    var hasPlans: Bool { (replicator?.deadline ?? .max) <= monotonic + Simulation.silence + 5_000 }
     var isConnected: Bool { replicator?.isConnected ?? false }
 
     // MARK: Life
@@ -270,7 +273,7 @@ final class Device: ClientOwner, StoreObserver {
     func storeDidCommit(_ events: [StoreEvent]) {
         self.events += events
         var bytes = 0
-        for event in events where !event.isRemote && event.kind != .rejected && event.model.syncsUp {
+        for event in events where !event.isRemote && event.isChange && event.model.syncsUp {
             bytes += event.after?.body.count ?? event.key.sort.count
         }
         if bytes > 0 {
@@ -504,6 +507,7 @@ func describe(_ message: Message) -> String {
         let feed = json["feed"].map { ", feed \($0["prev"]?.integerValue ?? 0) to \($0["cursor"]?.integerValue ?? 0)" }
         return "ack #\(json["seq"]?.integerValue ?? 0): \(versions("vers"))"
             + (json["rejected"] == nil ? "" : ", refused \(versions("rejected", "ver"))")
+            + (json["again"] == nil ? "" : ", again \(versions("again", "ver")) as \(versions("again", "to"))")
             + (json["restamped"] == nil ? "" : ", restamped \(versions("restamped", "ver")) as \(versions("restamped", "to"))")
             + (feed ?? "")
     case "BATCH":

@@ -50,7 +50,7 @@ final class Judge {
     func called(
         _ device: Device, _ attempt: Device.Attempt, from before: StoreImage, to after: StoreImage, _ events: [StoreEvent]
     ) {
-        for event in events where event.kind != .rejected {
+        for event in events where event.isChange {
             if event.isRemote { applications += 1 }
         }
         if before == after, events.isEmpty { return }
@@ -59,7 +59,7 @@ final class Judge {
         checkCursors(device, before, after)
         world.require(
             Set(after.outbox.values).count == after.outbox.count, .bounds, "\(device.who): an item stands in the outbox twice")
-        for event in events where event.isRemote && event.kind != .rejected {
+        for event in events where event.isRemote && event.isChange {
             world.require(event.model.syncsDown, .direction, "\(device.who): \(event.key.story) has come down")
             guard let version = event.after?.version else { continue }
             let isNew = memories[device.id, default: Memory()].applied
@@ -72,7 +72,7 @@ final class Judge {
         _ device: Device, _ before: StoreImage, _ after: StoreImage, _ events: [StoreEvent]
     ) {
         var state: [ItemKey: StoreImage.Row?] = [:]
-        for event in events where event.kind != .rejected {
+        for event in events where event.isChange {
             let known = state[event.key] ?? before.item(event.key)
             let isExpected = event.kind == .create ? event.before == nil : event.before.map { $0.body } == known?.body
             world.require(
@@ -144,20 +144,36 @@ final class Judge {
 
     /// A database was opened: it must hold what was confirmed, and of what was under way all or nothing.
     func reopened(_ device: Device, _ found: StoreImage) {
-        if found == device.image { return }
-        if device.durability == .normal, device.wasPowerCut, device.unsynced.contains(found) {
+        let image = forgetting(device.image, found)
+        if found == image { return }
+        let unsynced = device.durability == .normal && device.wasPowerCut ? device.unsynced.map { forgetting($0, found) } : []
+        if unsynced.contains(found) {
             world.tell(device.who, "has lost its last moments")
             memories[device.id] = memory(of: found, memories[device.id])
             return
         }
-        let states = device.durability == .normal && device.wasPowerCut ? device.unsynced : [device.image]
-        for state in states {
+        for state in unsynced + [image] {
             for doubt in device.doubts where explains(doubt, from: state, to: found) {
                 memories[device.id] = memory(of: found, memories[device.id])
                 return
             }
         }
         world.fail(.durability, "\(device.who): \(difference(device.image, found))")
+    }
+
+    /// The state without the tombstones whose time is over by their versions: of those that a device wrote in 1970, which the
+    /// cloud has, opening forgets.
+    private func forgetting(_ state: StoreImage, _ found: StoreImage) -> StoreImage {
+        var state = state
+        let limit = HybridClock.time(world.trueTime - Limits.tombstoneRetention)
+        for key in state.keys where found.rows[key] == nil {
+            guard let row = state.rows[key], row.isRemoval, row.version.time < limit,
+                !state.outbox.values.contains(key)
+            else { continue }
+            state.rows[key] = nil
+            state.keys.removeAll { $0 == key }
+        }
+        return state
     }
 
     private func memory(of image: StoreImage, _ former: Memory?) -> Memory {
@@ -240,21 +256,22 @@ final class Judge {
     func hubPublishes(_ message: Message) {
         guard let json = try? JSON.parse(message.payload) else { return }
         if message.topic.hasSuffix("/SYNC") {
-            let keys = json["keys"]?.arrayValue ?? []
-            world.require(!keys.isEmpty || json["rejected"] != nil || json["vers"] != nil, .acknowledgement, "an empty ack")
-            for entry in json["restamped"]?.arrayValue ?? [] {
+            let lists: [Text] = ["vers", "rejected", "restamped", "again", "overruled"]
+            world.require(
+                json["retryAfter"] != nil || json["v"] == nil
+                    || lists.contains { !(json[$0]?.arrayValue ?? []).isEmpty }, .acknowledgement, "an empty ack")
+            for entry in (json["restamped"]?.arrayValue ?? []) + (json["again"]?.arrayValue ?? []) {
                 guard let from = entry["ver"]?.stringValue.flatMap({ Version($0) }),
                     let to = entry["to"]?.stringValue.flatMap({ Version($0) })
                 else { continue }
                 if !(restamps[from]?.contains(to) ?? false) { restamps[from, default: []].append(to) }
                 if let content = contents[from] { stamped.insert(content.key) }
-                acknowledged(from, as: to)
             }
             for entry in json["rejected"]?.arrayValue ?? [] {
                 if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { rejections.insert(version) }
             }
             for entry in json["vers"]?.arrayValue ?? [] {
-                if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version, as: version) }
+                if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version) }
             }
         } else if message.topic.hasSuffix("/BATCH"), message.topic.hasPrefix("ioto/device/") {
             let device = message.topic.string.split(separator: "/")[2]
@@ -267,11 +284,11 @@ final class Judge {
         }
     }
 
-    private func acknowledged(_ version: Version, as stamp: Version) {
+    private func acknowledged(_ version: Version) {
         guard let content = contents[version] else { return }
         let item = cloud.items[content.key]
         world.require(
-            item != nil && item!.change.version >= stamp, .acknowledgement,
+            item != nil && item!.change.version >= version, .acknowledgement,
             "\(content.key.story) at \(version.story) is acknowledged, and the cloud has "
                 + (item?.change.version.story ?? "nothing"))
     }
@@ -398,6 +415,11 @@ final class Judge {
         guard row.isRemoval == item.change.isRemoval else { return false }
         return row.isRemoval || (try? JSON.parse(row.body)) == (try? JSON.parse(item.change.body))
     }
+}
+
+extension StoreEvent {
+    /// Tells of a change of an item, rather than of what becomes of one.
+    var isChange: Bool { kind.isChange || kind == .expired }
 }
 
 extension Text {

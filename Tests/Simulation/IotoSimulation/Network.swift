@@ -283,6 +283,12 @@ final class Broker {
         }
     }
 
+    func end() {
+        isRunning = false
+        for session in sessions { session.connection = nil }
+        sessions = []
+    }
+
     func receive(_ packet: Packet, _ connection: Connection) {
         guard isRunning else { return }
         switch packet {

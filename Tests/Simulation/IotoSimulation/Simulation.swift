@@ -47,7 +47,9 @@ public final class Simulation {
                 wall: mixture.clock(world),
                 link: Link(
                     latency: world.random.pick([1...10, 20...200, 50...3_000]), bytesPerSecond: isSlow ? 2_000 : 0),
-                broker: broker, judge: judge, durability: world.random.chance(750) ? .full : .normal)
+                broker: broker, judge: judge, durability: world.random.chance(750) ? .full : .normal,
+                // Only a broker that drops pages makes it necessary that devices ask without a sign.
+                refreshInterval: mixture.hasShortQueues ? 20 * 60_000 : 100 * 3_600_000)
             devices.append(device)
         }
         cloud.onMoved = { [unowned hub] in hub.moved($0) }
@@ -77,8 +79,17 @@ public final class Simulation {
         let outcome = Outcome(
             violation: world.violation, digest: world.digest, time: world.now, applied: judge.applications,
             stored: judge.storings, faults: world.faults, convergence: convergence)
-        for device in devices { device.shutDown() }
+        end()
         return outcome
+    }
+
+    /// Everything goes, or it would hold each other for ever.
+    private func end() {
+        world.end()
+        for device in devices { device.shutDown() }
+        hub.crash()
+        broker.end()
+        devices = []
     }
 
     // MARK: Under way
@@ -158,7 +169,10 @@ public final class Simulation {
         let convergence = world.now - start
         guard world.violation == nil else { return convergence }
         world.tell("JUDGE", "everything has converged")
-        world.run(until: world.now + 20_000)
+        // A question that was put off is asked all the same.
+        let rest = world.now
+        repeat { world.run(until: world.now + 10_000) } while devices.contains { $0.hasPlans }
+            && world.now - rest < Simulation.convergenceMax && world.violation == nil
         let published = devices.map { $0.published }
         world.run(until: world.now + Simulation.silence)
         for (device, before) in zip(devices, published) {

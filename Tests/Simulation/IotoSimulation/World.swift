@@ -21,7 +21,7 @@ final class World {
     private(set) var violation: Violation?
     private var heap: [Event] = []
     private var count = 0
-    private let storyteller: ((String) -> Void)?
+    private var storyteller: ((String) -> Void)?
     /// Of all that was told to `mark`: equal when two runs are.
     private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
     /// How often faults of each kind took place.
@@ -56,6 +56,12 @@ final class World {
             next.body()
         }
         now = max(now, time)
+    }
+
+    /// Nothing happens any more.
+    func end() {
+        heap = []
+        storyteller = nil
     }
 
     private static func precedes(_ left: Event, _ right: Event) -> Bool {

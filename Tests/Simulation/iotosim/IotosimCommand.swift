@@ -1,70 +1,92 @@
 import Foundation
+import IotoBase
 import IotoSimulation
 
 /// `iotosim`: runs simulations by their seeds.
 enum IotosimCommand {
     static let usage = """
-        usage: scripts/simulate [--seeds N] [--from S] [--trace] [--mutants] [--mutant NAME] [--digest]
+        usage: scripts/simulate [--seeds N] [--from S] [--jobs J] [--trace] [--digest]
+               scripts/simulate --mutants [--seeds N] [--from S] [--jobs J]
+               scripts/simulate --mutant NAME [--seeds N] [--from S] [--trace]
 
-          --seeds N      number of simulations (1000)
+          --seeds N      number of simulations (1000), or of tries to find each mutant
           --from S       seed of the first one (1)
-          --trace        tell what happens
-          --digest       print what is equal when two runs of a seed are
+          --jobs J       processes that share the work; one for each processor unless given
+          --trace        tell what happens, one simulation after the other
+          --digest       print for each seed what is equal when it is run again
           --mutants      plant faults in the product, one after the other: each has to be found
           --mutant NAME  plant this fault
+
+        The exit status is 0 when nothing was violated, or every mutant was found.
         """
 
     static func run(_ arguments: [String]) -> Int32 {
-        var seeds: UInt64 = 1000
-        var first: UInt64 = 1
-        var isTold = false
-        var printsDigest = false
+        var options = Options()
         var arguments = arguments[...]
         while let argument = arguments.popFirst() {
             switch argument {
-            case "--seeds": seeds = arguments.popFirst().flatMap { UInt64($0) } ?? 0
-            case "--from": first = arguments.popFirst().flatMap { UInt64($0) } ?? 0
-            case "--trace": isTold = true
-            case "--digest": printsDigest = true
-            case "--help":
-                print(usage)
+            case "--seeds": options.seeds = arguments.popFirst().flatMap { UInt64($0) } ?? 0
+            case "--from": options.first = arguments.popFirst().flatMap { UInt64($0) } ?? 0
+            case "--jobs": options.jobs = arguments.popFirst().flatMap { Int($0) } ?? 0
+            case "--trace": options.isTold = true
+            case "--digest": options.printsDigest = true
+            case "--mutants": options.huntsMutants = true
+            case "--mutant": options.mutant = arguments.popFirst() ?? ""
+            // Of the processes that share the work.
+            case "--worker": options.isWorker = true
+            case "--step": options.step = arguments.popFirst().flatMap { UInt64($0) } ?? 0
+            case "--help", "-h":
+                say(usage)
                 return 0
-            default:
-                FileHandle.standardError.write(Data((usage + "\n").utf8))
-                return 2
+            default: return misuse(usage)
             }
         }
-        return simulate(first..<first + seeds, isTold: isTold, printsDigest: printsDigest)
+        guard options.seeds > 0, options.first <= UInt64.max - options.seeds, (1...256).contains(options.jobs),
+            options.step > 0
+        else { return misuse(usage) }
+        // The product's own log lines are part of the story, or noise.
+        Log.set({ _, _ in }, level: .error)
+        #if IOTO_MUTANTS
+            if options.huntsMutants { return Hunt(options).run() }
+            if let name = options.mutant {
+                guard let mutant = Mutant.allCases.first(where: { "\($0)" == name }) else {
+                    return misuse("mutants: " + Mutant.allCases.map { "\($0)" }.joined(separator: ", "))
+                }
+                Mutant.activate(mutant)
+            }
+        #else
+            if options.huntsMutants || options.mutant != nil {
+                return misuse("this build has no mutants: use scripts/simulate")
+            }
+        #endif
+        if options.isWorker { return Worker(options).run() }
+        return Campaign(options).run()
     }
 
-    private static func simulate(_ seeds: Range<UInt64>, isTold: Bool, printsDigest: Bool) -> Int32 {
-        var failed = 0
-        var applied = 0
-        var stored = 0
-        var longest: Int64 = 0
-        var simulated: Int64 = 0
-        let start = Date()
-        for seed in seeds {
-            let outcome = runSeed(seed, isTold: isTold)
-            applied += outcome.applied
-            stored += outcome.stored
-            simulated += outcome.time
-            longest = max(longest, outcome.convergence)
-            if printsDigest { print("seed \(seed): \(String(outcome.digest, radix: 16))") }
-            guard let violation = outcome.violation else { continue }
-            failed += 1
-            print("seed \(seed): violated after \(violation.time) ms: \(violation.invariant.rawValue)")
-            print("    \(violation.detail)")
-            print("    scripts/simulate --seeds 1 --from \(seed) --trace")
-        }
-        let time = String(format: "%.1f", Date().timeIntervalSince(start))
-        print(
-            "\(seeds.count) seeds in \(time) s, \(simulated / 3_600_000) hours simulated, \(stored) changes stored, "
-                + "\(applied) applied, longest convergence \(longest / 1000) s, \(failed) failed")
-        return failed == 0 ? 0 : 1
-    }
-
-    static func runSeed(_ seed: UInt64, isTold: Bool) -> Simulation.Outcome {
-        Simulation(seed: seed, storyteller: isTold ? { print($0) } : nil).run()
+    private static func misuse(_ text: String) -> Int32 {
+        FileHandle.standardError.write(Data((text + "\n").utf8))
+        return 2
     }
 }
+
+struct Options {
+    var seeds: UInt64 = 1000
+    var first: UInt64 = 1
+    var jobs = ProcessInfo.processInfo.activeProcessorCount
+    var isTold = false
+    var printsDigest = false
+    var huntsMutants = false
+    var mutant: String?
+    var isWorker = false
+    /// Of a worker: from one seed of its own to the next.
+    var step: UInt64 = 1
+
+    var range: Range<UInt64> { first..<first + seeds }
+
+    func commandLine(seed: UInt64) -> String {
+        "scripts/simulate " + (mutant.map { "--mutant \($0) " } ?? "") + "--seeds 1 --from \(seed) --trace"
+    }
+}
+
+/// Prints a line at once, for those who watch.
+func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }

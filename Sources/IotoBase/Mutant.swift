@@ -1,0 +1,37 @@
+#if IOTO_MUTANTS
+    /// Faults that scripts/simulate plants in the product, to see that its simulations find them. Nothing of it is in a build
+    /// without `IOTO_MUTANTS`, and so not in a library that ships.
+    public enum Mutant: String, CaseIterable, Sendable {
+        case ackClearsNewer = "an acknowledgement clears a newer change of the item"
+        case ackOfLaterTryIgnored = "the answer to a later try leaves an item that the earlier one moved"
+        case cursorBeforeItems = "the cursor is committed before the items"
+        case tombstoneIgnored = "an older change is applied over a tombstone"
+        case noTombstone = "a removal of the cloud leaves no tombstone"
+        case versionIgnored = "an older change of the cloud takes the place of a newer one"
+        case clockNotPersisted = "the clock's ceiling is not written"
+        case outboxRowLost = "an older change of the cloud takes a newer pending one out of the outbox"
+        case deviceTrustsDirection = "the device applies what does not come down"
+        case hubTrustsDirection = "the hub stores what does not go up"
+        case hubTrustsOwner = "the hub stores what is another device's"
+        case neverResent = "a batch without an answer is not sent again"
+        case gapIgnored = "a page behind a gap is applied"
+        case advanceUnchecked = "a cursor steps over own changes wherever it stands"
+        case hubAcksBeforeStoring = "the hub acknowledges before the store has it"
+        case questionForgotten = "a question without an answer is not asked again"
+        case pleaIgnored = "the hub's plea to ask is not heard"
+        case questionsMeet = "every process numbers its questions from 1"
+        case moveMissed = "a change that is stored while a question is answered is not published"
+        case sentBeforeDurable = "a version is sent that a loss of power takes back"
+        case neverSynced = "commits are not synced"
+        case eventTwice = "a change of the cloud fires its trigger twice"
+        case stampStored = "the hub stores a change from the future under a version of its own"
+        case purgedEarly = "tombstones are forgotten as soon as they are acknowledged"
+
+        nonisolated(unsafe) private static var active: Mutant?
+
+        public static func isActive(_ mutant: Mutant) -> Bool { active == mutant }
+
+        /// Before any simulation begins, and by one thread.
+        public static func activate(_ mutant: Mutant?) { active = mutant }
+    }
+#endif

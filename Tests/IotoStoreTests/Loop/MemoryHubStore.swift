@@ -1,0 +1,1 @@
+../../IotoSyncTests/Support/MemoryHubStore.swift
