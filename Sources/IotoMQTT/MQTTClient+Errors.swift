@@ -5,6 +5,8 @@ import IotoBase
 extension MQTTClient {
     /// EPROTO: libmosquitto's errno for whatever OpenSSL reports on an established connection.
     private static let tlsFailed: Int32 = 71
+    /// ECONNRESET.
+    private static let reset: Int32 = 104
 
     /// Why a connection has ended or has not come about.
     func failure(_ outcome: MosquittoHandle.Outcome, _ handle: MosquittoHandle) -> IotoError {
@@ -15,10 +17,6 @@ extension MQTTClient {
             let isFile = reason.hasPrefix("Error: Unable to") || reason.hasPrefix("Error: Client certificate")
             return error(isFile ? .configuration : .offline, "TLS: \(reason)", outcome.code)
         }
-        if outcome.is(MOSQ_ERR_ERRNO), options.usesTLS, outcome.systemCode == Self.tlsFailed {
-            let phase: Text = link == .connecting ? "connection before accepting it" : "connection"
-            return error(.offline, "TLS: the broker has ended the \(phase)", outcome.systemCode)
-        }
         if outcome.is(MOSQ_ERR_ERRNO) { return socketFailure(outcome.systemCode, handle) }
         if outcome.is(MOSQ_ERR_KEEPALIVE) {
             return error(.timeout, "no answer for \(options.keepalive) s: the connection is dead", outcome.code)
@@ -26,8 +24,7 @@ extension MQTTClient {
         if outcome.is(MOSQ_ERR_EAI) { return error(.offline, "the name can't be resolved", outcome.code) }
         if outcome.is(MOSQ_ERR_NOMEM) { return error(.memory, "memory can't be had", outcome.code) }
         if outcome.isSuccess || outcome.is(MOSQ_ERR_CONN_LOST) || outcome.is(MOSQ_ERR_NO_CONN) {
-            return error(
-                .offline, "the broker has closed the connection", Int32(MOSQ_ERR_CONN_LOST.rawValue))
+            return socketFailure(-1, handle)
         }
         let isProtocol =
             outcome.is(MOSQ_ERR_PROTOCOL) || outcome.is(MOSQ_ERR_MALFORMED_PACKET)
@@ -38,6 +35,12 @@ extension MQTTClient {
 
     /// - Parameter code: An errno, or -1 when the peer has closed the connection.
     func socketFailure(_ code: Int32, _ handle: MosquittoHandle) -> IotoError {
+        // A broker that does not like a certificate says so, or just hangs up.
+        let hungUp = timing.isReachable || code == Self.reset || code < 0
+        if options.usesTLS, code == Self.tlsFailed || link != .connected && hungUp {
+            let phase: Text = link == .connected ? "connection" : "connection before accepting it"
+            return error(.offline, "TLS: the broker has ended the \(phase)", code)
+        }
         guard code > 0 else {
             return error(
                 .offline, "the broker has closed the connection", Int32(MOSQ_ERR_CONN_LOST.rawValue))

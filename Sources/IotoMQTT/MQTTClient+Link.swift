@@ -56,6 +56,7 @@ extension MQTTClient {
             // libmosquitto takes a system error during the handshake for a wish to wait.
             let state = platform_socket_state(handle.socket)
             guard state == 0 else {
+                changeVersion(handle)
                 end(handle, socketFailure(state, handle))
                 handle.hangUp()
                 return

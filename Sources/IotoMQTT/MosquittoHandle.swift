@@ -73,7 +73,6 @@ final class MosquittoHandle {
 
     private func configure() throws(IotoError) {
         try check(mosquitto_threaded_set(pointer, true), "threads")
-        if options.version != .v311 { try setProperties() }
         // A packet leaves in one write, and nothing follows that would be worth waiting for.
         try check(mosquitto_int_option(pointer, MOSQ_OPT_TCP_NODELAY, 1), "TCP_NODELAY")
         try check(mosquitto_int_option(pointer, MOSQ_OPT_SEND_MAXIMUM, options.inflightMax), "inflightMax")
@@ -97,19 +96,18 @@ final class MosquittoHandle {
         }
     }
 
-    /// What MQTT 5 asks of the broker beyond 3.1.1. A connection without waiting takes no properties, but uses those of the last
+    /// What MQTT 5 asks of the broker beyond 3.1.1, which knows none of it. A connection without waiting takes no properties, but uses those of the last
     /// call that did, which goes no further than to its port.
-    private func setProperties() throws(IotoError) {
+    private func setProperties(_ version: MQTTVersion) {
         var list: OpaquePointer?
-        let expiry: UInt32 = options.cleanSession ? 0 : 7 * 24 * 3600
-        var code = mosquitto_property_add_int32(&list, Int32(MQTT_PROP_SESSION_EXPIRY_INTERVAL.rawValue), expiry)
-        if code == 0 {
-            code = mosquitto_property_add_int32(
+        if version == .v5 {
+            let expiry: UInt32 = options.cleanSession ? 0 : 7 * 24 * 3600
+            mosquitto_property_add_int32(&list, Int32(MQTT_PROP_SESSION_EXPIRY_INTERVAL.rawValue), expiry)
+            mosquitto_property_add_int32(
                 &list, Int32(MQTT_PROP_MAXIMUM_PACKET_SIZE.rawValue), UInt32(Limits.packetBytesMax))
         }
-        if code == 0 { _ = mosquitto_connect_bind_v5(pointer, "", -1, options.keepalive, nil, list) }
+        _ = mosquitto_connect_bind_v5(pointer, "", -1, options.keepalive, nil, list)
         mosquitto_property_free_all(&list)
-        try check(code, "version")
     }
 
     private func configureTLS() throws(IotoError) {
@@ -173,6 +171,7 @@ extension MosquittoHandle {
     func connect(_ version: MQTTVersion) -> Outcome {
         inbox.startConnection()
         _ = mosquitto_int_option(pointer, MOSQ_OPT_PROTOCOL_VERSION, version.rawValue)
+        setProperties(version)
         Inbox.listenForErrors(of: pointer, true)
         let outcome = guarded {
             options.host.withCString { mosquitto_connect_async(pointer, $0, options.port, options.keepalive) }

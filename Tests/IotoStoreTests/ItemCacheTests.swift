@@ -102,7 +102,7 @@ import Testing
         let shared = try fixture.model("Shared")
         try store.put(shared, "1", 1)
         #expect(try value(store, shared, "1") == 1)
-        let time = try store.clockTime()
+        let time = HybridClock.time(testTime + 1000)
         func apply(_ value: Int, isRemoval: Bool, _ step: UInt64) throws {
             let change = Change(
                 model: shared.name, key: key(shared, "1"), version: Version(time: time + step, writer: 9),

@@ -38,6 +38,7 @@ typedef struct Way {
 typedef struct Pair {
     int sockets[2];
     Way ways[2];
+    bool isBegun;
 } Pair;
 
 struct Proxy {
@@ -46,6 +47,9 @@ struct Proxy {
     int listener, port, target;
     bool isOver, isCutting, isRefusing, isSwallowing;
     int delay_ms, rate;
+    int refusal;
+    char first[2048];
+    size_t firstSize;
     int64_t bytes[2];
     int connections;
     int64_t last_ms;
@@ -108,6 +112,16 @@ static bool hear(Proxy *proxy, Pair *pair, int side)
         return way->first != NULL && !proxy->isSwallowing;
     }
     if (proxy->isSwallowing) return true;
+    if (side == 0 && !pair->isBegun) {
+        pair->isBegun = true;
+        proxy->firstSize = (size_t) got < sizeof proxy->first ? (size_t) got : sizeof proxy->first;
+        memcpy(proxy->first, bytes, proxy->firstSize);
+        // A CONNECT of less than 128 bytes: type, length, "MQTT" with its length, level.
+        if (proxy->refusal != 0 && got > 9 && memcmp(bytes + 4, "MQTT\5", 5) == 0) {
+            if (proxy->refusal == 1 && send(pair->sockets[0], "\x20\x02\x00\x01", 4, MSG_NOSIGNAL) != 4) return false;
+            return false;
+        }
+    }
     Chunk *chunk = malloc(sizeof *chunk + (size_t) got);
     if (chunk == NULL) abort();
     *chunk = (Chunk){.due_ms = clock_ms() + proxy->delay_ms, .size = (size_t) got};
@@ -245,6 +259,17 @@ void proxySwallow(Proxy *proxy, int isSwallowing) { LOCKED(proxy, proxy->isSwall
 void proxyDelay(Proxy *proxy, int delay_ms) { LOCKED(proxy, proxy->delay_ms = delay_ms); }
 
 void proxyThrottle(Proxy *proxy, int bytes_per_second) { LOCKED(proxy, proxy->rate = bytes_per_second); }
+
+void proxyRefuseVersion5(Proxy *proxy, int how) { LOCKED(proxy, proxy->refusal = how); }
+
+size_t proxyFirstBytes(Proxy *proxy, void *out, size_t size)
+{
+    pthread_mutex_lock(&proxy->lock);
+    size_t count = proxy->firstSize < size ? proxy->firstSize : size;
+    memcpy(out, proxy->first, count);
+    pthread_mutex_unlock(&proxy->lock);
+    return count;
+}
 
 int64_t proxyBytesUp(Proxy *proxy)
 {

@@ -5,6 +5,7 @@
 #ifndef PROXY_H
 #define PROXY_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct Proxy Proxy;
@@ -26,6 +27,11 @@ void proxySwallow(Proxy *proxy, int isSwallowing);
 void proxyDelay(Proxy *proxy, int delay_ms);
 /** Pass at most so many bytes a second on, each way of each connection; 0: no limit. */
 void proxyThrottle(Proxy *proxy, int bytes_per_second);
+
+/** Be a broker of MQTT 3.1.1 alone: answer a CONNECT of MQTT 5 with "unacceptable protocol version" (1), or hang up on it (2). */
+void proxyRefuseVersion5(Proxy *proxy, int how);
+/** Copy the first bytes that the last client has sent; returns their number. */
+size_t proxyFirstBytes(Proxy *proxy, void *out, size_t size);
 
 /** Bytes that have been passed on to the broker, and from it. */
 int64_t proxyBytesUp(Proxy *proxy);
