@@ -19,7 +19,6 @@
         case hubAcksBeforeStoring = "the hub acknowledges before the store has it"
         case questionForgotten = "a question without an answer is not asked again"
         case pleaIgnored = "the hub's plea to ask is not heard"
-        case questionsMeet = "every process numbers its questions from 1"
         case moveMissed = "a change that is stored while a question is answered is not published"
         case sentBeforeDurable = "a version is sent that a loss of power takes back"
         case neverSynced = "commits are not synced"

@@ -147,6 +147,15 @@ extension StoreTransaction {
         try statement.run(key: key, body: stamps.text)
     }
 
+    /// None of them is later than the version that the change has now.
+    func lowerStamps(_ sent: Change, _ version: Version) throws(IotoError) {
+        guard let model = store.schema.model(sent.model), model.mergesFields, !sent.isRemoval else { return }
+        var change = sent
+        change.version = version
+        change.take(stamps: try store.stamps(sent.key, connection))
+        try write(change.stamps, of: sent.key)
+    }
+
     func forgetStamps(_ key: ItemKey, _ model: Model?) throws(IotoError) {
         if let model, model.mergesFields { try run(.deleteStamps, key) }
     }

@@ -207,9 +207,16 @@ extension StoreTransaction {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
             if case .again(let version) = entry.answer {
-                try moveReceipts(key, from: sent.version.time, to: version.time)
-                return try restamp(key, version, isRemoval: item == nil)
+                // A process of the hub need not know what another one has taken or given, and a version below would be lost.
+                let limit = version.time &+ UInt64(Limits.clockDriftMax) << 16
+                store.stampTime = store.stampTime < limit ? max(version.time, store.stampTime + 1) : version.time
+                try StoreFormat.writeMeta(connection, StoreFormat.metaStamp, bits: store.stampTime)
+                try moveReceipts(key, from: sent.version.time, to: store.stampTime)
+                let stamp = Version(time: store.stampTime, writer: version.writer)
+                try lowerStamps(sent, stamp)
+                return try restamp(key, stamp, isRemoval: item == nil)
             }
+            if case .acknowledged = entry.answer { store.stampTime = max(store.stampTime, row.version.time) }
             try dequeue(position, row)
             try forgetStamps(key, store.models.model(row.model))
             switch entry.answer {

@@ -23,6 +23,7 @@ import IotoBase
 ///                                           `indexes`: fingerprint of the schema whose indexes `idx` has, 0: none's;
 ///                                           `hub`: the hub's clock, exact to a day, once it was heard of;
 ///                                           `epoch`, `nonce`: see `Epoch`; `device`: fingerprint of whose it is;
+///                                           `stamp`: the last version that the hub gave to a change from the future;
 ///                                           `copy`: there in a backup until it is opened for writing
 /// ```
 /// | version | adds |
@@ -46,6 +47,7 @@ enum StoreFormat {
     static let metaEpoch: Text = "epoch"
     static let metaNonce: Text = "nonce"
     static let metaOwner: Text = "device"
+    static let metaStamp: Text = "stamp"
     static let metaCopy: Text = "copy"
 
     private static let tables: [Text] = [

@@ -39,6 +39,8 @@ public struct ConflictRule: Sendable, Equatable {
     public func ruling(_ change: Change, stored: Change?, position: Int64?, history: UInt64, own: UInt64) -> Ruling {
         guard let stored else { return .compare }
         if stored.version.writer == change.version.writer {
+            // It is stored under another version: the answer that said so may be lost.
+            if own == sent, stored.version != change.version { return .overruled }
             // A change that was made before the device heard of the new stamp of the one before.
             return own != 0 && sent > own && change.version <= stored.version ? .stamp : .compare
         }

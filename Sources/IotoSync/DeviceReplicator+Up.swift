@@ -273,6 +273,8 @@ extension DeviceReplicator {
         let isSoon = now.monotonic - batch.sentAt < 1_000
         up.window = isSoon ? min(up.window * 2, DeviceReplicator.windowMax) : max(up.window / 2, 1)
         if var flush = up.flush { up.flush = try isFlushed(&flush) ? nil : flush }
+        // What has won over the cloud's waits under another version, and nobody has told of it.
+        if up.sendAt == nil, try storage.pendingRange() != nil { up.sendAt = now.monotonic + configuration.syncDelay }
         sendIfDue(now)
     }
 }

@@ -42,7 +42,7 @@ public struct FieldMerge {
 
 extension Change {
     /// Takes stamps from a message: none is later than the version.
-    mutating func take(stamps: JSONObject?) {
+    public mutating func take(stamps: JSONObject?) {
         self.stamps = JSONObject()
         for (name, stamp) in stamps ?? JSONObject() {
             guard let time = stamp.stringValue.flatMap({ parseHexadecimal($0.bytes) }) else { continue }

@@ -9,6 +9,10 @@ final class Cloud {
         var change: Change
         var stream: Text?
         var owner: Text
+        /// Of the agent's last changes.
+        var marks: [Int64] = []
+        /// Of the last change that was stored under a rule.
+        var own: UInt64 = 0
     }
 
     struct Entry {
@@ -17,6 +21,8 @@ final class Cloud {
         /// What those who follow the stream still know of an item that has left it.
         var parted: [UInt8]?
         var version: Version
+        /// The clock when it was committed.
+        var time: UInt64
     }
 
     static let writer: UInt64 = 0xC10D_C10D_C10D_C10D
@@ -37,6 +43,9 @@ final class Cloud {
     /// Told of each state that is stored, with what it takes the place of.
     var onStored: (_ change: Change, _ before: Item?, _ device: Text?) -> Void = { _, _, _ in }
 
+    /// Told of each change that is stored under another version than it was sent.
+    var onStamped: (_ sent: Version, _ stored: Version) -> Void = { _, _ in }
+
     init(_ world: World, wall: WallClock) {
         self.world = world
         self.wall = wall
@@ -54,9 +63,9 @@ final class Cloud {
         case .apply(let changes, let device): return apply(changes, device)
         case .readFeed(let stream, let position, let bytesMax, let itemsMax):
             return .page(page(stream, after: position, bytesMax: bytesMax, itemsMax: itemsMax))
-        case .readFeedSince(let stream, _, let bytesMax, let itemsMax):
-            // From the start is more than an agent asks for, and no less.
-            return .page(page(stream, after: 0, bytesMax: bytesMax, itemsMax: itemsMax))
+        case .readFeedSince(let stream, let time, let bytesMax, let itemsMax):
+            let last = (feeds[stream] ?? []).last { $0.time < time }
+            return .page(page(stream, after: last?.position ?? 0, bytesMax: bytesMax, itemsMax: itemsMax))
         }
     }
 
@@ -72,20 +81,64 @@ final class Cloud {
     private func apply(_ changes: [StreamedChange], _ device: Text) -> HubAnswer {
         var advances: [FeedAdvance] = []
         var refused: [Version] = []
+        var overruled: [OverruledChange] = []
         var stored = 0
-        for entry in changes {
-            let current = items[entry.change.key]
+        for var entry in changes {
+            let key = entry.change.key
+            let current = items[key]
             if let current, current.owner != device {
                 refused.append(entry.change.version)
                 continue
             }
+            var marks = current?.marks ?? []
+            if let arrival = entry.arrival {
+                let ruling = arrival.ruling(entry.change, stored: current?.change, marks: marks)
+                marks = arrival.marks(after: entry.change, marks)
+                if ruling == .overruled, let current {
+                    overruled.append(OverruledChange(version: entry.change.version, winner: current.change))
+                    items[key]!.marks = marks
+                }
+                guard ruling == .store else { continue }
+                stamp(&entry.change, above: current)
+            }
+            if let rule = entry.rule, let current, !isSettled(&entry.change, by: rule, current, &overruled) { continue }
             if let current, entry.change.version <= current.change.version { continue }
-            replace(current, by: entry.change, stream: entry.stream, owner: device, device: device, &advances)
             clock.observe(entry.change.version.time)
+            replace(current, by: entry.change, stream: entry.stream, owner: device, device: device, &advances)
+            items[key]!.marks = marks
+            if let rule = entry.rule { items[key]!.own = rule.sent }
             stored += 1
         }
         if !advances.isEmpty { onMoved(advances.map { $0.stream }) }
-        return .applied(stored: stored, refused: refused, advances: advances)
+        return .applied(stored: stored, refused: refused, advances: advances, overruled: overruled)
+    }
+
+    private func stamp(_ change: inout Change, above current: Item?) {
+        if let current { clock.observe(current.change.version.time) }
+        change.version = Version(time: clock.next(wall: wall.time), writer: change.version.writer)
+    }
+
+    /// Has the schema's rule decide between the change and what is stored.
+    ///
+    /// - Returns: Whether the change goes on, perhaps under another version.
+    private func isSettled(
+        _ change: inout Change, by rule: ConflictRule, _ current: Item, _ overruled: inout [OverruledChange]
+    ) -> Bool {
+        let position = current.stream.flatMap { feeds[$0]?.first { $0.key == current.change.key }?.position }
+        let sent = change.version
+        switch rule.ruling(change, stored: current.change, position: position, history: history, own: current.own) {
+        case .compare: break
+        case .known: return false
+        case .overruled:
+            overruled.append(OverruledChange(version: sent, winner: current.change))
+            return false
+        case .stamp where sent <= current.change.version:
+            stamp(&change, above: current)
+            onStamped(sent, change.version)
+            overruled.append(OverruledChange(version: sent, winner: change))
+        case .stamp: break
+        }
+        return true
     }
 
     private func replace(
@@ -95,7 +148,7 @@ final class Cloud {
         let stream = change.isRemoval && stream != nil ? current?.stream ?? stream : stream
         let owner = change.isRemoval ? current?.owner ?? owner : owner
         if current == nil { keys.append(change.key) }
-        items[change.key] = Item(change: change, stream: stream, owner: owner)
+        items[change.key] = Item(change: change, stream: stream, owner: owner, own: current?.own ?? 0)
         onStored(change, current, device)
         if let current, let left = current.stream, left != stream {
             if stream != nil {
@@ -119,15 +172,20 @@ final class Cloud {
         if heads[stream] == nil, !stream.hasPrefix("device/") { broadcastStreams.append(stream) }
         heads[stream] = head + 1
         feeds[stream, default: []].removeAll { $0.key == key }
-        feeds[stream, default: []].append(Entry(position: head + 1, key: key, parted: parted, version: version))
+        feeds[stream, default: []].append(
+            Entry(position: head + 1, key: key, parted: parted, version: version, time: clock.last))
     }
 
     private func page(_ stream: Text, after position: Int64, bytesMax: Int, itemsMax: Int) -> FeedPage {
         var page = FeedPage(
-            stream: stream, history: history, previous: position, cursor: position, hasMore: false, entries: [])
+            stream: stream, history: history, previous: position, cursor: position, hasMore: false, entries: [],
+            time: clock.last)
         var bytes = 0
         for entry in feeds[stream] ?? [] where entry.position > position {
-            var change = items[entry.key]!.change
+            let item = items[entry.key]!
+            var change = item.change
+            // A change under a rule says nothing of the device's others.
+            if change.version.writer == Cloud.writer { change.own = item.own }
             if let parted = entry.parted {
                 change.isRemoval = true
                 change.body = parted

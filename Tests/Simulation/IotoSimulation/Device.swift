@@ -68,6 +68,8 @@ final class Device: ClientOwner, StoreObserver {
     private var windowStart: Int64 = 0
     private var publishedInWindow = 0
     private var valueCount = 0
+    /// Receipts that were given and not settled, and of the items under each the number of the write.
+    private var receipts: [(number: Int64, sequences: [ItemKey: Int])] = []
 
     init(
         _ world: World, id: Text, account: Text, wall: WallClock, link: Link, broker: Broker, judge: Judge,
@@ -135,6 +137,8 @@ final class Device: ClientOwner, StoreObserver {
         image = found
         // What a killed process wrote may still wait to be synced.
         unsynced = wasPowerCut ? [found] : unsynced + [found]
+        // What was lost may have been under one, and its number given again.
+        if wasPowerCut, durability == .normal { receipts = [] }
         wasPowerCut = false
         doubts = []
         disk.hasFailed = false
@@ -307,7 +311,10 @@ final class Device: ClientOwner, StoreObserver {
         var steps: [(model: Model, prepared: PreparedItem, isRemoval: Bool)] = []
         for _ in 0..<count {
             let name: Text = world.random.pick(
-                ["Reading", "Reading", "Reading", "Note", "Note", "Note", "Note", "Secret", "Setting", "Notice"])
+                [
+                    "Reading", "Reading", "Reading", "Note", "Note", "Note", "Note", "Lamp", "Valve", "Secret", "Setting",
+                    "Notice",
+                ])
             let model = Models.model(name)
             if !model.syncsUp, model.syncsDown, world.random.chance(600) { continue }
             var item = properties(model, world.random.integer(1...ids))
@@ -317,9 +324,19 @@ final class Device: ClientOwner, StoreObserver {
             attempts[prepared.key] = .some(steps.last!.isRemoval ? nil : prepared.text)
         }
         guard !steps.isEmpty else { return }
+        let isWanted = world.random.chance(300)
+        let former = judge.writes
+        var receipt: Int64 = 0
+        func receipted(
+            _ store: Store, _ isWanted: Bool, _ body: (StoreTransaction) throws(IotoError) -> Void
+        ) throws(IotoError) {
+            guard isWanted else { return try store.write(body) }
+            receipt = try store.withReceipt { () throws(IotoError) in try store.write(body) }
+        }
         call(.local(attempts)) {
             do throws(IotoError) {
-                try store.write { (transaction) throws(IotoError) in
+                receipt = 0
+                try receipted(store, isWanted) { (transaction) throws(IotoError) in
                     for step in steps {
                         let existing = try transaction.get(step.prepared.key, model: step.model)
                         if step.isRemoval {
@@ -330,10 +347,16 @@ final class Device: ClientOwner, StoreObserver {
                     }
                     if isTakenBack { throw Device.changeOfMind }
                 }
-                world.tell(who, "writes \(story(steps))")
+                world.tell(who, "writes \(story(steps))\(receipt == 0 ? "" : ", receipt \(receipt & 0xFFFF_FFFF)")")
             } catch {
+                receipt = 0
                 world.tell(who, "fails to write \(story(steps)): \(error.message.string)")
             }
+        }
+        if receipt != 0, self.store === store {
+            let waiting = Set(image.outbox.values)
+            receipts.append(
+                (receipt, judge.sequences(of: attempts.keys.filter { waiting.contains($0) }, in: image, from: former)))
         }
     }
 
@@ -344,6 +367,20 @@ final class Device: ClientOwner, StoreObserver {
                 ? "no \(step.prepared.key.sort.string)"
                 : "\(step.prepared.key.sort.string) = \(storyValue(step.prepared.text).prefix(12)) at \(version)"
         }.joined(separator: ", ")
+    }
+
+    /// Looks whether a receipt lies.
+    ///
+    /// - Parameter isOver: Nothing waits any more.
+    func checkReceipts(isOver: Bool = false) {
+        guard let store else { return }
+        receipts.removeAll { entry in
+            do throws(IotoError) {
+                let receipt = try store.receipt(entry.number)
+                judge.check(self, receipt, entry.sequences, isOver: isOver)
+                return receipt?.state != .stored
+            } catch { return false }
+        }
     }
 
     /// Asks for everything to be sent, as `ioSyncUp`.
@@ -440,6 +477,7 @@ final class Device: ClientOwner, StoreObserver {
             let message = inbox.removeFirst()
             world.tell(who, "receives \(describe(message))")
             call(.message(message)) { replicator!.received(message.topic, message.payload, now) }
+            if message.topic.hasSuffix("/SYNC") { checkReceipts() }
             publish()
         }
         if let bytes = changedBytes {

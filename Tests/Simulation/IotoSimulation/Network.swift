@@ -4,6 +4,8 @@ struct Message {
     var topic: Text
     var payload: [UInt8]
     var qos = 1
+    /// Of the sender: to be told when the broker has it.
+    var ticket: Int64?
 }
 
 /// What passes over a connection.
@@ -118,6 +120,11 @@ protocol ClientOwner: AnyObject {
     func clientSubscribed()
     func clientDisconnected()
     func clientReceived(_ message: Message)
+    func clientPublished(_ ticket: Int64)
+}
+
+extension ClientOwner {
+    func clientPublished(_ ticket: Int64) {}
 }
 
 /// An MQTT client: what libmosquitto does for the product.
@@ -216,8 +223,10 @@ final class Client {
             if message.qos == 1 { connection.sendUp(.acknowledge(number)) }
             owner.clientReceived(message)
         case .acknowledge(let number):
+            let ticket = unacknowledged.first { $0.number == number }?.message.ticket
             unacknowledged.removeAll { $0.number == number }
             pump()
+            if let ticket { owner.clientPublished(ticket) }
         case .connect, .subscribe, .goodbye: break
         }
     }
@@ -254,6 +263,8 @@ final class Broker {
     /// A cluster rather than one machine: messages of a session overtake each other, and come twice.
     var isLoose = false
     var isFaulty = true
+    /// The processes of the hub share their subscription; else each of them hears everything.
+    var isShared = false
     /// Messages that wait for one client; those beyond are dropped, as brokers do.
     var queueMax = 1000
     private(set) var dropped = 0
@@ -349,7 +360,17 @@ final class Broker {
 
     /// Takes a message as if a client of no name had published it.
     func route(_ message: Message) {
-        for session in sessions where session.filters.contains(where: { Broker.matches(message.topic, $0) }) {
+        var takers = sessions.filter { $0.filters.contains { Broker.matches(message.topic, $0) } }
+        if isShared {
+            // Of the processes that share a subscription one gets it, most often one that is there (MQTT 5.0, 4.8.2).
+            let sharers = takers.filter { $0.client.hasPrefix(Hub.name) }
+            let present = sharers.filter { $0.connection != nil }
+            if sharers.count > 1 {
+                let taker = world.random.pick(present.isEmpty ? sharers : present)
+                takers.removeAll { $0.client.hasPrefix(Hub.name) && $0 !== taker }
+            }
+        }
+        for session in takers {
             if isLoose, isFaulty {
                 let copies = world.random.chance(30) ? 2 : 1
                 for _ in 0..<copies {

@@ -19,7 +19,7 @@ public final class Simulation {
     let judge: Judge
     let cloud: Cloud
     let broker: Broker
-    let hub: Hub
+    var hubs: [Hub] = []
     var devices: [Device] = []
     let intruder: Intruder
     /// The faults of this simulation: each seed has its own mixture.
@@ -36,9 +36,15 @@ public final class Simulation {
         broker.queueMax = mixture.hasShortQueues ? 8 : 1000
         cloud = Cloud(world, wall: WallClock(world, offset: world.random.integer(-2_000...2_000), drift: 0))
         judge.cloud = cloud
-        hub = Hub(
-            world, cloud: cloud, broker: broker, link: Link(latency: 1...20, bytesPerSecond: 0), judge: judge)
-        hub.storeDelay = 0...world.random.pick([2, 20, 500])
+        broker.isShared = mixture.isShared
+        let storeDelay: ClosedRange<Int64> = 0...world.random.pick([2, 20, 500])
+        for number in 1...mixture.hubs {
+            let hub = Hub(
+                world, number: number, cloud: cloud, broker: broker, link: Link(latency: 1...20, bytesPerSecond: 0),
+                judge: judge)
+            hub.storeDelay = storeDelay
+            hubs.append(hub)
+        }
         intruder = Intruder(world, broker)
         for index in 0..<mixture.devices {
             let isSlow = mixture.hasSlowLinks && world.random.chance(400)
@@ -52,7 +58,8 @@ public final class Simulation {
                 refreshInterval: mixture.hasShortQueues ? 20 * 60_000 : 100 * 3_600_000)
             devices.append(device)
         }
-        cloud.onMoved = { [unowned hub] in hub.moved($0) }
+        cloud.onMoved = { [unowned self] in for hub in hubs { hub.moved($0) } }
+        cloud.onStamped = { [unowned judge] in judge.cloudStamped($0, $1) }
         cloud.onStored = { [unowned judge] in judge.cloudStored($0, $1, $2) }
     }
 
@@ -71,7 +78,7 @@ public final class Simulation {
     }
 
     public func run() -> Outcome {
-        hub.start()
+        for hub in hubs { hub.start() }
         for device in devices { world.after(world.random.integer(0...2_000)) { device.boot() } }
         schedule()
         world.run(until: mixture.duration)
@@ -87,7 +94,7 @@ public final class Simulation {
     private func end() {
         world.end()
         for device in devices { device.shutDown() }
-        hub.crash()
+        for hub in hubs { hub.crash() }
         broker.end()
         devices = []
     }
@@ -114,7 +121,9 @@ public final class Simulation {
 
     private func writeInCloud() {
         let device = world.random.pick(devices)
-        let name: Text = world.random.pick(["Note", "Note", "Note", "Setting", "Setting", "Plan", "Notice", "Report", "Reading"])
+        let name: Text = world.random.pick([
+            "Note", "Note", "Note", "Lamp", "Valve", "Setting", "Setting", "Plan", "Notice", "Report", "Reading",
+        ])
         let model = Models.model(name)
         appCount += 1
         var item: JSONObject = [
@@ -149,8 +158,10 @@ public final class Simulation {
         let start = world.now
         broker.isFaulty = false
         broker.queueMax = 1000
-        hub.failures = 0
-        hub.start()
+        for hub in hubs {
+            hub.failures = 0
+            hub.start()
+        }
         for device in devices {
             device.disk.cutAfter = nil
             device.disk.failures = 0
@@ -159,16 +170,22 @@ public final class Simulation {
             device.link.restore()
             device.boot()
         }
-        while world.violation == nil {
-            world.run(until: world.now + 5_000)
-            guard let (device, difference) = firstDifference() else { break }
-            if world.now - start > Simulation.convergenceMax {
-                world.fail(.convergence, "\(device.who): \(difference)")
-            }
-        }
+        awaitConvergence()
         let convergence = world.now - start
+        // Whatever is written last has to arrive as well, though nothing follows that would make up for it.
+        for hub in hubs { hub.storeDelay = 50...500 }
+        for round in 0..<4 where world.violation == nil {
+            for device in devices {
+                world.after(world.random.integer(0...1_000)) { device.catchUp() }
+                if round > 1 { world.after(world.random.integer(0...600)) { device.write(ids: self.mixture.ids) } }
+            }
+            world.after(world.random.integer(300...1_500)) { self.writeInCloud() }
+            world.run(until: world.now + 1_500)
+            awaitConvergence()
+        }
         guard world.violation == nil else { return convergence }
         world.tell("JUDGE", "everything has converged")
+        for device in devices { device.checkReceipts(isOver: true) }
         // A question that was put off is asked all the same.
         let rest = world.now
         repeat { world.run(until: world.now + 10_000) } while devices.contains { $0.hasPlans }
@@ -183,6 +200,17 @@ public final class Simulation {
             world.fail(.convergence, "\(device.who), after it had converged: \(difference)")
         }
         return convergence
+    }
+
+    private func awaitConvergence() {
+        let start = world.now
+        while world.violation == nil {
+            world.run(until: world.now + 5_000)
+            guard let (device, difference) = firstDifference() else { return }
+            if world.now - start > Simulation.convergenceMax {
+                world.fail(.convergence, "\(device.who): \(difference)")
+            }
+        }
     }
 
     private func firstDifference() -> (Device, String)? {
@@ -206,6 +234,9 @@ struct Mixture {
     let hasShortQueues: Bool
     let hasSlowLinks: Bool
     let hasWrongClocks: Bool
+    /// Processes of the hub, and whether they share their subscription.
+    let hubs: Int
+    let isShared: Bool
     private let faults: [Fault]
 
     enum Fault: CaseIterable {
@@ -224,6 +255,8 @@ struct Mixture {
         hasShortQueues = random.chance(100)
         hasSlowLinks = random.chance(250)
         hasWrongClocks = random.chance(500)
+        hubs = random.pick([1, 1, 2, 3])
+        isShared = random.chance(500)
         var faults: [Fault] = []
         for fault in Fault.allCases where random.chance(450) { faults.append(fault) }
         self.faults = faults
@@ -267,12 +300,13 @@ struct Mixture {
         case .restartBroker: simulation.broker.restart(losingSessions: false, downtime: world.random.span(500...30_000))
         case .loseBroker: simulation.broker.restart(losingSessions: true, downtime: world.random.span(500...30_000))
         case .crashHub:
-            simulation.hub.crash()
-            world.after(world.random.span(100...30_000)) { simulation.hub.start() }
+            let hub = world.random.pick(simulation.hubs)
+            hub.crash()
+            world.after(world.random.span(100...30_000)) { hub.start() }
         case .failStore:
             world.tell("store", "begins to fail")
-            simulation.hub.failures = 500
-            world.after(world.random.span(100...20_000)) { simulation.hub.failures = 0 }
+            for hub in simulation.hubs { hub.failures = 500 }
+            world.after(world.random.span(100...20_000)) { for hub in simulation.hubs { hub.failures = 0 } }
         case .stepClock:
             let step: Int64 = world.random.pick([-86_400_000, -60_000, -1_000, 1_000, 55_000, 3_600_000])
             world.tell(device.who, "its clock steps by \(step) ms")

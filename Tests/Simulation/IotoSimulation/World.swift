@@ -134,6 +134,7 @@ public enum Invariant: String, Sendable {
     case direction = "the directions of the schema hold"
     case tenancy = "a device gets what is its own, and nothing else"
     case acknowledgement = "what is acknowledged is in the cloud"
+    case receipts = "a receipt never lies"
     case flush = "a flush that is done has everything in the cloud"
     case catchUp = "a catch-up that is done has everything on the device"
     case bounds = "queues stay bounded"
