@@ -39,7 +39,7 @@ extension Store {
         let wasBehind = cloud - options.monotonicClock() - openedOffset
         guard abs(behind) > limit || abs(wasBehind) > limit else { return }
         let isSteady = abs(behind - wasBehind) <= limit
-        var position: Int64 = 0
+        var position = Int64.min
         while true {
             let page = try pendingChanges(after: position, bytesMax: 1 << 20, itemsMax: Store.correctionStep)
             guard let last = page.last else { return }

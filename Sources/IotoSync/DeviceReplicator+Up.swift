@@ -86,6 +86,7 @@ extension DeviceReplicator {
             up.sendAt = now.monotonic + up.backoff.next(using: &random)
             up.isUrgent = false
             up.gatheredBytes = 0
+            up.meter.resumeAt = nil
         }
     }
 
