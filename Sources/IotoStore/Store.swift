@@ -631,7 +631,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     }
 
     public func counter(_ name: Text) throws(IotoError) -> UInt64 {
-        try read { (connection) throws(IotoError) in try StoreFormat.findMeta(connection, "sent " + name) ?? 0 }
+        try read { (connection) throws(IotoError) in try StoreFormat.findMeta(connection, "sent " + name) }
     }
 
     public func setCounter(_ name: Text, _ bits: UInt64) throws(IotoError) {
