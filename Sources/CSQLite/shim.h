@@ -9,9 +9,10 @@ static inline int ioto_sqlite_bind_text(sqlite3_stmt *stmt, int index, const voi
     return sqlite3_bind_text(stmt, index, (const char *) text, bytes, SQLITE_TRANSIENT);
 }
 
+/* NULL stands for an empty text, and not for SQL's NULL. */
 static inline int ioto_sqlite_bind_text_static(sqlite3_stmt *stmt, int index, const void *text, int bytes)
 {
-    return sqlite3_bind_text(stmt, index, (const char *) text, bytes, SQLITE_STATIC);
+    return sqlite3_bind_text(stmt, index, text == NULL ? "" : (const char *) text, bytes, SQLITE_STATIC);
 }
 
 /* Of CPlatform. */
