@@ -10,10 +10,10 @@ public func dbCreate(
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
-        if params == nil, let model, let pairs = plainPairs(props),
-            let item = try DatabaseCall(db).database.quickCreate(model, pairs.texts, count: pairs.count)
-        {
-            return give(item)
+        if params == nil, let model, let pairs = plainPairs(props) {
+            // A variable lasts until here; what is not given a name ends before it is used, and with it the call.
+            let call = try DatabaseCall(db)
+            if let item = try call.database.quickCreate(model, pairs.texts, count: pairs.count) { return give(item) }
         }
         let call = try Call(db, model, props, params, isForItem: true)
         return call.give(try call.put(creates: true, isUpsert: call.parameters.upsert))
@@ -116,7 +116,8 @@ func quickItem(
 ) -> Item? {
     guard let model, let pairs = plainPairs(props) else { return nil }
     do throws(IotoError) {
-        return try DatabaseCall(db).database.quickItem(model, pairs.texts, count: pairs.count)
+        let call = try DatabaseCall(db)
+        return call.database.quickItem(model, pairs.texts, count: pairs.count)
     } catch {
         // Found out, and told, by the long way.
         return nil

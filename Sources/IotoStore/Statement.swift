@@ -169,7 +169,7 @@ final class Statement {
             throw connection.error(SQLITE_NOMEM, "read")
         }
         let count = Int(sqlite3_column_bytes(pointer, column))
-        return [UInt8](UnsafeBufferPointer(start: start, count: count))
+        return copyBytes(UnsafeRawBufferPointer(start: start, count: count))
     }
 
     /// A text's bytes where SQLite has them, until the next step.
