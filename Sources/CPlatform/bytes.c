@@ -78,14 +78,15 @@ FAST bool platform_may_contain(const void *whole, size_t whole_bytes, const void
             return true;
         }
         for (; left >= part_bytes + STRIDE - 1; at += STRIDE, left -= STRIDE) {
-            places none = ALL(1);
+            places hits = ALL(0);
+#pragma GCC unroll 4
             for (size_t step = 0; step < STEPS; step++) {
                 places firsts, seconds;
                 memcpy(&firsts, at + first + step * sizeof firsts, sizeof firsts);
                 memcpy(&seconds, at + second + step * sizeof seconds, sizeof seconds);
-                none &= (places) (((firsts ^ first_all) | (seconds ^ second_all)) != 0) & (places) (firsts != slash_all);
+                hits |= ((places) (firsts == first_all) & (places) (seconds == second_all)) | (places) (firsts == slash_all);
             }
-            if (!HAS_ZERO(none)) {
+            if ((((words) hits)[0] | ((words) hits)[1]) == 0) {
                 continue;
             }
             for (size_t place = 0; place < STRIDE; place++) {

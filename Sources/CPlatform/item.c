@@ -131,54 +131,53 @@ FAST static char *append(char *out, const char *text, size_t bytes)
     return out + bytes;
 }
 
+/* Write a value. Returns the end, or NULL when it is not of its field's kind. */
+FAST static char *write_value(char *end, const platform_field *field, const platform_given *value, const char *made,
+                              uint64_t *seen)
+{
+    const char *text = value->text;
+    if (value->made != 0) {
+        return append(end, made + value->made - 1, value->bytes);
+    }
+    switch (field->kind) {
+    case PLATFORM_FIELD_TEXT:
+        if (field->allowed != NULL && !is_allowed(field->allowed, text)) {
+            return NULL;
+        }
+        *end++ = '"';
+        end = copy_text(end, text, value->bytes, seen);
+        if (end != NULL) {
+            *end++ = '"';
+        }
+        return end;
+    case PLATFORM_FIELD_NUMBER:
+        return is_number(text, value->bytes) ? append(end, text, value->bytes) : NULL;
+    case PLATFORM_FIELD_BOOLEAN:
+        text = boolean(text);
+        return text != NULL ? append(end, text, strlen(text)) : NULL;
+    default:
+        return NULL;
+    }
+}
+
+static bool is_ascii_alone(uint64_t seen) { return (seen & UINT64_C(0x8080808080808080)) == 0; }
+
 FAST size_t platform_item_write(const platform_field *fields, size_t count, const platform_given *values,
                                 const char *made, char *out, bool *is_ascii)
 {
     char *end = out;
     uint64_t seen = 0;
     for (size_t at = 0; at < count; at++) {
-        const platform_field *field = &fields[at];
-        const char *text = values[at].text;
-        size_t bytes = values[at].bytes;
-        if (text == NULL && values[at].made == 0) {
+        if (values[at].text == NULL && values[at].made == 0) {
             continue;
         }
         *end = end == out ? '{' : ',';
         end[1] = '"';
-        end += 2;
-        end = append(end, field->name, field->name_bytes);
+        end = append(end + 2, fields[at].name, fields[at].name_bytes);
         *end++ = '"';
         *end++ = ':';
-        if (values[at].made != 0) {
-            end = append(end, made + values[at].made - 1, bytes);
-            continue;
-        }
-        switch (field->kind) {
-        case PLATFORM_FIELD_TEXT:
-            if (field->allowed != NULL && !is_allowed(field->allowed, text)) {
-                return 0;
-            }
-            *end++ = '"';
-            end = copy_text(end, text, bytes, &seen);
-            if (end == NULL) {
-                return 0;
-            }
-            *end++ = '"';
-            break;
-        case PLATFORM_FIELD_NUMBER:
-            if (!is_number(text, bytes)) {
-                return 0;
-            }
-            end = append(end, text, bytes);
-            break;
-        case PLATFORM_FIELD_BOOLEAN:
-            text = boolean(text);
-            if (text == NULL) {
-                return 0;
-            }
-            end = append(end, text, strlen(text));
-            break;
-        default:
+        end = write_value(end, &fields[at], &values[at], made, &seen);
+        if (end == NULL) {
             return 0;
         }
     }
@@ -186,6 +185,98 @@ FAST size_t platform_item_write(const platform_field *fields, size_t count, cons
         *end++ = '{';
     }
     *end++ = '}';
-    *is_ascii = (seen & UINT64_C(0x8080808080808080)) == 0;
+    *is_ascii = is_ascii_alone(seen);
+    return (size_t) (end - out);
+}
+
+/* The end of a string that begins before `at`, past its quote; `limit` when it has none. */
+FAST static const char *string_end(const char *at, const char *limit)
+{
+    while (at < limit && *at != '"') {
+        at += *at == '\\' && limit - at > 1 ? 2 : 1;
+    }
+    return at < limit ? at + 1 : limit;
+}
+
+/* The end of the value at `at`, which a comma or a bracket follows; `limit` when there is none. */
+FAST static const char *value_end(const char *at, const char *limit)
+{
+    size_t depth = 0;
+    while (at < limit) {
+        char byte = *at;
+        if (byte == '"') {
+            at = string_end(at + 1, limit);
+            continue;
+        }
+        if (depth == 0 && (byte == ',' || byte == '}' || byte == ']')) {
+            return at;
+        }
+        depth += byte == '{' || byte == '[';
+        depth -= byte == '}' || byte == ']';
+        at++;
+    }
+    return limit;
+}
+
+FAST size_t platform_item_update(const platform_field *fields, size_t count, const platform_given *values,
+                                 const char *made, const char *item, size_t item_bytes, char *out, bool *is_ascii)
+{
+    if (item_bytes < 2 || item[0] != '{') {
+        return 0;
+    }
+    const char *at = item + 1, *limit = item + item_bytes;
+    char *end = out;
+    size_t place = 0, missing = 0;
+    uint64_t seen = 0;
+    for (size_t field = 0; field < count; field++) {
+        missing += values[field].text != NULL || values[field].made != 0;
+    }
+    while (at < limit && *at == '"') {
+        const char *name = at + 1, *value = string_end(name, limit);
+        size_t bytes = (size_t) (value - 1 - name), found = place;
+        if (limit - value < 2 || *value != ':') {
+            return 0;
+        }
+        const char *after = value_end(++value, limit);
+        if (after == limit || after == value) {
+            return 0;
+        }
+        while (found < count && (fields[found].name_bytes != bytes || memcmp(fields[found].name, name, bytes) != 0)) {
+            found++;
+        }
+        if (found == count) {
+            /* A property that is no field stands behind them, or the fields are in another order. */
+            for (size_t before = 0; before < place; before++) {
+                if (fields[before].name_bytes == bytes && memcmp(fields[before].name, name, bytes) == 0) {
+                    return 0;
+                }
+            }
+            place = count;
+        } else {
+            place = found + 1;
+        }
+        const platform_given *given = found < count ? &values[found] : NULL;
+        *end = end == out ? '{' : ',';
+        end++;
+        if (given == NULL || (given->text == NULL && given->made == 0)) {
+            end = append(end, at, (size_t) (after - at));
+        } else {
+            end = append(end, at, (size_t) (value - at));
+            char *written = write_value(end, &fields[found], given, made, &seen);
+            size_t length = (size_t) (after - value);
+            if (written == NULL ||
+                (given->is_fixed && ((size_t) (written - end) != length || memcmp(end, value, length) != 0))) {
+                return 0;
+            }
+            end = written;
+            missing--;
+        }
+        at = *after == ',' ? after + 1 : after;
+    }
+    if (missing > 0 || at + 1 != limit || *at != '}' || at[-1] == ',' || end == out) {
+        return 0;
+    }
+    *end++ = '}';
+    *is_ascii = is_ascii_alone(seen);
     return (size_t) (end - out);
 }

@@ -76,6 +76,10 @@ public func dbUpdate(
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
+        if params == nil, let model, let pairs = plainPairs(props) {
+            let call = try DatabaseCall(db)
+            if let item = try call.database.quickUpdate(model, pairs.texts, count: pairs.count) { return give(item) }
+        }
         let call = try Call(db, model, props, params, isForItem: true)
         return call.give(try call.put(creates: false, isUpsert: call.parameters.upsert))
     }

@@ -141,6 +141,30 @@ extension Database {
         }
     }
 
+    /// Changes the item that pairs of C texts name, as `update` does, where nothing of them has to be judged.
+    ///
+    /// - Returns: nil when it takes more than this to tell, and nothing is done.
+    /// - Throws: As `update`.
+    public func quickUpdate(
+        _ modelName: UnsafePointer<CChar>, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int
+    ) throws(IotoError) -> Item? {
+        let context = context
+        guard let model = schema.model(modelName), model.existsOnDevice,
+            let (key, _) = model.writeChange(of: nil, pairs, count: count, context: context, now: 0)
+        else { return nil }
+        return try change { (transaction) throws(IotoError) -> StoredItem in
+            guard let existing = try transaction.get(key, model: model) else {
+                throw IotoError(.notFound, "no such item of model \"\(model.name)\"")
+            }
+            let change = model.writeChange(
+                of: existing.body, pairs, count: count, context: context, now: transaction.timeOfDay())
+            if let change { return try transaction.put(model, key, body: change.body) }
+            // The item is not as it would be written now.
+            let properties = try properties(pairs, count: count, of: model.name, isForItem: true)
+            return try Database.update(existing, properties, context, transaction)
+        }
+    }
+
     /// Removes the item that the properties name, or every item that they match.
     ///
     /// - Parameters:

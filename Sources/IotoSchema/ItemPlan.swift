@@ -112,8 +112,42 @@ extension Model {
                 platform_item_match(plan.fields.baseAddress, values.count, pairs, count, start),
                 let made = make(plan, values, context, now)
             else { return nil }
-            return made.withUnsafeBytes { write(plan, values, $0) }
+            return made.withUnsafeBytes { write(plan, values, $0, over: nil) }
         }
+    }
+
+    /// A changed item, as `makeUpdate` would make it of properties that are given as pairs of C texts, the key's among them.
+    ///
+    /// - Parameter item: The stored body; nil: the key alone is asked for, and whether the properties themselves take no more than
+    ///   this to tell. The body is that of the change.
+    /// - Returns: nil when it takes more than this to tell.
+    public func writeChange(
+        of item: [UInt8]?, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int, context: Context, now: Int64
+    ) -> (key: ItemKey, body: [UInt8])? {
+        guard let plan = itemPlan else { return nil }
+        return withUnsafeTemporaryAllocation(of: platform_given.self, capacity: plan.fields.count) { values in
+            guard let start = values.baseAddress,
+                platform_item_match(plan.fields.baseAddress, values.count, pairs, count, start)
+            else { return nil }
+            var made: [UInt8] = []
+            guard putContext(plan, values, context, &made) else { return nil }
+            for place in plan.keyPlaces { values[place].is_fixed = true }
+            if let place = createdPlace, values[place].text != nil { return nil }
+            if let place = updatedPlace { values[place].put(fields[place].date(now), &made) }
+            return made.withUnsafeBytes { write(plan, values, $0, over: item) }
+        }
+    }
+
+    private func putContext(
+        _ plan: ItemPlan, _ values: UnsafeMutableBufferPointer<platform_given>, _ context: Context, _ made: inout [UInt8]
+    ) -> Bool {
+        for entry in context.entries {
+            guard let place = takesContext(entry.name) else { continue }
+            guard plan.fields[place].kind == PLATFORM_FIELD_TEXT, plan.fields[place].allowed == nil else { return false }
+            values[place].put(.string(entry.value), &made)
+            values[place].is_fixed = true
+        }
+        return true
     }
 
     /// Makes what is not written as it is given, as JSON.
@@ -121,11 +155,7 @@ extension Model {
         _ plan: ItemPlan, _ values: UnsafeMutableBufferPointer<platform_given>, _ context: Context, _ now: Int64
     ) -> [UInt8]? {
         var made: [UInt8] = []
-        for entry in context.entries {
-            guard let place = takesContext(entry.name) else { continue }
-            guard plan.fields[place].kind == PLATFORM_FIELD_TEXT, plan.fields[place].allowed == nil else { return nil }
-            values[place].put(.string(entry.value), &made)
-        }
+        guard putContext(plan, values, context, &made) else { return nil }
         for place in plan.special {
             let field = fields[place]
             if place == createdPlace || place == updatedPlace {
@@ -149,17 +179,28 @@ extension Model {
         return made
     }
 
+    /// - Parameter item: The item that is changed; nil: it is new.
     private func write(
-        _ plan: ItemPlan, _ values: UnsafeMutableBufferPointer<platform_given>, _ made: UnsafeRawBufferPointer
+        _ plan: ItemPlan, _ values: UnsafeMutableBufferPointer<platform_given>, _ made: UnsafeRawBufferPointer,
+        over item: [UInt8]?
     ) -> (key: ItemKey, body: [UInt8])? {
-        let bytes = platform_item_bytes(plan.fields.baseAddress, values.count, values.baseAddress)
+        let bytes = platform_item_bytes(plan.fields.baseAddress, values.count, values.baseAddress) + (item?.count ?? 0)
         guard bytes <= Limits.itemBytesMax, plan.fitsIndexes(bytes),
             let hash = plan.key(plan.keys.hash, values, made), let sort = plan.key(plan.keys.sort, values, made)
         else { return nil }
         var isASCII = true
         let body = [UInt8](unsafeUninitializedCapacity: bytes) { buffer, count in
-            count = platform_item_write(
-                plan.fields.baseAddress, values.count, values.baseAddress, made.baseAddress, buffer.baseAddress, &isASCII)
+            guard let item else {
+                count = platform_item_write(
+                    plan.fields.baseAddress, values.count, values.baseAddress, made.baseAddress, buffer.baseAddress,
+                    &isASCII)
+                return
+            }
+            item.withUnsafeBytes { item in
+                count = platform_item_update(
+                    plan.fields.baseAddress, values.count, values.baseAddress, made.baseAddress, item.baseAddress,
+                    item.count, buffer.baseAddress, &isASCII)
+            }
         }
         guard !body.isEmpty, isASCII || body.withUnsafeBytes({ isValidUTF8Text($0) }) else { return nil }
         return (ItemKey(hash: hash, sort: sort), body)

@@ -133,4 +133,95 @@ import Testing
         }
         #expect(written > 3000)
     }
+
+    private func change(_ model: Model, _ item: [UInt8], _ texts: [String], _ context: Context = [:]) -> [UInt8]? {
+        let texts = texts.map { CText(Text($0)) }
+        return withExtendedLifetime(texts) {
+            texts.map { Optional($0.pointer) }.withUnsafeBufferPointer { pointers in
+                let pairs = pointers.baseAddress!
+                guard let named = model.writeChange(of: nil, pairs, count: texts.count, context: context, now: now) else {
+                    return nil
+                }
+                let found = model.writeChange(of: item, pairs, count: texts.count, context: context, now: now)
+                #expect(found == nil || found?.key == named.key)
+                return found?.body
+            }
+        }
+    }
+
+    private func changeLong(_ model: Model, _ item: [UInt8], _ texts: [String], _ context: Context = [:]) -> [UInt8]? {
+        var changes = JSONObject()
+        for place in stride(from: 0, to: texts.count, by: 2) { changes[Text(texts[place])] = .string(Text(texts[place + 1])) }
+        guard let current = try? JSON.parse(item).objectValue else { return nil }
+        return try? model.makeUpdate(of: current, changes, context: context, now: now).text
+    }
+
+    private static let stored = Array(
+        #"{"deviceId":"d1","kind":"fan","id":"1","note":"a \"b\" {c","n":-5,"open":true,"rest":{"a":[1,"}"]},"place":"x","y":[{}]}"#
+            .utf8)
+
+    @Test(arguments: [
+        ["n", "7"], ["note", "plain"], ["place", "", "open", "0"], ["n", "0.5", "note", "Grüße", "place", "a longer text than before"],
+    ])
+    func aChangeIsThatOfTheLongWay(texts: [String]) throws {
+        let model = try model()
+        let all = ["id", "1", "kind", "fan"] + texts
+        let expected = changeLong(model, ItemPlanTests.stored, all, ["deviceId": "d1"])
+        #expect(expected != nil)
+        #expect(change(model, ItemPlanTests.stored, all, ["deviceId": "d1"]) == expected)
+    }
+
+    @Test func aChangeSetsWhenItWasMade() throws {
+        let fields = "pk: {value: 'fault'}, sk: {value: '${id}'}, id: {}, n: {type: 'number'},"
+        let model = try model(fields, params: "timestamps: true")
+        let stored = Array(#"{"id":"1","n":1,"created":5,"updated":6}"#.utf8)
+        let found = change(model, stored, ["id", "1", "n", "2"])
+        #expect(found == Array(#"{"id":"1","n":2,"created":5,"updated":\#(now)}"#.utf8))
+        #expect(change(model, stored, ["id", "1", "created", "2"]) == nil)
+    }
+
+    /// What is stored, and what is given beside the key.
+    @Test(arguments: [
+        (#"{"deviceId":"d1","kind":"fan","id":"1"}"#, ["n", "7"]), (#"{"deviceId":"d2","kind":"fan","id":"1","n":1}"#, ["n", "7"]),
+        (#"{"deviceId":"d1","kind":"door","id":"1","n":1}"#, ["n", "7"]), (#"{"kind":"fan","id":"1","n":1}"#, ["n", "7"]),
+        (#"{"deviceId":"d1","id":"1","kind":"fan","n":1}"#, ["n", "7"]), (#"{"deviceId":"d1", "kind":"fan","id":"1","n":1}"#, ["n", "7"]),
+        (#"{"deviceId":"d1","kind":"fan","id":"1","n":1"#, ["n", "7"]), (#"{"deviceId":"d1","kind":"fan","id":"1","n":1}}"#, ["n", "7"]),
+        (#"{"deviceId":"d1","kind":"fan","id":"1","n":1,}"#, ["n", "7"]), (#"{"deviceId":"d1","kind":"fan","id":"1","n"}"#, ["n", "7"]),
+        (#"{"deviceId":"d1","kind":"fan","id":"1","n":}"#, ["n", "7"]), (#"{"deviceId":"d1","kind":"fan","id":"1","n""#, ["n", "7"]),
+        (#"{"deviceId":"d1","kind":"fan","id":"1","n":"\"#, ["n", "7"]), ("", ["n", "7"]), ("{", ["n", "7"]), ("{}", ["n", "7"]), ("[]", ["n", "7"]),
+        (#"{"deviceId":"d1","kind":"fan","id":"1","y":1,"n":1}"#, ["n", "7"]),
+        (#"{"deviceId":"d1","kind":"fan","id":"1","n":1}"#, ["n", "x"]), (#"{"deviceId":"d1","kind":"fan","id":"1","at":1}"#, ["at", "2"]),
+        (#"{"deviceId":"d1","kind":"fan","id":"1","n":1}"#, ["other", "x"]), (#"{"deviceId":"d1","kind":"fan","id":"1","note":"a"}"#, ["note", "b\n"]),
+    ])
+    func aChangeThatTakesMoreIsLeftToTheLongWay(stored: String, texts: [String]) throws {
+        let all = ["id", "1", "kind", "fan"] + texts
+        #expect(change(try model(), Array(stored.utf8), all, ["deviceId": "d1"]) == nil)
+    }
+
+    /// Any bytes in the place of a stored item end within their bounds, and differ from the long way never.
+    @Test func aChangeOfDamagedItemsStaysWithinThem() throws {
+        let model = try model()
+        let texts = ["id", "1", "kind", "fan", "n", "12", "place", "there"]
+        var seed: UInt64 = 11
+        func next(_ limit: Int) -> Int {
+            seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(seed >> 33) % limit
+        }
+        let bytes = Array("\"\\{}[],:x1 ".utf8)
+        for _ in 0..<20_000 {
+            var item = ItemPlanTests.stored
+            for _ in 0..<next(3) { item[next(item.count)] = bytes[next(bytes.count)] }
+            if next(3) == 0 { item.removeLast(next(item.count)) }
+            guard let found = change(model, item, texts, ["deviceId": "d1"]) else { continue }
+            // What can't be parsed is told when it is read.
+            guard let expected = changeLong(model, item, texts, ["deviceId": "d1"]) else { continue }
+            #expect(JSON.isSame(found, expected), "\(String(decoding: item, as: UTF8.self))")
+        }
+    }
+}
+
+extension JSON {
+    fileprivate static func isSame(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+        (try? JSON.parse(left)) == (try? JSON.parse(right))
+    }
 }

@@ -35,16 +35,23 @@ typedef struct platform_given {
     const char *text;
     size_t made;
     size_t bytes;
+    /* In a change: it has to be what the item has already. */
+    bool is_fixed;
 } platform_given;
 
 /* Find the field of each pair. False when a name or a text is NULL, and when a name is no field's or is given twice. */
 bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
                          platform_given *values);
-/* Bytes that the item takes at most. */
+/* Bytes that the values take at most, in an item of nothing else. */
 size_t platform_item_bytes(const platform_field *fields, size_t count, const platform_given *values);
 /* Write the item. Returns its bytes; 0 when a text is not of its field's kind, or has to be escaped. `is_ascii`: no byte is
  * beyond ASCII. */
 size_t platform_item_write(const platform_field *fields, size_t count, const platform_given *values, const char *made,
                            char *out, bool *is_ascii);
+/* Write an item with values in the place of those that it has. The item is as this library writes it, its fields in their
+ * order and then others. Returns the bytes, at most those of the item and of platform_item_bytes(); 0 as above, when the item
+ * lacks one of the fields, and when it is not so written. */
+size_t platform_item_update(const platform_field *fields, size_t count, const platform_given *values, const char *made,
+                            const char *item, size_t item_bytes, char *out, bool *is_ascii);
 
 #endif
