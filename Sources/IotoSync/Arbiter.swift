@@ -2,7 +2,7 @@ import IotoBase
 import IotoSchema
 
 /// An item as the cloud's store has it, its tombstone when it is removed.
-public struct CloudItem: Sendable, Equatable {
+public struct ItemState: Sendable, Equatable {
     public var change: Change
     /// nil: it is in none.
     public var stream: Text?
@@ -21,7 +21,7 @@ public struct CloudItem: Sendable, Equatable {
 
     /// The state that takes the place of `former`. A tombstone has only its key's properties, which need not say what stream the
     /// item is in, nor whose it is.
-    public init(_ change: Change, stream: Text?, owner: Text, over former: CloudItem?) {
+    public init(_ change: Change, stream: Text?, owner: Text, over former: ItemState?) {
         self.change = change
         self.stream = change.isRemoval && stream != nil ? former?.stream ?? stream : stream
         self.owner = change.isRemoval ? former?.owner ?? owner : owner
@@ -37,7 +37,7 @@ public struct Arbiter {
         /// What is stored stays, with these marks.
         case mark([Int64])
         /// It takes the place of what is stored.
-        case store(CloudItem)
+        case store(ItemState)
     }
 
     /// The store's, from which every process has its times. It is written, if it has moved, in the same transaction.
@@ -73,7 +73,7 @@ public struct Arbiter {
     ///   - current: What is stored of its item.
     ///   - position: Of the item's entry in the stream that it is in; it counts where there is a rule.
     public mutating func decide(
-        _ entry: StreamedChange, over current: CloudItem?, position: Int64?
+        _ entry: StreamedChange, over current: ItemState?, position: Int64?
     ) -> Decision {
         var entry = entry
         let sent = entry.change.version
@@ -121,7 +121,7 @@ public struct Arbiter {
         }
         guard entry.change.version > current?.change.version ?? .zero else { return .pass }
         clock.observe(entry.change.version.time)
-        var item = CloudItem(entry.change, stream: entry.stream, owner: device, over: current)
+        var item = ItemState(entry.change, stream: entry.stream, owner: device, over: current)
         item.marks = marks
         if entry.rule != nil { item.own = sent.time }
         stored += 1
@@ -129,7 +129,7 @@ public struct Arbiter {
     }
 
     /// Has the device send a change again, under a version above what is stored.
-    private mutating func raise(_ sent: Version, above current: CloudItem?) {
+    private mutating func raise(_ sent: Version, above current: ItemState?) {
         if let current { clock.observe(current.change.version.time) }
         var time = clock.next(wall: wall)
         // Odd, as no device's own times are: else it could be that of another change of the device.

@@ -32,7 +32,7 @@ public struct ConflictRule: Sendable, Equatable {
     ///   - stored: The item.
     ///   - position: Its entry in the stream that it is in.
     ///   - history: The stream's.
-    func ruling(_ change: Change, over stored: CloudItem, position: Int64?, history: UInt64) -> Ruling {
+    func ruling(_ change: Change, over stored: ItemState, position: Int64?, history: UInt64) -> Ruling {
         guard stored.change.version.writer != change.version.writer, let position, let seen,
             position > (seen.history == history ? seen.position : 0)
         else { return .compare }

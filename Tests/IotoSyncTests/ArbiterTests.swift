@@ -17,8 +17,8 @@ struct ArbiterTests {
         Arbiter(device: "d1", clock: HybridClock(last: last), writer: 0xC1, history: 1, wall: wall)
     }
 
-    private func stored(_ time: UInt64) -> CloudItem {
-        CloudItem(change: change(time, writer: 0xC1), stream: "device/d1", owner: "d1")
+    private func stored(_ time: UInt64) -> ItemState {
+        ItemState(change: change(time, writer: 0xC1), stream: "device/d1", owner: "d1")
     }
 
     private func entry(_ time: UInt64, winner: ConflictRule.Winner? = nil) -> StreamedChange {
@@ -88,8 +88,8 @@ struct ArbiterTests {
         former.stream = "account/a1"
         var removal = change(2)
         removal.isRemoval = true
-        #expect(CloudItem(removal, stream: "device/d1", owner: "d9", over: former).stream == "account/a1")
-        #expect(CloudItem(removal, stream: nil, owner: "d9", over: former).stream == nil)
-        #expect(CloudItem(removal, stream: "device/d1", owner: "d9", over: former).owner == "d1")
+        #expect(ItemState(removal, stream: "device/d1", owner: "d9", over: former).stream == "account/a1")
+        #expect(ItemState(removal, stream: nil, owner: "d9", over: former).stream == nil)
+        #expect(ItemState(removal, stream: "device/d1", owner: "d9", over: former).owner == "d1")
     }
 }

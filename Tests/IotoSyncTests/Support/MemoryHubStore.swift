@@ -9,7 +9,7 @@ final class MemoryHubStore {
     var schema = TestSchema.schema
     var history: UInt64 = 0xAAAA
     var devices: [Text: DeviceRecord] = [:]
-    var rows: [ItemKey: CloudItem] = [:]
+    var rows: [ItemKey: ItemState] = [:]
     var feeds: [Text: [FeedEntry]] = [:]
     var heads: [Text: Int64] = [:]
     var floors: [Text: Int64] = [:]
@@ -67,7 +67,7 @@ final class MemoryHubStore {
         return arbiter.answer(Array(advances.values))
     }
 
-    private func replace(by item: CloudItem, _ advances: inout [Text: FeedAdvance]) {
+    private func replace(by item: ItemState, _ advances: inout [Text: FeedAdvance]) {
         let change = item.change
         times[change.version] = clock.last
         rows[change.key] = item
@@ -135,7 +135,7 @@ final class MemoryHubStore {
         }
         let stream = Stream.of(prepared.body, model: model)
         var advances: [Text: FeedAdvance] = [:]
-        var item = CloudItem(
+        var item = ItemState(
             change, stream: stream, owner: Stream.owner(of: prepared.body) ?? Text(), over: rows[prepared.key])
         item.change.own = item.own
         replace(by: item, &advances)

@@ -21,7 +21,7 @@ final class Cloud {
     let wall: WallClock
     let history: UInt64
     private(set) var clock = HybridClock()
-    private(set) var items: [ItemKey: CloudItem] = [:]
+    private(set) var items: [ItemKey: ItemState] = [:]
     /// The keys of `items`, in the order in which they came.
     private(set) var keys: [ItemKey] = []
     private var feeds: [Text: [Entry]] = [:]
@@ -31,7 +31,7 @@ final class Cloud {
     /// Told of the streams of each commit that moved some.
     var onMoved: ([Text]) -> Void = { _ in }
     /// Told of each state that is stored, with what it takes the place of.
-    var onStored: (_ change: Change, _ before: CloudItem?, _ device: Text?) -> Void = { _, _, _ in }
+    var onStored: (_ change: Change, _ before: ItemState?, _ device: Text?) -> Void = { _, _, _ in }
 
     init(_ world: World, wall: WallClock) {
         self.world = world
@@ -86,7 +86,7 @@ final class Cloud {
     }
 
     private func replace(
-        _ current: CloudItem?, by item: CloudItem, device: Text?, _ advances: inout [FeedAdvance]
+        _ current: ItemState?, by item: ItemState, device: Text?, _ advances: inout [FeedAdvance]
     ) {
         let (change, stream) = (item.change, item.stream)
         if current == nil { keys.append(change.key) }
@@ -173,7 +173,7 @@ final class Cloud {
         var advances: [FeedAdvance] = []
         let stream = isRogue ? owner.map { Stream.device($0) } : Stream.of(prepared.body, model: model)
         replace(
-            current, by: CloudItem(change, stream: stream, owner: owner ?? Text(), over: current), device: nil, &advances)
+            current, by: ItemState(change, stream: stream, owner: owner ?? Text(), over: current), device: nil, &advances)
         if !advances.isEmpty { onMoved(advances.map { $0.stream }) }
         return change
     }

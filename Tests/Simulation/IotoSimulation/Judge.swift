@@ -216,7 +216,7 @@ final class Judge {
                     winners.contains(after.version(key)) || isRestamp(before.version(key), after.version(key))
                 }
             }
-            let carried = (json["changes"]?.arrayValue ?? []).compactMap { $0["ver"]?.stringValue.flatMap { Version($0) } }
+            let carried = (json["changes"]?.arrayValue ?? []).compactMap { $0.wireVersion(in: json) }
             return changed.allSatisfy { carried.contains(after.version($0)) }
                 && after.cursor(json["stream"]?.stringValue ?? "")?.position == json["cursor"]?.integerValue
         }
@@ -243,9 +243,9 @@ final class Judge {
     func devicePublishes(_ device: Device, _ message: Message) {
         guard message.topic.hasSuffix("syncToDynamo"), let json = try? JSON.parse(message.payload) else { return }
         for change in json["changes"]?.arrayValue ?? [] {
-            guard let version = change["ver"]?.stringValue.flatMap({ Version($0) }),
+            guard let version = change.wireVersion(in: json),
                 let name = change["item"]?["_type"]?.stringValue, let model = Models.schema.model(name),
-                let sort = change["key"]?.stringValue
+                let sort = change.wireKey
             else {
                 world.fail(.identity, "\(device.who) sends a change that is none")
                 continue
@@ -368,7 +368,7 @@ final class Judge {
 
     // MARK: The cloud
 
-    func cloudStored(_ change: Change, _ before: CloudItem?, _ device: Text?) {
+    func cloudStored(_ change: Change, _ before: ItemState?, _ device: Text?) {
         storings += 1
         let who = device?.string ?? "cloud"
         world.tell(
@@ -482,11 +482,11 @@ final class Judge {
     }
 
     /// A removal that one side never heard of, or has forgotten.
-    private func isPurged(_ row: StoreImage.Row?, _ item: CloudItem?) -> Bool {
+    private func isPurged(_ row: StoreImage.Row?, _ item: ItemState?) -> Bool {
         row == nil && item?.change.isRemoval == true || item == nil && row?.isRemoval == true
     }
 
-    private func isSame(_ row: StoreImage.Row?, _ item: CloudItem?) -> Bool {
+    private func isSame(_ row: StoreImage.Row?, _ item: ItemState?) -> Bool {
         guard let row, let item else { return row == nil && item == nil }
         guard row.isRemoval == item.change.isRemoval else { return false }
         return row.isRemoval || (try? JSON.parse(row.body)) == (try? JSON.parse(item.change.body))

@@ -53,7 +53,7 @@ extension SQLiteStore {
             var feed = FeedWriter(db: db, history: history)
             feed.time = clock.last
             try SQLiteStore.replace(
-                current, by: CloudItem(change, stream: write.stream, owner: write.owner, over: current), feed: &feed)
+                current, by: ItemState(change, stream: write.stream, owner: write.owner, over: current), feed: &feed)
             try feed.finish()
             return change
         }
@@ -61,7 +61,7 @@ extension SQLiteStore {
 
     // MARK: - Within a transaction
 
-    static func stored(_ key: ItemKey, in db: Database) throws -> CloudItem? {
+    static func stored(_ key: ItemKey, in db: Database) throws -> ItemState? {
         let statement = try db.cachedStatement(
             sql: """
                 SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps
@@ -70,7 +70,7 @@ extension SQLiteStore {
         return try Row.fetchOne(statement, arguments: [key.hash.string, key.sort.string]).map { row in
             var change = change(row, from: 0)
             change.stamps = stamps(row, 11)
-            var item = CloudItem(
+            var item = ItemState(
                 change: change, stream: (row[7] as String?).map { Text($0) }, owner: Text(row[8] as String))
             item.marks = ((row[9] as String?) ?? "").split(separator: ",").compactMap { Int64($0) }
             item.own = UInt64(bitPattern: row[10] as Int64)
@@ -96,7 +96,7 @@ extension SQLiteStore {
 
     /// Stores a state of an item in the place of the current one, and enters it in the feeds.
     static func replace(
-        _ current: CloudItem?, by item: CloudItem, feed: inout FeedWriter
+        _ current: ItemState?, by item: ItemState, feed: inout FeedWriter
     ) throws {
         let (change, stream) = (item.change, item.stream)
         try feed.db.cachedStatement(
