@@ -49,8 +49,6 @@ extension HubReplicator {
 
     func open(_ session: DeviceSession, _ record: DeviceRecord) {
         session.isBusy = true
-        session.feed = nil
-        if record.replica != session.record?.replica { session.agent = nil }
         request(.openDevice(record), .open(device: session.id))
     }
 
@@ -62,7 +60,7 @@ extension HubReplicator {
         session.queue.removeFirst()
 
         var ack = AckMessage(
-            sequence: message.sequence, keys: [], versions: [], rejections: [], restamps: [], time: 0)
+            sequence: message.sequence, keys: [], versions: [], rejections: [], time: 0)
         var accepted: [StreamedChange] = []
         while true {
             for entry in entries {
@@ -114,26 +112,13 @@ extension HubReplicator {
                 throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
             }
             let rule = model.conflictWinner.map { winner in
-                ConflictRule(winner: winner, seen: seen, sent: change.version.time)
+                ConflictRule(winner: winner, seen: seen)
             }
-            // A version ahead of every honest clock would win for ever. The device gets another one, under which it sends
-            // the change again: what were stored under it now would be stored once more should this answer be lost.
-            if change.version.time > max(clock.last, HybridClock.time(now.wall &+ Limits.clockDriftMax)) {
-                let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
-                ack.again.append(.init(version: change.version, newVersion: version))
-                #if IOTO_MUTANTS
-                    if Mutant.isActive(.stampStored) {
-                        var stamped = change
-                        stamped.version = version
-                        accepted.append(StreamedChange(change: stamped, stream: Stream.of(body, model: model)))
-                    }
-                #endif
-                return
-            }
-            clock.observe(change.version.time)
             ack.versions.append(change.version)
             ack.keys.append(codec.wireKey(of: change))
             var streamed = StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule)
+            // A version ahead of every honest clock would win for ever.
+            streamed.timeMax = HybridClock.time(now.wall &+ Limits.clockDriftMax)
             streamed.merges = model.mergesFields
             accepted.append(streamed)
         } catch {
@@ -226,12 +211,20 @@ extension HubReplicator {
             default: break
             }
         case (.open, .device(let record)):
+            // What is late, of a connection before, has changed nothing of this one.
+            session.feed = nil
+            if record.replica != session.record?.replica { session.agent = nil }
             session.record = record
             if record.isVersion1 { agents.insert(record.id) } else { agents.remove(record.id) }
             session.agent?.follow(account: record.account)
-        case (.arrive(_, let ack), .applied(_, let refused, let advances, let overruled)):
+        case (.arrive(_, let ack), .applied(_, let refused, let advances, let overruled, _)):
             arrived(ack, refused, overruled, advances, session)
-        case (.apply(_, let ack), .applied(_, let refused, let advances, let overruled)):
+        case (.apply(_, var ack), .applied(_, let refused, let advances, let overruled, let again)):
+            for entry in again {
+                ack.versions.removeAll { $0 == entry.version }
+                clock.observe(entry.newVersion.time)
+            }
+            ack.again = again
             applied(ack, refused, advances, overruled, session)
         case (.answer(_, let catchUp, let isReset), .page(let page)):
             answerCatchUp(catchUp, with: page, isReset: isReset, session)
@@ -249,10 +242,6 @@ extension HubReplicator {
         for entry in overruled {
             let sent = entry.version
             ack.versions.removeAll { $0 == sent }
-            if entry.winner.version.writer == sent.writer {
-                ack.restamps.append(.init(version: sent, newVersion: entry.winner.version))
-                continue
-            }
             // What no answer can carry is answered when it comes again.
             bytes += entry.winner.body.count + codec.overhead(of: entry.winner)
             guard ack.overrulings.isEmpty || bytes <= HubReplicator.pageBytesMax else { continue }
@@ -271,6 +260,7 @@ extension HubReplicator {
                 ack.advance = advance
             }
         }
+        for version in ack.versions { clock.observe(version.time) }
         sendAck(ack, session)
         for advance in advances { moved(advance.stream) }
     }

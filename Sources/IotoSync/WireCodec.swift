@@ -249,9 +249,9 @@ struct WireCodec: Sendable {
                     ])
                 })
         }
-        for (kind, entries) in [(AckKind.restamped, ack.restamps), (.again, ack.again)] where !entries.isEmpty {
-            object[kind.name] = .array(
-                entries.map { .object(["ver": .string($0.version.text), "to": .string($0.newVersion.text)]) })
+        if !ack.again.isEmpty {
+            object["again"] = .array(
+                ack.again.map { .object(["ver": .string($0.version.text), "to": .string($0.newVersion.text)]) })
         }
         if let advance = ack.advance {
             object["feed"] = .object([
@@ -280,8 +280,7 @@ struct WireCodec: Sendable {
     func decodeAnswer(_ kind: AckKind, _ entry: JSON, to sent: Change, context: Context) -> Settlement.Answer? {
         switch kind {
         case .stored: return .acknowledged
-        case .restamped, .again:
-            return version(entry["to"]).map { kind == .again ? .again(as: $0) : .restamped($0) }
+        case .again: return version(entry["to"]).map { .again(as: $0) }
         case .rejected:
             let code = Int32(clamping: entry["code"]?.integerValue ?? Int64(ErrorCode.rejected.rawValue))
             return .rejected(code: code, reason: entry["reason"]?.stringValue ?? "")
