@@ -68,6 +68,7 @@ int main(void)
     EXPECT_NUMBER(empty.pendingItems, 0);
     claim("nothing has the digest 0");
 
+    ioStop(io);
     static const char *const models[MODELS] = {"Reading", "Note", "Plan", "Profile"};
     for (size_t index = 0; index < MODELS; index++) {
         for (int id = 0; id < 30; id++) {
@@ -83,6 +84,7 @@ int main(void)
     EXPECT(cloudPut("Note", "{\"deviceId\":\"d2\",\"id\":\"other\",\"text\":\"another device's\"}"));
     EXPECT(!isEqual(db, "device/d1"));
     EXPECT_NUMBER(digest(db, NULL).pendingItems, 30 * MODELS);
+    EXPECT_CODE(ioStart(io), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT(isEqual(db, "device/d1"));
     IoDigest synced = digest(db, NULL);
