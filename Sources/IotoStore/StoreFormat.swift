@@ -47,7 +47,6 @@ enum StoreFormat {
     static let metaEpoch: Text = "epoch"
     static let metaNonce: Text = "nonce"
     static let metaOwner: Text = "device"
-    static let metaStamp: Text = "stamp"
     static let metaCopy: Text = "copy"
 
     private static let tables: [Text] = [
