@@ -2,6 +2,7 @@
 #include "platform.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -89,6 +90,8 @@ void platform_log(const char *line, size_t bytes)
     ssize_t written = write(STDERR_FILENO, line, bytes);
     (void) written;
 }
+
+void platform_print(const char *first, const char *second) { printf("%s %s\n", first, second); }
 
 const char *platform_error_text(int code, char *buffer, size_t bytes)
 {
