@@ -6,8 +6,12 @@
 #ifndef BARE_H
 #define BARE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/** Whether broker and bare clients send small packets without delay (TCP_NODELAY), which neither does as it comes. Set it first. */
+extern bool isTuned;
 
 /** Start a broker in `folder` and wait until it answers; it ends with this process. Returns its port. */
 int brokerStart(const char *folder);

@@ -685,6 +685,29 @@ IOTO_API int dbGetStats(Db *db, DbStats *out);
  */
 IOTO_API int dbSave(Db *db, const char *path);
 
+/**
+ * Put the items of a file into the database, in one transaction: all of them or none.
+ *
+ *     { Setting: [{ id: 'mode', value: 'auto' }, { id: 'unit', value: 'C' }], Site: { id: '1', name: 'Pump house' } }
+ *
+ * Each item is created, or changed as by dbUpdate() when there is one of its key, with the triggers and the place in the outbox
+ * that this has. Items whose key is generated are new at every load.
+ *
+ * @param path  JSON5, up to 16 MB: for each model's name an array of items, or one.
+ * @return 0; DB_ERR_IO if the file can't be read; else what dbCreate() or dbUpdate() give, with file and line. Within a
+ *         transaction of the calling thread the items before the wrong one are part of that.
+ * Threads: any.
+ * @since 0.1
+ */
+IOTO_API int dbLoadData(Db *db, const char *path);
+
+/** Print all items to stdout, a line each: the model's name and the item as dbItemJson() gives it. Threads: any. @since 0.1 */
+IOTO_API void dbPrint(Db *db);
+/** Print one item so; NULL prints nothing. Threads: owner. @since 0.1 */
+IOTO_API void dbPrintItem(const DbItem *item);
+/** Print the items of a list so; NULL prints nothing. Threads: owner. @since 0.1 */
+IOTO_API void dbPrintList(const DbList *list);
+
 /** @} */
 /* ------------------------------------------------------------------------------------------------------------------ */
 /** @name Triggers

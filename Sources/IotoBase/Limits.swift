@@ -8,6 +8,8 @@ public enum Limits {
     public static let nestingMax = 64
     /// Largest schema or configuration file.
     public static let schemaBytesMax = 1024 * 1024
+    /// Largest file of items that is loaded.
+    public static let dataBytesMax = 16 * 1024 * 1024
     /// Largest MQTT payload that is read; a larger one is dropped with a log line.
     public static let messageBytesMax = 1024 * 1024
     /// Largest MQTT packet that is taken: a payload of that size with its topic. A connection that brings a larger one is ended.

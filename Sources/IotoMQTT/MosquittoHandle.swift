@@ -117,16 +117,14 @@ final class MosquittoHandle {
             }
             return try check(code, "psk")
         }
-        if let engine = options.engine {
-            try check(engine.withCString { mosquitto_string_option(pointer, MOSQ_OPT_TLS_ENGINE, $0) }, "engine")
-            try check(mosquitto_string_option(pointer, MOSQ_OPT_TLS_KEYFORM, "engine"), "engine")
-        }
+        let hasEngine = options.engine != nil
+        if hasEngine { try configureEngine() }
         let authority = options.authority ?? MQTTOptions.systemAuthorities
         let isFolder = authority.withCString { platform_is_folder($0) }
         let code = withOptionalCString(isFolder ? nil : authority) { file in
             withOptionalCString(isFolder ? authority : nil) { folder in
-                withOptionalCString(options.certificate) { certificate in
-                    withOptionalCString(options.key) { key in
+                withOptionalCString(hasEngine ? nil : options.certificate) { certificate in
+                    withOptionalCString(hasEngine ? nil : options.key) { key in
                         // An empty passphrase: OpenSSL would ask for one on the terminal.
                         mosquitto_tls_set(pointer, file, folder, certificate, key) { _, _, _, _ in 0 }
                     }
@@ -137,6 +135,26 @@ final class MosquittoHandle {
         if let alpn = options.alpn {
             try check(alpn.withCString { mosquitto_string_option(pointer, MOSQ_OPT_TLS_ALPN, $0) }, "alpn")
         }
+    }
+
+    /// Hands the certificate and the engine's key to libmosquitto, which does the rest as without an engine.
+    private func configureEngine() throws(IotoError) {
+        var reason = [CChar](repeating: 0, count: 256)
+        let context = reason.withUnsafeMutableBufferPointer { reason in
+            withOptionalCString(options.engine) { engine in
+                withOptionalCString(options.key) { key in
+                    withOptionalCString(options.certificate) { certificate in
+                        platform_engine_context(engine, key, certificate, reason.baseAddress, reason.count)
+                    }
+                }
+            }
+        }
+        guard let context else {
+            throw IotoError(.configuration, "MQTT: \(Text(cString: reason))")
+        }
+        defer { platform_engine_context_free(context) }
+        try check(mosquitto_int_option(pointer, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 1), "engine")
+        try check(mosquitto_void_option(pointer, MOSQ_OPT_SSL_CTX, context), "engine")
     }
 
     private func check(_ code: Int32, _ option: Text) throws(IotoError) {

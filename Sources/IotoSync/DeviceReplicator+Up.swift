@@ -4,16 +4,21 @@ import IotoSchema
 
 /// Where the way up stands.
 struct UpState {
+    /// The messages that are on their way together.
     struct Batch {
         /// Versions not answered yet.
         var open: Set<Version>
         /// When it is sent again, on the monotonic clock.
         var deadline: Int64
+        let sentAt: Int64
     }
 
     var sequence: Int64
     var backoff: Backoff
     var inFlight: Batch?
+    /// How many messages of a backlog go out together: twice as many after each time that their answers came soon, and one
+    /// after silence, so that a link that is slow, or a hub that is, has one to carry at a time.
+    var window = 1
     /// What was sent and not answered yet, over all tries: a late answer to an earlier try counts too.
     var sent: [Version: PendingChange] = [:]
     /// When the changes gathered so far are due, on the monotonic clock; nil: there are none.
@@ -51,6 +56,8 @@ struct UpState {
 extension DeviceReplicator {
     /// Most sent changes that are remembered for late answers.
     private static var sentMax: Int { 4 * Limits.batchItemsMax }
+    /// Most messages that are on their way together.
+    private static var windowMax: Int { 16 }
 
     func sendIfDue(_ now: Instant) {
         guard isConnected, now.monotonic >= up.holdUntil else { return }
@@ -66,6 +73,7 @@ extension DeviceReplicator {
             // No answer: the outbox is read again, so that what has changed meanwhile goes out in its latest state.
             up.inFlight = nil
             up.isUrgent = true
+            up.window = 1
         }
         let isDue = up.sendAt.map { now.monotonic >= $0 } ?? false || up.meter.resumeAt.map { now.monotonic >= $0 } ?? false
         guard isDue || up.isUrgent || up.flush != nil || up.gatheredBytes >= configuration.syncLimit else {
@@ -83,19 +91,44 @@ extension DeviceReplicator {
     }
 
     private func sendBatch(_ now: Instant) throws(IotoError) {
+        var position = Int64.min
+        up.gatheredBytes = 0
+        up.sendAt = nil
+        up.isUrgent = true
+        up.inFlight = UpState.Batch(open: [], deadline: 0, sentAt: now.monotonic)
+        defer {
+            if var batch = up.inFlight, !batch.open.isEmpty {
+                batch.deadline = now.monotonic + up.backoff.next(using: &random)
+                up.inFlight = batch
+            } else {
+                up.inFlight = nil
+            }
+        }
+        for _ in 0..<(peer == .version2 ? up.window : 1)
+        where up.isUrgent && (up.inFlight?.open.count ?? 0) <= Limits.batchItemsMax {
+            try sendMessage(after: &position, now)
+        }
+        if up.inFlight?.open.isEmpty == true { up.flush = nil }
+    }
+
+    /// Sends one message of what waits behind `position`.
+    private func sendMessage(after position: inout Int64, _ now: Instant) throws(IotoError) {
         let limit = min(max(configuration.syncLimit, 1), Limits.publishBytesMax)
-        var size = 0
+        let isBrief = peer == .version2
+        let head = 160 + configuration.topics.account.count * 6
+        var size = head
         var batch: [PendingChange] = []
         var tooLarge: [PendingChange] = []
-        var position = Int64.min
         repeat {
             let pending = try storage.pendingChanges(
                 after: position, held: try heldModels(now), bytesMax: limit, itemsMax: Limits.batchItemsMax)
             guard let last = pending.last else { break }
             position = last.position
             for entry in pending {
-                let bytes = entry.change.body.count + codec.overhead(of: entry.change) + (peer == .version1 ? 192 : 0)
-                if bytes > Limits.publishBytesMax {
+                let bytes =
+                    entry.change.body.count + codec.overhead(of: entry.change, isBrief: isBrief)
+                    + (peer == .version1 ? 192 : 0)
+                if bytes + head > Limits.publishBytesMax {
                     tooLarge.append(entry)
                 } else if batch.isEmpty || size + bytes <= limit {
                     if exceedsBudget(entry.change, bytes) { continue }
@@ -108,25 +141,22 @@ extension DeviceReplicator {
         } while batch.isEmpty
 
         if !tooLarge.isEmpty { try refuseTooLarge(tooLarge) }
-        up.gatheredBytes = 0
-        up.sendAt = nil
         up.isUrgent = false
-        guard let last = batch.last else {
-            up.flush = nil
-            return
-        }
+        guard let last = batch.last else { return }
+        position = last.position
         keepCounts()
         // What waits behind this batch goes out as soon as this one is answered.
         up.isUrgent = (try storage.pendingRange()?.upperBound ?? .min) > last.position
         up.sequence &+= 1
         if up.sent.count + batch.count > DeviceReplicator.sentMax { up.sent.removeAll() }
-        for entry in batch { up.sent[entry.change.version] = entry }
-        up.inFlight = UpState.Batch(
-            open: Set(batch.map { $0.change.version }),
-            deadline: now.monotonic + up.backoff.next(using: &random))
+        for entry in batch {
+            up.sent[entry.change.version] = entry
+            up.inFlight?.open.insert(entry.change.version)
+        }
         var message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
             changes: batch.map { $0.change }, epoch: epoch)
+        message.isBrief = isBrief
         message.inflates = compresses
         if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
             let own = Stream.device(configuration.topics.device)
@@ -175,7 +205,8 @@ extension DeviceReplicator {
     func receivedAck(_ json: JSON, _ now: Instant) throws(IotoError) {
         if let retry = codec.decodeRetry(json) {
             // Until then it counts as unanswered, and nothing else is sent.
-            if retry.sequence == up.sequence { up.inFlight?.deadline = now.monotonic + pause(retry.milliseconds) }
+            let isLate = up.sequence &- retry.sequence >= Int64(up.window)
+            if !isLate { up.inFlight?.deadline = now.monotonic + pause(retry.milliseconds) }
             return
         }
         guard let time = json.hexadecimal("time") else {
@@ -230,9 +261,18 @@ extension DeviceReplicator {
             up.sent[entry.pending.change.version] = nil
             up.inFlight?.open.remove(entry.pending.change.version)
         }
-        guard let batch = up.inFlight, batch.open.isEmpty else { return }
+        guard let batch = up.inFlight else { return }
+        guard batch.open.isEmpty else {
+            // It goes on, if slowly.
+            if !entries.isEmpty {
+                up.inFlight?.deadline = max(batch.deadline, now.monotonic + configuration.answerTimeout.first)
+            }
+            return
+        }
         up.inFlight = nil
         up.backoff.reset()
+        let isSoon = now.monotonic - batch.sentAt < 1_000
+        up.window = isSoon ? min(up.window * 2, DeviceReplicator.windowMax) : max(up.window / 2, 1)
         if var flush = up.flush { up.flush = try isFlushed(&flush) ? nil : flush }
         // What has won over the cloud's waits under another version, and nobody has told of it.
         if up.sendAt == nil, try storage.pendingRange() != nil { up.sendAt = now.monotonic + configuration.syncDelay }

@@ -3,8 +3,8 @@ import IotoBase
 /// Live pages: what is new goes to the devices that have caught up.
 extension HubReplicator {
     /// Bodies in one page: leaves room for keys and versions under the broker's packet limit.
-    static let pageBytesMax = 64 * 1024
-    static let pageItemsMax = 200
+    static let pageBytesMax = 100 * 1024
+    static let pageItemsMax = 500
 
     /// A feed has new entries.
     func moved(_ stream: Text) {

@@ -57,15 +57,26 @@ extension HubReplicator {
     // MARK: Up
 
     private func receivedChanges(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
-        let (message, entries) = try codec.decodeUp(json)
+        var (message, entries) = try codec.decodeUp(json)
         guard let record = try record(session, replica: message.replica, account: message.account, message.epoch) else { return }
         session.queue.removeFirst()
 
         var ack = AckMessage(
             sequence: message.sequence, keys: [], versions: [], rejections: [], restamps: [], time: 0)
         var accepted: [StreamedChange] = []
-        for entry in entries {
-            admit(entry, record, message.seen, into: &accepted, &ack)
+        while true {
+            for entry in entries {
+                admit(entry, record, message.seen, into: &accepted, &ack)
+            }
+            // What the device has sent together is stored in one transaction and has one answer.
+            guard accepted.count <= HubReplicator.togetherMax, let (verb, payload) = session.queue.first,
+                verb == .syncToDynamo, let (json, isVersion1) = try? codec.parse(payload), !isVersion1,
+                let next = try? codec.decodeUp(json), next.message.replica == message.replica,
+                next.message.account == message.account, next.message.epoch == message.epoch
+            else { break }
+            session.queue.removeFirst()
+            (message, entries) = next
+            ack.sequence = message.sequence
         }
         guard !accepted.isEmpty else {
             sendAck(ack, session)
@@ -77,6 +88,9 @@ extension HubReplicator {
         session.isBusy = true
         request(.apply(accepted, device: session.id), .apply(device: session.id, ack))
     }
+
+    /// Changes after which no further message is taken into a transaction: with the largest message the answer still fits.
+    private static var togetherMax: Int { 600 }
 
     /// Checks one change of a device. The hub does not believe the device: the item has to fit the schema, its model has to
     /// go up, and it has to be the device's own.
@@ -92,7 +106,7 @@ extension HubReplicator {
                 let (trustsOwner, trustsDirection) = (false, false)
                 let context = context(of: record)
             #endif
-            let (change, model, body) = try codec.change(entry, context: context)
+            let (change, model, body) = try codec.change(entry, replica: record.replica, context: context)
             guard trustsDirection || model.existsInCloud && model.syncsUp else {
                 throw IotoError(.denied, "model \"\(model.name)\" does not go up")
             }
@@ -123,7 +137,10 @@ extension HubReplicator {
             streamed.merges = model.mergesFields
             accepted.append(streamed)
         } catch {
-            guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) else { return }
+            guard
+                let version = codec.version(entry["ver"], record.replica)
+                    ?? entry["ver"]?.stringValue.flatMap({ Version($0) })
+            else { return }
             refuse(version, error, record.id, &ack)
         }
     }

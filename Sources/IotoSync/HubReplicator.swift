@@ -68,6 +68,12 @@ public final class HubReplicator {
         return effects
     }
 
+    /// Has every device that is connected ask, when the broker has kept nothing for the hub: those that the hub has never heard
+    /// of asked when nobody listened, and would wait for their own time.
+    public static var announcement: Publication {
+        Publication(topic: Topics.down(account: Stream.all, "BATCH"), payload: plea)
+    }
+
     /// Has a device ask for all that is new.
     static var plea: [UInt8] { Text(#"{"v":2,"ask":true}"#).bytes }
 

@@ -9,6 +9,8 @@ struct UpMessage {
     var account: Text
     var changes: [Change]
     var epoch = Epoch()
+    /// For a hub that is known to speak version 2.
+    var isBrief = false
     /// The device reads compressed messages.
     var inflates = false
     /// How far the device's own stream is applied, when the hub has to know it to decide conflicts.

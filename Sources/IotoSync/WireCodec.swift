@@ -12,46 +12,60 @@ struct WireCodec: Sendable {
 
     // MARK: Changes
 
-    /// Appends `{"cmd":"upsert","key":"...","ver":"...","item":{...}}`.
+    /// Appends `{"cmd":"upsert","key":"...","ver":"...","item":{...}}`; or, to one that is known to speak version 2,
+    /// `{"ver":"...","item":{...}}`: the schema gives the key.
     ///
     /// - Parameters:
+    ///   - isBrief: The latter.
+    ///   - replica: The writer that need not stand in `ver`.
     ///   - isVersion1: Without `ver`, and with what version 1 wants in an item.
     ///   - context: What items of version 1 have to say.
     func append(
-        _ change: Change, isVersion1: Bool = false, _ context: Context = Context(), to output: inout [UInt8]
+        _ change: Change, isVersion1: Bool = false, _ context: Context = Context(), isBrief: Bool = false,
+        replica: UInt64 = 0, to output: inout [UInt8]
     ) {
-        output.append(literal: change.isRemoval ? #"{"cmd":"remove","key":"# : #"{"cmd":"upsert","key":"#)
-        JSON.write(string: wireKey(of: change), to: &output)
+        if !isBrief {
+            output.append(literal: change.isRemoval ? #"{"cmd":"remove","key":"# : #"{"cmd":"upsert","key":"#)
+            JSON.write(string: wireKey(of: change), to: &output)
+            output.append(literal: ",")
+        } else {
+            output.append(literal: change.isRemoval ? #"{"cmd":"remove","# : "{")
+        }
         if !isVersion1 {
-            output.append(literal: #","ver":""#)
-            output.append(contentsOf: change.version.text.bytes)
-            output.append(literal: "\"")
+            output.append(literal: #""ver":""#)
+            if isBrief, change.version.writer == replica {
+                output.append(hexadecimal: change.version.time)
+            } else {
+                output.append(contentsOf: change.version.text.bytes)
+            }
+            output.append(literal: #"","#)
         }
         if change.own != 0 {
-            output.append(literal: #","own":""#)
+            output.append(literal: #""own":""#)
             output.append(hexadecimal: change.own)
-            output.append(literal: "\"")
+            output.append(literal: #"","#)
         }
         if !change.stamps.isEmpty, !isVersion1 {
-            output.append(literal: #","at":"#)
+            output.append(literal: #""at":"#)
             change.stamps.write(to: &output)
+            output.append(literal: ",")
         }
-        output.append(literal: #","item":"#)
+        output.append(literal: #""item":"#)
         if isVersion1 || schema.hasMappedModels, var item = mappedItem(of: change, isVersion1) {
             if isVersion1 { complete(&item, change, context) }
             item.write(to: &output)
         } else {
-            appendItem(of: change, to: &output)
+            appendItem(of: change, isBrief, to: &output)
         }
         output.append(literal: "}")
     }
 
-    private func appendItem(of change: Change, to output: inout [UInt8]) {
+    private func appendItem(of change: Change, _ isBrief: Bool, to output: inout [UInt8]) {
         output.append(literal: "{")
         JSON.write(string: schema.typeField, to: &output)
         output.append(literal: ":")
         JSON.write(string: change.model, to: &output)
-        if let attribute = keyAttribute {
+        if !isBrief, let attribute = keyAttribute {
             output.append(literal: ",")
             JSON.write(string: attribute, to: &output)
             output.append(literal: ":")
@@ -73,11 +87,21 @@ struct WireCodec: Sendable {
     }
 
     /// Bytes that a change takes in a message at most, beside its body.
-    func overhead(of change: Change) -> Int {
-        // The key stands twice; each of its bytes may need an escape of six.
-        var names = schema.hasMappedModels ? schema.model(change.model)?.mappedNamesBytes ?? 0 : 0
-        for (name, _) in change.stamps { names += name.count * 6 + 22 }
-        return 128 + schema.typeField.count + change.model.count + wireKey(of: change).count * 12 + names
+    func overhead(of change: Change, isBrief: Bool = false) -> Int {
+        let names = schema.hasMappedModels ? schema.model(change.model)?.mappedNamesBytes ?? 0 : 0
+        let fixed = isBrief ? 30 : 110
+        var own = change.own == 0 && !change.isRemoval ? 0 : 48
+        for (name, _) in change.stamps { own += written(name) + 22 }
+        // The key stands twice.
+        let key = isBrief && names == 0 ? 0 : 2 * written(wireKey(of: change)) + names
+        return fixed + own + written(schema.typeField) + written(change.model) + key
+    }
+
+    /// Bytes of a text in JSON at most.
+    private func written(_ text: Text) -> Int {
+        var count = text.count + 4
+        for byte in text.bytes where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { count += 5 }
+        return count
     }
 
     /// The change that `json` states, with its key computed from the item by the schema, never taken from the message.
@@ -85,9 +109,9 @@ struct WireCodec: Sendable {
     /// - Parameter context: Values that the item must have, `deviceId` for one; they take the place of those it states.
     /// - Returns: The change, its model, and its body once more as an object.
     func change(
-        _ json: JSON, context: Context
+        _ json: JSON, replica: UInt64 = 0, context: Context
     ) throws(IotoError) -> (change: Change, model: Model, body: JSONObject) {
-        guard let version = version(json["ver"]) else {
+        guard let version = version(json["ver"], replica) else {
             throw IotoError(.protocolViolation, "a change without a valid ver")
         }
         return try change(json, version, context: context)
@@ -97,9 +121,10 @@ struct WireCodec: Sendable {
     func change(
         _ json: JSON, _ version: Version, context: Context
     ) throws(IotoError) -> (change: Change, model: Model, body: JSONObject) {
-        guard let item = json["item"]?.objectValue, let command = json["cmd"]?.stringValue else {
-            throw IotoError(.protocolViolation, "a change without a valid cmd or item")
+        guard let item = json["item"]?.objectValue else {
+            throw IotoError(.protocolViolation, "a change without a valid item")
         }
+        let command = json["cmd"]?.stringValue ?? "upsert"
         guard let name = item[schema.typeField]?.stringValue, let model = schema.model(name) else {
             throw IotoError(.model, "an item of an unknown model")
         }
@@ -114,7 +139,7 @@ struct WireCodec: Sendable {
             body: isRemoval ? JSON.object(body).text : prepared.text)
         change.own = json.hexadecimal("own") ?? 0
         if model.mergesFields, !isRemoval { change.take(stamps: json["at"]?.objectValue) }
-        guard json["key"]?.stringValue == wireKey(of: change) else {
+        if let key = json["key"], key.stringValue != wireKey(of: change) {
             throw IotoError(.key, "the key of an item of model \"\(name)\" is not the one that the schema gives it")
         }
         return (change, model, body)
@@ -150,7 +175,7 @@ struct WireCodec: Sendable {
             output.append(literal: #"","cursor":"#)
             output.append(decimal: seen.position)
         }
-        append(changes: message.changes, to: &output)
+        append(changes: message.changes, isBrief: message.isBrief, replica: message.replica, to: &output)
         output.append(literal: "}")
         return output
     }
@@ -322,7 +347,7 @@ struct WireCodec: Sendable {
         output.append(literal: #","time":""#)
         output.append(hexadecimal: page.time)
         output.append(literal: #"""#)
-        append(changes: page.changes, to: &output)
+        append(changes: page.changes, isBrief: true, replica: 0, to: &output)
         output.append(literal: "}")
         return output
     }
@@ -410,11 +435,11 @@ struct WireCodec: Sendable {
 
     // MARK: Parts
 
-    private func append(changes: [Change], to output: inout [UInt8]) {
+    private func append(changes: [Change], isBrief: Bool, replica: UInt64, to output: inout [UInt8]) {
         output.append(literal: #","changes":["#)
         for (index, change) in changes.enumerated() {
             if index > 0 { output.append(literal: ",") }
-            append(change, to: &output)
+            append(change, isBrief: isBrief, replica: replica, to: &output)
         }
         output.append(literal: "]")
     }
@@ -432,8 +457,13 @@ struct WireCodec: Sendable {
     }
 
     /// A version that a clock can give; nil when it is none.
-    func version(_ json: JSON?) -> Version? {
-        guard let version = json?.stringValue.flatMap({ Version($0) }), version.time < HybridClock.timeMax else { return nil }
+    ///
+    /// - Parameter replica: The writer of one that says none.
+    func version(_ json: JSON?, _ replica: UInt64 = 0) -> Version? {
+        guard let text = json?.stringValue else { return nil }
+        var version = Version(text)
+        if text.count == 16, replica != 0, let time = parseHexadecimal(text.bytes) { version = Version(time: time, writer: replica) }
+        guard let version, version.time < HybridClock.timeMax else { return nil }
         return version
     }
 }

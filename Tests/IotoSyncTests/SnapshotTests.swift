@@ -129,8 +129,8 @@ struct SnapshotTests {
     }
 
     @Test func deviceThatDiesInTheMiddleGoesOnAndLosesNothing() throws {
-        let loop = try awayWithSettings(450)
-        for index in [3, 447] { try loop.cloudChange("Setting", Text(decimal: index), "", isRemoval: true) }
+        let loop = try awayWithSettings(850)
+        for index in [3, 847] { try loop.cloudChange("Setting", Text(decimal: index), "", isRemoval: true) }
         loop.cloud.purge()
         loop.down = []
         loop.connect()
@@ -138,7 +138,7 @@ struct SnapshotTests {
         // The first page alone arrives.
         loop.down = Array(loop.down.prefix(1))
         loop.deliverDown()
-        #expect(loop.replica.snapshotFloor(of: "device/d1") == 452)
+        #expect(loop.replica.snapshotFloor(of: "device/d1") == 852)
         #expect(loop.replica.value("Setting", "3") == "v")
         loop.disconnect()
         loop.restartDevice()
@@ -146,12 +146,12 @@ struct SnapshotTests {
         loop.connect()
         loop.settle()
         #expect(loop.replica.value("Setting", "3") == nil)
-        #expect(loop.replica.value("Setting", "447") == nil)
-        #expect(loop.replica.rows.values.filter { !$0.change.isRemoval }.count == 448)
+        #expect(loop.replica.value("Setting", "847") == nil)
+        #expect(loop.replica.rows.values.filter { !$0.change.isRemoval }.count == 848)
     }
 
     @Test func tombstonesThatGoMeanwhileMakeItBeginAnew() throws {
-        let loop = try awayWithSettings(450)
+        let loop = try awayWithSettings(850)
         try loop.cloudChange("Setting", "3", "", isRemoval: true)
         loop.cloud.purge()
         loop.down = []
@@ -167,7 +167,7 @@ struct SnapshotTests {
         loop.connect()
         loop.settle()
         #expect(loop.replica.value("Setting", "5") == nil)
-        #expect(loop.replica.rows.values.filter { !$0.change.isRemoval }.count == 448)
+        #expect(loop.replica.rows.values.filter { !$0.change.isRemoval }.count == 848)
         #expect(loop.device.isCaughtUp)
     }
 

@@ -94,6 +94,23 @@ static void isRefused(int port, const char *more, const char *reason, const char
     claim("a device with %s is told why it can't connect", with);
 }
 
+/** A token in software with the device's key, which is gone from the disk then. */
+static void makeToken(void)
+{
+    setenv("SOFTHSM2_CONF", scratch("softhsm2.conf"), 1);
+    setenv("PKCS11_MODULE_PATH", "/usr/lib/softhsm/libsofthsm2.so", 1);
+    writeFile(scratch("softhsm2.conf"), format("directories.tokendir = %s/tokens\n", scratchFolder()));
+    REQUIRE(run("mkdir tokens && softhsm2-util --init-token --free --label device --pin 1234 --so-pin 5678"));
+    REQUIRE(run("openssl pkcs8 -topk8 -nocrypt -in d1.key -out d1.p8"));
+    REQUIRE(run("softhsm2-util --import d1.p8 --token device --label key --id 01 --pin 1234 && rm d1.p8 d1.key"));
+}
+
+static const char *tokenKey(const char *pin)
+{
+    return format("authority: '%s', certificate: '%s', engine: 'pkcs11', key: 'pkcs11:token=device;object=key;pin-value=%s'",
+                  scratch("ca.pem"), scratch("d1.pem"), pin);
+}
+
 static void asksForAProtocol(void)
 {
     char first[2048];
@@ -135,6 +152,16 @@ int main(void)
     EXPECT_ERROR_NAMES("engine");
     ioClose(io);
     claim("an engine that OpenSSL does not have is named");
+
+    makeToken();
+    io = openAt(ports[CERTIFICATE], tokenKey("4321"));
+    REQUIRE(io != NULL);
+    EXPECT_CODE(ioStart(io), DB_ERR_CONFIG);
+    EXPECT_ERROR_NAMES("'key'");
+    EXPECT(strstr(dbGetError(NULL), "4321") == NULL);
+    ioClose(io);
+    claim("another PIN than the token's is told of, and not told");
+    replicates(ports[CERTIFICATE], tokenKey("1234"), "a key that a token keeps");
 
     cloudStop(&cloud);
     brokerStop(&broker);

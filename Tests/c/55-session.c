@@ -104,12 +104,22 @@ static void isIdle(int port)
 
 /* ---- The cloud ---- */
 
-static void servesAlone(void)
+static void comesFirst(void)
 {
     Broker broker = brokerMake();
     Cloud cloud = cloudMake(broker.port);
     brokerStart(&broker);
+    Io *io = deviceStart("first.db", broker.port, SYNC_SOON);
+    EXPECT_CODE(dbSet(ioGetDb(io), "Note", DB_PROPS("id", "first", "text", "contact"), DB_PARAMS(.upsert = true)), 0);
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).link == IO_LINK_CONNECTED);
+    pause_ms(12000); // By now the next try of its own is many seconds away
     cloudStart(&cloud);
+    int64_t begin_ms = clock_ms();
+    EXPECT_WITHIN(PATIENCE_MS, deviceIsFlushed(io));
+    note("heard after %lld ms", (long long) (clock_ms() - begin_ms));
+    EXPECT(clock_ms() - begin_ms < 3000);
+    claim("a device that came before the cloud is heard as soon as there is one");
+    ioClose(io);
 
     const char *arguments[] = {getenv("IOTO_CLOUD"), "serve", "--store", format("sqlite:%s", scratch("cloud.db")), "--schema",
                                testData("schema.json5"), "--broker", format("mqtt://127.0.0.1:%d", broker.port), NULL};
@@ -139,7 +149,7 @@ int main(int argc, char **argv)
 {
     if (argc > 3) firmware(argv);
     scenarioBegin();
-    servesAlone();
+    comesFirst();
     Broker broker = brokerMake();
     Cloud cloud = cloudMake(broker.port);
     brokerStart(&broker);

@@ -102,6 +102,8 @@ int platform_salvage(const char *path, platform_row_proc row, void *context, uin
 bool platform_is_full(int code);
 /* Write a line to stderr in one write. */
 void platform_log(const char *line, size_t bytes);
+/* Write a line of two words to stdout. */
+void platform_print(const char *first, const char *second);
 /* Text of an errno, in `buffer` or static. */
 const char *platform_error_text(int code, char *buffer, size_t bytes);
 

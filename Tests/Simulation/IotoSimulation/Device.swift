@@ -521,8 +521,8 @@ func describe(_ message: Message) -> String {
     guard let json = try? JSON.parse(message.payload) else { return "\(verb), not JSON" }
     func changes() -> String {
         (json["changes"]?.arrayValue ?? []).map { change in
-            let version = change["ver"]?.stringValue.flatMap { Version($0) }?.story ?? "?"
-            let key = change["key"]?.stringValue?.string ?? "?"
+            let version = change.wireVersion(in: json)?.story ?? "?"
+            let key = change.wireKey?.string ?? "?"
             let value = change["item"]?["value"]?.stringValue?.string.prefix(12) ?? ""
             return change["cmd"]?.stringValue == "remove" ? "no \(key) at \(version)" : "\(key) = \(value) at \(version)"
         }.joined(separator: ", ")

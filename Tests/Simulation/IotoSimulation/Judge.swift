@@ -212,7 +212,7 @@ final class Judge {
                     winners.contains(after.version(key)) || isRestamp(before.version(key), after.version(key))
                 }
             }
-            let carried = (json["changes"]?.arrayValue ?? []).compactMap { $0["ver"]?.stringValue.flatMap { Version($0) } }
+            let carried = (json["changes"]?.arrayValue ?? []).compactMap { $0.wireVersion(in: json) }
             return changed.allSatisfy { carried.contains(after.version($0)) }
                 && after.cursor(json["stream"]?.stringValue ?? "")?.position == json["cursor"]?.integerValue
         }
@@ -239,9 +239,9 @@ final class Judge {
     func devicePublishes(_ device: Device, _ message: Message) {
         guard message.topic.hasSuffix("syncToDynamo"), let json = try? JSON.parse(message.payload) else { return }
         for change in json["changes"]?.arrayValue ?? [] {
-            guard let version = change["ver"]?.stringValue.flatMap({ Version($0) }),
+            guard let version = change.wireVersion(in: json),
                 let name = change["item"]?["_type"]?.stringValue, let model = Models.schema.model(name),
-                let sort = change["key"]?.stringValue
+                let sort = change.wireKey
             else {
                 world.fail(.identity, "\(device.who) sends a change that is none")
                 continue

@@ -41,6 +41,7 @@ final class BrokerSession: @unchecked Sendable {
     /// The hub's tickets of what is unacknowledged, by the id of the message.
     private var tickets: [Int32: Int64] = [:]
     private var isSubscribed = false
+    private var isNew = false
     private var early: [(Text, [UInt8])] = []
 
     /// - Throws: `.configuration` and `.memory` as `MQTTClient`.
@@ -142,6 +143,7 @@ final class BrokerSession: @unchecked Sendable {
 
 extension BrokerSession: MQTTDelegate {
     func mqttConnected(sessionPresent: Bool) {
+        isNew = !sessionPresent
         Log.debug("\(place): connected, session \(sessionPresent ? "resumed" : "new")")
         do throws(IotoError) {
             _ = try client.subscribe(filters)
@@ -161,6 +163,7 @@ extension BrokerSession: MQTTDelegate {
         retry.reset()
         isSubscribed = true
         inbox.put(.subscribed)
+        if isNew { publish(HubReplicator.announcement) }
         for (topic, payload) in early { deliver(topic, payload) }
         early = []
     }
