@@ -40,7 +40,10 @@ static void makeSettings(Broker *broker)
     ports[INSIDE] = broker->port;
     for (int index = 1; index < LISTENERS; index++) ports[index] = freePort();
     writeFile(scratch("keys"), "d1:00112233445566778899aabbccddeeff\n");
-    REQUIRE(run("mosquitto_passwd -b -c passwords device1 secret"));
+    REQUIRE(run("mosquitto_passwd -b -c passwords d1 secret"));
+    // As docs/OPERATIONS.md has it.
+    writeFile(scratch("rules"), "pattern write ioto/service/%u/db/+\npattern write $aws/rules/+/ioto/service/%u/db/+\n"
+                                "pattern read ioto/device/%u/sync/+\npattern read ioto/account/+/sync/+\n");
     const char *folder = scratchFolder();
     writeFile(scratch("mosquitto.conf"),
               format("per_listener_settings true\nuser root\n"
@@ -49,9 +52,9 @@ static void makeSettings(Broker *broker)
                      "keyfile %s/broker.key\nrequire_certificate true\nuse_identity_as_username true\n"
                      "listener %d 127.0.0.1\nallow_anonymous false\npsk_hint ioto\npsk_file %s/keys\n"
                      "use_identity_as_username true\n"
-                     "listener %d 127.0.0.1\nallow_anonymous false\npassword_file %s/passwords\n",
+                     "listener %d 127.0.0.1\nallow_anonymous false\npassword_file %s/passwords\nacl_file %s/rules\n",
                      ports[INSIDE], ports[CERTIFICATE], folder, folder, folder, ports[SHARED_KEY], folder, ports[PASSWORD],
-                     folder));
+                     folder, folder));
 }
 
 static Io *openAt(int port, const char *more)
@@ -144,8 +147,8 @@ int main(void)
     isRefused(ports[SHARED_KEY], "psk: '00112233445566778899aabbccddee00'", "TLS", "another key");
     isRefused(ports[SHARED_KEY], "psk: '00112233445566778899aabbccddeeff', identity: 'd2'", "TLS", "a name that the broker does not know");
 
-    replicates(ports[PASSWORD], "username: 'device1', password: 'secret'", "a password");
-    isRefused(ports[PASSWORD], "username: 'device1', password: 'Secret'", "", "another password");
+    replicates(ports[PASSWORD], "username: 'd1', password: 'secret'", "a password, and the right to its own topics");
+    isRefused(ports[PASSWORD], "username: 'd1', password: 'Secret'", "", "another password");
 
     Io *io = openAt(ports[CERTIFICATE], format("certificate: '%s', key: 'pkcs11:object=key', engine: 'no-such-engine'", scratch("d1.pem")));
     EXPECT(io == NULL || ioStart(io) == DB_ERR_CONFIG);
