@@ -517,9 +517,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         do throws(IotoError) {
             try writer?.run(.commit)
         } catch {
-            if let event = transaction.events.first, let item = event.after ?? event.before {
-                transaction.noteRefusal(item, error)
-            }
+            if let event = transaction.events.first { transaction.noteRefusal(event.item, error) }
             throw error
         }
         cache.endWrite(transaction.written)
@@ -554,11 +552,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             counters.refused += 1
             return self.observer
         }
-        observer?.storeDidCommit([
-            StoreEvent(
-                .full, before: nil, after: refusal.item, model: refusal.item.model, key: refusal.item.key,
-                isRemote: false, reason: "refused: " + refusal.reason)
-        ])
+        let event = StoreEvent(
+            .full, before: nil, after: refusal.item, isRemote: false, reason: "refused: " + refusal.reason)
+        if let event { observer?.storeDidCommit([event]) }
     }
 
     /// Moves the log into the file, as far as its readers let it, so that the next change can use its room.
