@@ -107,14 +107,14 @@ extension StoreTransaction {
                     let version = Version(time: try store.clock.next(connection), writer: store.replica)
                     try modify { () throws(IotoError) in try restamp(change.key, version, isRemoval: before == nil) }
                 }
+                #if IOTO_MUTANTS
+                    if Mutant.isActive(.outboxRowLost) { try dequeue(position) }
+                #endif
                 noteConflict(winner: mine, loser: theirs, isRemoval: before == nil, isRemote: false)
                 return false
             }
             noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
         } else if let known, known.version >= change.version {
-            #if IOTO_MUTANTS
-                if Mutant.isActive(.outboxRowLost), let position = known.position { try dequeue(position) }
-            #endif
             // The very state whose expiry was the clock's mistake, which was ahead.
             guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
         }

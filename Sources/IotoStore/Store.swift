@@ -138,6 +138,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         openedTime = clock.last
         writer = connection
         anchor = connection
+        try StoreFormat.arrive(connection)
         try updateIndexes(connection)
         try prepareMemory()
         try followLog()

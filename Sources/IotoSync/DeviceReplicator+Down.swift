@@ -55,6 +55,8 @@ struct DownState {
 extension DeviceReplicator {
     /// Longest time that a device waits when the hub asks all of them to come, in milliseconds.
     private static var askSpread: UInt64 { 1_000 }
+    /// Longest wait before a page that could not be stored is asked for again, in milliseconds: room may return at any time.
+    private static var storageRetryMax: Int64 { 60_000 }
 
     func askForEverything(_ now: Instant) {
         down.generation += 1
@@ -172,11 +174,15 @@ extension DeviceReplicator {
             !isPart || page.isWhole && isAnswer
         else {
             // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
-            if repeats, isAnswer { down.streams[index].asked = nil }
+            if repeats, isAnswer {
+                down.streams[index].asked = nil
+                down.streams[index].askAt = nil
+            }
             if down.streams[index].asked != nil {
                 down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)
             }
-            ask(index, now)
+            // Behind a page that could not be stored it is asked in its time.
+            if down.streams[index].askAt == nil { ask(index, now) }
             return
         }
         if isPart || page.cursor > stored.position || stored.history != page.history {
@@ -196,8 +202,11 @@ extension DeviceReplicator {
                 down.streams[index].isInSnapshot = isPart && page.hasMore
             } catch {
                 // Disk full, for one: nothing of the page is taken, and the question is asked again later.
-                down.streams[index].asked = nil
-                down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
+                if isAnswer { down.streams[index].asked = nil }
+                if down.streams[index].asked == nil {
+                    let due = down.streams[index].askAt ?? now.monotonic + down.streams[index].backoff.next(using: &random)
+                    down.streams[index].askAt = min(due, now.monotonic + DeviceReplicator.storageRetryMax)
+                }
                 throw error
             }
         }

@@ -24,6 +24,8 @@ final class MemoryReplica: DeviceStorage {
     var schema = TestSchema.schema
     /// What the next changing call throws, once.
     var failure: IotoError?
+    /// Every changing call throws it.
+    var fault: IotoError?
 
     init(replica: UInt64) {
         self.replica = replica
@@ -230,6 +232,7 @@ final class MemoryReplica: DeviceStorage {
     }
 
     private func failIfTold() throws(IotoError) {
+        if let fault { throw fault }
         if let failure {
             self.failure = nil
             throw failure
