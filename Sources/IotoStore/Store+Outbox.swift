@@ -214,14 +214,16 @@ extension StoreTransaction {
                 try moveReceipts(key, from: sent.version.time, to: store.stampTime)
                 let stamp = Version(time: store.stampTime, writer: version.writer)
                 try lowerStamps(sent, stamp)
-                return try restamp(key, stamp, isRemoval: item == nil)
+                return try restamp(key, stamp, isRemoval: item == nil, trace(row, .restamped, isRemoval: item == nil, under: stamp))
             }
             if case .acknowledged = entry.answer { store.stampTime = max(store.stampTime, row.version.time) }
             try dequeue(position, row)
             try forgetStamps(key, store.models.model(row.model))
             switch entry.answer {
             case .acknowledged, .again: break
-            case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
+            case .restamped(let version):
+                try restamp(
+                    key, version, isRemoval: item == nil, trace(row, .restamped, isRemoval: item == nil, under: version))
             case .rejected(let code, let reason):
                 try close(key, upTo: sent.version.time, .rejected, code: code, reason: reason)
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
@@ -270,10 +272,11 @@ extension StoreTransaction {
         store.clock.observe(winner.version.time)
         try close(winner.key, upTo: row.version.time, .overtaken)
         noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
-        try take(winner, model, item, hasGrave: item == nil, position: nil, isOver)
+        try take(winner, model, item, row, .lost, position: nil, isOver)
     }
 
-    func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
+    /// - Parameter trace: For the trail, if it is not in it.
+    func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool, _ trace: [UInt8]) throws(IotoError) {
         store.clock.observe(version.time)
         // A version below those that are known to be on the disk is not there for that.
         store.durableTime = 0
@@ -281,6 +284,7 @@ extension StoreTransaction {
         defer { statement.end() }
         try statement.bind(3, Int64(bitPattern: version.time))
         try statement.bind(4, version.writer == store.replica ? nil : Int64(bitPattern: version.writer))
+        try statement.bind(5, trace)
         _ = try statement.step(key: key)
         didWrite(key, nil)
     }

@@ -75,35 +75,50 @@ extension SQLiteStore {
                     entry.change.version = Version(
                         time: clock.next(wall: Instant.now.wall), writer: entry.change.version.writer)
                 }
+                let sent = entry.change
+                var trace: [UInt8] = []
+                var fate = Trail.Fate.overwritten
                 if let rule = entry.rule, let current {
                     let position = try current.stream.flatMap { try SQLiteStore.position(of: current.change.key, in: $0, db) }
-                    let sent = entry.change.version
                     switch rule.ruling(
                         entry.change, stored: current.change, position: position, history: history, own: current.own) {
                     case .compare: break
                     case .known: continue
                     case .overruled:
-                        overruled.append(OverruledChange(version: sent, winner: current.change))
+                        overruled.append(OverruledChange(version: sent.version, winner: current.change))
+                        try SQLiteStore.note(sent, lostTo: current, in: db)
                         continue
                     case .stamp:
-                        if sent <= current.change.version {
+                        if current.change.version.writer != sent.version.writer { fate = .lost }
+                        if sent.version <= current.change.version {
                             clock.observe(current.change.version.time)
                             entry.change.version = Version(
-                                time: clock.next(wall: Instant.now.wall), writer: sent.writer)
-                            overruled.append(OverruledChange(version: sent, winner: entry.change))
+                                time: clock.next(wall: Instant.now.wall), writer: sent.version.writer)
+                            overruled.append(OverruledChange(version: sent.version, winner: entry.change))
+                            trace = Trail.entry(sent.version, .restamped, isRemoval: sent.isRemoval)
                         }
                     }
                 }
                 if entry.merges {
                     guard let merged = entry.merged(
                         over: current?.change, clock: &clock, wall: Instant.now.wall, writer: writer)
-                    else { continue }
+                    else {
+                        if let current { try SQLiteStore.note(sent, lostTo: current, in: db) }
+                        continue
+                    }
                     entry.change = merged
+                    if merged.version != sent.version {
+                        trace = Trail.entry(sent.version, .joined, isRemoval: false)
+                        fate = .merged
+                    }
                 }
-                if let current, entry.change.version <= current.change.version { continue }
+                if let current, entry.change.version <= current.change.version {
+                    try SQLiteStore.note(sent, lostTo: current, in: db)
+                    continue
+                }
                 clock.observe(entry.change.version.time)
                 feed.time = clock.last
-                try SQLiteStore.replace(current, by: entry.change, stream: entry.stream, owner: device, feed: &feed)
+                try SQLiteStore.replace(current, by: entry.change, stream: entry.stream, owner: device, feed: &feed, fate: fate, trace: trace)
                 if let rule = entry.rule { try SQLiteStore.setOwn(rule.sent, of: entry.change.key, in: db) }
                 if entry.arrival != nil { try SQLiteStore.setMarks(marks, of: entry.change.key, in: db) }
                 stored += 1

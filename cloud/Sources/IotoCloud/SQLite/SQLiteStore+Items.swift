@@ -27,6 +27,18 @@ extension SQLiteStore {
         }
     }
 
+    public func history(of key: ItemKey) async throws(IotoError) -> ItemHistory? {
+        let history = history
+        return try await read { db in
+            guard let item = try SQLiteStore.stored(key, in: db) else { return nil }
+            var found = ItemHistory(change: item.change, trail: item.trail)
+            if let stream = item.stream, let position = try SQLiteStore.position(of: key, in: stream, db) {
+                found.place = StreamCursor(stream: stream, history: history, position: position)
+            }
+            return found
+        }
+    }
+
     public func write(_ write: LocalWrite) async throws(IotoError) -> Change? {
         let (writer, history) = (writer, history)
         return try await self.write { db in
@@ -69,12 +81,14 @@ extension SQLiteStore {
         var marks: [Int64]
         /// Time of the owner's last version under a `ConflictRule`; 0: none.
         var own: UInt64
+        /// See `Trail`.
+        var trail: [UInt8]
     }
 
     static func stored(_ key: ItemKey, in db: Database) throws -> StoredItem? {
         let statement = try db.cachedStatement(
             sql: """
-                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps
+                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps, trail
                 FROM item WHERE hash = ? AND sort = ?
                 """)
         return try Row.fetchOne(statement, arguments: [key.hash.string, key.sort.string]).map { row in
@@ -84,7 +98,7 @@ extension SQLiteStore {
                 change: change, stream: (row[7] as String?).map { Text($0) },
                 owner: Text(row[8] as String),
                 marks: ((row[9] as String?) ?? "").split(separator: ",").compactMap { Int64($0) },
-                own: UInt64(bitPattern: row[10] as Int64))
+                own: UInt64(bitPattern: row[10] as Int64), trail: bytes(row, 12) ?? [])
         }
     }
 
@@ -107,25 +121,37 @@ extension SQLiteStore {
     }
 
     /// Stores a state of an item in the place of the current one, and enters it in the feeds.
+    ///
+    /// - Parameters:
+    ///   - fate: What becomes of the current state.
+    ///   - trace: A version of the item that is not stored, for its trail in front of the current one.
     static func replace(
-        _ current: StoredItem?, by change: Change, stream: Text?, owner: Text, feed: inout FeedWriter
+        _ current: StoredItem?, by change: Change, stream: Text?, owner: Text, feed: inout FeedWriter,
+        fate: Trail.Fate = .overwritten, trace: [UInt8] = []
     ) throws {
+        var trail = current?.trail ?? []
+        if let known = current?.change {
+            trail = Trail.adding(Trail.entry(known.version, fate, isRemoval: known.isRemoval), to: trail)
+        }
+        if !trace.isEmpty { trail = Trail.adding(trace, to: trail) }
         // A tombstone has only its key's properties, which need not say what stream the item is in, nor whose it is.
         let stream = change.isRemoval && stream != nil ? current?.stream ?? stream : stream
         let owner = change.isRemoval ? current?.owner ?? owner : owner
         try feed.db.cachedStatement(
             sql: """
-                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps)
-                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps, trail)
+                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, time = excluded.time,
                     writer = excluded.writer, removed = excluded.removed, json = excluded.json,
-                    owner = excluded.owner, stream = excluded.stream, stamps = excluded.stamps
+                    owner = excluded.owner, stream = excluded.stream, stamps = excluded.stamps,
+                    trail = excluded.trail
                 """
         ).execute(arguments: [
             change.key.hash.string, change.key.sort.string, change.model.string,
             Int64(bitPattern: change.version.time), Int64(bitPattern: change.version.writer),
             change.isRemoval ? Instant.now.wall : nil, Text(change.body).string, owner.string, stream?.string,
             change.stamps.isEmpty ? nil : Text(JSON.object(change.stamps).text).string,
+            trail.isEmpty ? nil : Text(trail).string,
         ])
         if let current, let left = current.stream, left != stream {
             // Whoever follows the stream that the item leaves gets to see it go, and nothing of what it now is: it may
@@ -139,6 +165,18 @@ extension SQLiteStore {
         if let stream {
             try feed.append(change.key, version: change.version, to: stream)
         }
+    }
+
+    /// Notes a change that came and is not stored, since the current one stays. One that comes again, or is older than what
+    /// the trail still has, is no news.
+    static func note(_ change: Change, lostTo current: StoredItem, in db: Database) throws {
+        let entries = Trail.entries(current.trail)
+        if change.version == current.change.version { return }
+        if entries.count == Trail.entriesMax, entries.allSatisfy({ change.version < $0.version }) { return }
+        let trail = Trail.adding(Trail.entry(change.version, .refused, isRemoval: change.isRemoval), to: current.trail)
+        guard trail != current.trail else { return }
+        try db.cachedStatement(sql: "UPDATE item SET trail = ? WHERE hash = ? AND sort = ?")
+            .execute(arguments: [Text(trail).string, change.key.hash.string, change.key.sort.string])
     }
 
     /// A change from the columns hash, sort, model, time, writer, removal, json.
