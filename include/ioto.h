@@ -615,7 +615,7 @@ typedef struct DbLimits {
      *  together; at least 160 KB are used. Without a limit it is 5 MB, and 3 MB for each thread that reads at the same time as
      *  others, up to four, and for writing. */
     int64_t cacheBytes;
-    /** Memory for the items of models that the schema keeps in memory (`mem`). */
+    /** Memory for the items of models that the schema keeps in memory (`mem`), in steps of 4096; without items it is about 80 KB. */
     int64_t memoryBytes;
 } DbLimits;
 

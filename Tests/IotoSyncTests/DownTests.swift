@@ -46,6 +46,20 @@ struct DownTests {
         #expect(loop.replica.value("Setting", "1") == "a")
     }
 
+    @Test func endOfAConnectionToldLateKeepsNothingFromTheNextOne() throws {
+        let loop = Loopback.connected()
+        loop.disconnect()
+        loop.connect()
+        loop.settle()
+        loop.run(.message(topic: "ioto/service/d1/db/offline", payload: Array("{\"v\":2}".utf8)))
+        loop.deliverDown()
+        loop.wait(1_000)
+        loop.settle()
+        try loop.cloudChange("Setting", "1", "a")
+        loop.deliverDown()
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
     @Test func longFeedComesPageByPage() throws {
         let loop = Loopback()
         for index in 0..<950 { _ = try loop.cloud.put("Setting", Text(decimal: index), value: "v") }
@@ -241,6 +255,34 @@ struct DownTests {
         #expect(loop.replica.value("Setting", "1") == "a")
     }
 
+    @Test func aDiskThatIsFullForLongIsNotAskedForWithEveryPage() throws {
+        let loop = Loopback.connected()
+        loop.replica.fault = IotoError(.full, "disk full")
+        var questions = 0
+        // A minute of changes, twice a second, and an hour of silence.
+        for index in 0..<120 {
+            try loop.cloudChange("Setting", Text(decimal: Int64(index)), "a")
+            loop.deliverDown()
+            loop.wait(500)
+            questions += loop.up.count
+            loop.settle()
+        }
+        #expect((3...12).contains(questions))
+        for _ in 0..<3600 {
+            loop.wait(1_000)
+            loop.settle()
+        }
+        #expect(loop.replica.value("Setting", "1") == nil)
+        // There is room again, and nothing new to tell of it.
+        loop.replica.fault = nil
+        for _ in 0..<60 {
+            loop.wait(1_000)
+            loop.settle()
+        }
+        #expect(loop.replica.value("Setting", "119") == "a")
+        #expect(loop.device.isCaughtUp)
+    }
+
     @Test func caughtUpIsSaidOfTheAnswerAlone() throws {
         let loop = Loopback.connected()
         let generation = loop.device.catchUp(loop.now)
@@ -257,8 +299,9 @@ struct DownTests {
         let loop = Loopback.connected()
         let farewell = DeviceReplicator<MemoryReplica>.farewell(Topics(device: "d1", account: "a1"))
         loop.run(.message(topic: farewell.topic, payload: farewell.payload))
+        #expect(loop.down.map { $0.payload } == [HubReplicator.plea])
         try loop.cloudChange("Setting", "1", "a")
-        #expect(loop.down.isEmpty)
+        #expect(loop.down.count == 1)
         loop.connect()
         loop.settle()
         #expect(loop.replica.value("Setting", "1") == "a")

@@ -272,6 +272,7 @@ final class Device: ClientOwner, StoreObserver {
             unsynced = [after]
         }
         if disk.hasFailed { doubts.append(attempt) }
+        publish()
     }
 
     func storeDidCommit(_ events: [StoreEvent]) {
@@ -477,15 +478,16 @@ final class Device: ClientOwner, StoreObserver {
             let message = inbox.removeFirst()
             world.tell(who, "receives \(describe(message))")
             call(.message(message)) { replicator!.received(message.topic, message.payload, now) }
-            if message.topic.hasSuffix("/SYNC") { checkReceipts() }
-            publish()
+            if message.topic.hasSuffix("/SYNC") {
+                if !disk.hasFailed { judge.deviceHeard(self, message) }
+                checkReceipts()
+            }
         }
         if let bytes = changedBytes {
             changedBytes = nil
             call(.none) { replicator!.changed(bytes: bytes, now) }
         }
         call(.none) { replicator!.tick(now) }
-        publish()
         finishRequests()
         guard let replicator else { return }
         var deadline = connectAt
@@ -546,7 +548,6 @@ func describe(_ message: Message) -> String {
         return "ack #\(json["seq"]?.integerValue ?? 0): \(versions("vers"))"
             + (json["rejected"] == nil ? "" : ", refused \(versions("rejected", "ver"))")
             + (json["again"] == nil ? "" : ", again \(versions("again", "ver")) as \(versions("again", "to"))")
-            + (json["restamped"] == nil ? "" : ", restamped \(versions("restamped", "ver")) as \(versions("restamped", "to"))")
             + (feed ?? "")
     case "BATCH":
         if json["ask"] != nil { return "plea to ask" }
