@@ -1280,6 +1280,48 @@ typedef bool (*IoDigestProc)(void *context, const char *model, const char *hash,
  */
 IOTO_API int ioDigest(Db *db, const char *stream, IoDigest *out, IoDigestProc proc, void *context);
 
+/** A version of an item, the one that is stored or one before. */
+typedef struct IoVersion {
+    /** sizeof(IoVersion) of the library. */
+    uint32_t size;
+    /** Written by this database: else by the cloud or another one. */
+    bool isOwn;
+    /** It removed the item. */
+    bool isRemoval;
+    /** The version, and the time in it: Unix milliseconds by the writer's clock. */
+    const char *version;
+    int64_t time_ms;
+    /** How it travelled. "waiting": for the cloud; "aside": the schema does not send it any more; "rejected": by the cloud; "acknowledged":
+     *  the cloud has it; "unsent": the cloud had not answered when the next one came; "up": it was sent; "down": it came from the
+     *  cloud; "local": the model does not travel. */
+    const char *path;
+    /** What became of it. "current"; "overwritten"; "lost": it gave way to one made without knowledge of it; "refused": it came, and gave
+     *  way to the one that was here; "merged": it was joined with another; "restamped": the cloud gave it another version;
+     *  "expired". */
+    const char *fate;
+    /** Why the cloud rejected it, else "". */
+    const char *reason;
+} IoVersion;
+
+/** Told of a version, which is valid during the call. It must not call the database. */
+typedef void (*IoVersionProc)(void *context, const IoVersion *version);
+
+/**
+ * Tell the last versions of an item, or of one that was removed, the newest first: who wrote them and when, how they travelled, and
+ * what became of them; each took the place of those after it. The version that is stored and up to four before it are kept, of
+ * models that travel, none of their values; of a removed item as long as its removal is remembered.
+ *
+ * @param model    Model name, UTF-8.
+ * @param props    Properties that give the whole key.
+ * @param proc     Called for each version on the calling thread.
+ * @param context  Passed to `proc`.
+ * @return The number of calls; DB_ERR_NOT_FOUND when nothing is known of such an item; DB_ERR_MODEL; DB_ERR_KEY; DB_ERR_MISUSE; a
+ *         code of the storage.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int ioExplain(Db *db, const char *model, const DbProps *props, IoVersionProc proc, void *context);
+
 /** @} */
 
 #ifdef __cplusplus

@@ -20,11 +20,11 @@
 #define IS_OVERFLOW 0xFFFFFFFEu
 
 /* The tables in the order of `platform_table`: their root pages, which never move, and the types of their columns: t text,
- * i whole number, n number or NULL, r row id. */
+ * i whole number, n number or NULL, r row id; o a text or NULL, or not there. */
 static const struct {
     uint32_t root;
     const char *types;
-} tables[] = {{3, "ttiinnt"}, {4, "ttiinnt"}, {6, "rtt"}, {7, "rtt"}, {8, "rti"}, {11, "rittinititi"}, {12, "ti"}};
+} tables[] = {{3, "ttiinnto"}, {4, "ttiinnto"}, {6, "rtt"}, {7, "rtt"}, {8, "rti"}, {11, "rittinititi"}, {12, "ti"}};
 #define TABLES ((int) (sizeof tables / sizeof tables[0]))
 
 struct salvage {
@@ -102,6 +102,11 @@ static bool give(struct salvage *self, int table, int64_t row_id, const uint8_t 
     }
     size_t body = (size_t) head;
     for (size_t i = 0; i < count; i++) {
+        bool is_optional = types[i] == 'o';
+        if (is_optional && at == head) {
+            values[i].is_null = true;
+            break;
+        }
         size_t taken = varint(record + at, record + head, &serial);
         platform_value *value = &values[i];
         if (taken == 0) {
@@ -110,8 +115,9 @@ static bool give(struct salvage *self, int table, int64_t row_id, const uint8_t 
         at += taken;
         bool is_text = serial >= 13 && serial % 2 == 1;
         uint64_t width = is_text ? (serial - 13) / 2 : serial < 7 ? widths[serial] : 0;
-        if (width > bytes - body || (!is_text && (serial == 7 || serial > 9)) || (types[i] == 't') != is_text
-            || (serial == 0 && types[i] != 'n' && types[i] != 'r')) {
+        if (width > bytes - body || (!is_text && (serial == 7 || serial > 9))
+            || (is_optional ? serial != 0 && !is_text : (types[i] == 't') != is_text)
+            || (serial == 0 && types[i] != 'n' && types[i] != 'r' && !is_optional)) {
             return true;
         }
         value->is_null = serial == 0;

@@ -39,3 +39,30 @@ public func ioDigest(
         return 0
     }
 }
+
+@_cdecl("ioExplain") @implementation
+public func ioExplain(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?, _ proc: IoVersionProc?,
+    _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+    entryCode { () throws(IotoError) in
+        let call = try Call(db, model, props, nil)
+        guard let proc else { throw misuse("proc is NULL") }
+        var count: Int32 = 0
+        try call.database.explain(call.model, call.properties) { told in
+            count += 1
+            let (text, reason) = (CText(told.version.text), CText(told.reason))
+            var version = IoVersion()
+            version.size = UInt32(MemoryLayout<IoVersion>.size)
+            version.isOwn = told.isOwn
+            version.isRemoval = told.isRemoval
+            version.version = text.pointer
+            version.time_ms = told.version.milliseconds
+            version.path = staticCString(told.path)
+            version.fate = staticCString(told.fate)
+            version.reason = reason.pointer
+            withExtendedLifetime((text, reason)) { proc(context, &version) }
+        }
+        return count
+    }
+}

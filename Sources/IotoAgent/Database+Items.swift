@@ -95,6 +95,18 @@ extension Database {
         return Item(stored, fields: options.fields)
     }
 
+    /// Tells the last versions of the item that the properties name, see `Store.explain`.
+    ///
+    /// - Throws: `.notFound` when nothing is known of it; `.key` when they do not give the whole key.
+    public func explain(
+        _ modelName: Text, _ properties: JSONObject, _ visit: (ToldVersion) -> Void
+    ) throws(IotoError) {
+        let model = try model(modelName)
+        guard try store.explain(try exactKey(model, properties), model: model, visit) else {
+            throw IotoError(.notFound, "nothing is known of such an item of model \"\(modelName)\"")
+        }
+    }
+
     /// The item that pairs of C texts name, as `get` finds it, where they give its key and nothing else; nil says nothing.
     public func quickItem(
         _ modelName: UnsafePointer<CChar>, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int

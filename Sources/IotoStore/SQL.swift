@@ -2,7 +2,9 @@ import IotoBase
 
 /// The statements that a connection keeps prepared.
 ///
-/// Where an item is meant, its key is always parameters 1 and 2, and a body that is written is parameter 3.
+/// Where an item is meant, its key is always parameters 1 and 2, and a body that is written is parameter 3. What the row was
+/// before is added to its trail, of which four entries stay (`Trail`): the item's and its tombstone's go over to each other, so
+/// the one is deleted after the other is written.
 enum SQL: Int, CaseIterable {
     case begin, beginRead, commit, rollback, dataVersion, pageCount, freePages, shrink
     case readMeta, writeMeta
@@ -40,24 +42,39 @@ enum SQL: Int, CaseIterable {
         case .readItem:
             "SELECT model, time, writer, position, json FROM item WHERE hash = ?1 AND sort = ?2"
         case .writeItem:
-            "REPLACE INTO item(hash, sort, json, model, time, writer, position) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+            """
+            REPLACE INTO item(hash, sort, json, model, time, writer, position, trail) \
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL ELSE nullif(substr(?8 || \
+            coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
+            (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), ''), 1, 136), '') END)
+            """
         // Writes nothing when there is a row of that key.
         case .insertItem:
             "INSERT OR IGNORE INTO item(hash, sort, json, model, time, writer, position) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
         case .deleteItem: "DELETE FROM item WHERE hash = ?1 AND sort = ?2"
         case .setItemPosition: "UPDATE item SET position = ?3 WHERE hash = ?1 AND sort = ?2"
-        case .setItemVersion: "UPDATE item SET time = ?3, writer = ?4 WHERE hash = ?1 AND sort = ?2"
+        case .setItemVersion:
+            """
+            UPDATE item SET time = ?3, writer = ?4, trail = CASE WHEN instr(coalesce(trail, ''), substr(?5, 2, 33)) > 0 \
+            THEN trail ELSE substr(?5 || coalesce(trail, ''), 1, 136) END WHERE hash = ?1 AND sort = ?2
+            """
 
         case .readTombstone:
             "SELECT model, time, writer, position, json FROM tombstone WHERE hash = ?1 AND sort = ?2"
         case .writeTombstone:
             """
-            REPLACE INTO tombstone(hash, sort, json, model, time, writer, position) \
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            REPLACE INTO tombstone(hash, sort, json, model, time, writer, position, trail) \
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL ELSE nullif(substr(?8 || \
+            coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
+            (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), ''), 1, 136), '') END)
             """
         case .deleteTombstone: "DELETE FROM tombstone WHERE hash = ?1 AND sort = ?2"
         case .setTombstonePosition: "UPDATE tombstone SET position = ?3 WHERE hash = ?1 AND sort = ?2"
-        case .setTombstoneVersion: "UPDATE tombstone SET time = ?3, writer = ?4 WHERE hash = ?1 AND sort = ?2"
+        case .setTombstoneVersion:
+            """
+            UPDATE tombstone SET time = ?3, writer = ?4, trail = CASE WHEN instr(coalesce(trail, ''), substr(?5, 2, 33)) > 0 \
+            THEN trail ELSE substr(?5 || coalesce(trail, ''), 1, 136) END WHERE hash = ?1 AND sort = ?2
+            """
         case .readExpiredTombstones:
             """
             SELECT hash, sort FROM \

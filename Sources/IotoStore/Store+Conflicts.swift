@@ -176,25 +176,29 @@ extension StoreTransaction {
         if merge.won.isEmpty {
             // The cloud has all of it.
             if !merge.hasLost { try modify { () throws(IotoError) in try close(change.key, upTo: .max >> 1, .durable) } }
-            try take(change, model, before, hasGrave: false, position: position, false)
+            try take(change, model, before, before, merge.hasLost ? .lost : .overwritten, position: position, false)
             return true
         }
         let isChanged = merge.body != mine || before.version < change.version
         try modify { () throws(IotoError) in try write(merge.won, of: change.key) }
-        if isChanged { try replace(change.key, model, before, isRemoved: false, merge.body.text) }
+        if isChanged { try replace(change, model, before, isRemoved: false, merge.body.text) }
         return isChanged
     }
 
     /// Puts what two versions have become in the place of the one here. It goes on waiting.
     private func replace(
-        _ key: ItemKey, _ model: Model, _ known: StoredRow, isRemoved: Bool, _ body: [UInt8]
+        _ change: Change, _ model: Model, _ known: StoredRow, isRemoved: Bool, _ body: [UInt8]
     ) throws(IotoError) {
+        let key = change.key
         let before = isRemoved ? nil : known
         try modify { () throws(IotoError) in
             let (version, position) = try enqueue(model, key, body.count, known)
             let item = StoredItem(model: model, key: key, body: body, version: version)
+            try write(
+                .writeItem, item, position: position,
+                trace(known, .merged, isRemoval: isRemoved, under: version)
+                    + Trail.entry(change.version, .joined, isRemoval: change.isRemoval))
             if isRemoved { try run(.deleteTombstone, key) }
-            try write(.writeItem, item, position: position)
             try reindex(key, from: before, to: item)
             noteRemote(before, item, model, key, hasExpired: false)
         }
@@ -215,12 +219,12 @@ extension StoreTransaction {
         let mine = StoredItem(model: model, key: change.key, body: known.body, version: known.version)
         if body == change.body, !change.isRemoval {
             noteConflict(winner: theirs, loser: mine, isRemoval: false, isRemote: true)
-            try take(change, model, before, hasGrave: before == nil, position: position, store.isExpired(model, body))
+            try take(change, model, before, known, .lost, position: position, store.isExpired(model, body))
             return true
         }
         let merged = StoredItem(model: model, key: change.key, body: body, version: known.version)
         noteConflict(winner: merged, loser: theirs, isRemoval: false, isRemote: false)
-        try replace(change.key, model, known, isRemoved: before == nil, body)
+        try replace(change, model, known, isRemoved: before == nil, body)
         return true
     }
 

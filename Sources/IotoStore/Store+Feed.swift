@@ -93,6 +93,7 @@ extension StoreTransaction {
             // A version that the hub is going to replace says nothing of which change is newer.
             throw IotoError(.busy, "a pending change of model '\(model.name)' awaits the cloud's time")
         }
+        var fate = Trail.Fate.overwritten
         if let known, let position = known.position, try store.isConflict(known, change, model, connection) {
             if let before, model.mergesFields, !isOver { return try join(change, model, before, position: position) }
             if model.process.resolve == .callback,
@@ -103,10 +104,13 @@ extension StoreTransaction {
             let theirs = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
             let isMine = known.version > change.version
             if model.process.resolve == .device || isMine && model.process.resolve != .cloud {
+                var trace = Trail.entry(change.version, .refused, isRemoval: change.isRemoval)
+                var version = known.version
                 if !isMine {
-                    let version = Version(time: try store.clock.next(connection), writer: store.replica)
-                    try modify { () throws(IotoError) in try restamp(change.key, version, isRemoval: before == nil) }
+                    version = Version(time: try store.clock.next(connection), writer: store.replica)
+                    trace += self.trace(known, .restamped, isRemoval: before == nil, under: version)
                 }
+                try modify { () throws(IotoError) in try restamp(change.key, version, isRemoval: before == nil, trace) }
                 #if IOTO_MUTANTS
                     if Mutant.isActive(.outboxRowLost) { try dequeue(position) }
                 #endif
@@ -114,18 +118,22 @@ extension StoreTransaction {
                 return false
             }
             noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
+            fate = .lost
         } else if let known, known.version >= change.version {
             // The very state whose expiry was the clock's mistake, which was ahead.
             guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
         }
 
-        try take(change, model, before, hasGrave: grave != nil, position: known?.position, isOver)
+        try take(change, model, before, before ?? grave, fate, position: known?.position, isOver)
         return true
     }
 
     /// Puts the cloud's state in the place of whatever is here.
+    ///
+    /// - Parameter known: The item's row or its tombstone's, which `fate` is of.
     func take(
-        _ change: Change, _ model: Model, _ before: StoredRow?, hasGrave: Bool, position: Int64?, _ isOver: Bool
+        _ change: Change, _ model: Model, _ before: StoredRow?, _ known: StoredRow?, _ fate: Trail.Fate, position: Int64?,
+        _ isOver: Bool
     ) throws(IotoError) {
         try modify { () throws(IotoError) in
             try forgetStamps(change.key, model)
@@ -136,21 +144,22 @@ extension StoreTransaction {
                 try close(change.key, upTo: UInt64(Int64.max), .overtaken)
             }
             let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
+            let trace = known.map { self.trace($0, fate, isRemoval: before == nil, under: change.version) }
             if isOver {
                 noteRemoval()
-                if before != nil { try run(.deleteItem, change.key) }
                 if !change.isRemoval {
-                    try bury(item)
+                    try bury(item, trace)
                 } else {
                     #if IOTO_MUTANTS
-                        if !Mutant.isActive(.noTombstone) { try write(.writeTombstone, item, position: nil) }
+                        if !Mutant.isActive(.noTombstone) { try write(.writeTombstone, item, position: nil, trace) }
                     #else
-                        try write(.writeTombstone, item, position: nil)
+                        try write(.writeTombstone, item, position: nil, trace)
                     #endif
                 }
+                if before != nil { try run(.deleteItem, change.key) }
             } else {
-                if hasGrave { try run(.deleteTombstone, change.key) }
-                try write(.writeItem, item, position: nil)
+                try write(.writeItem, item, position: nil, trace)
+                if before == nil, known != nil { try run(.deleteTombstone, change.key) }
             }
             try reindex(change.key, from: before, to: isOver ? nil : item)
             noteRemote(before, isOver ? nil : item, model, change.key, hasExpired: isOver && !change.isRemoval)

@@ -217,7 +217,8 @@ extension StoreTransaction {
             if case .again(let version) = entry.answer {
                 try moveReceipts(key, from: sent.version.time, to: version.time)
                 try lowerStamps(sent, version)
-                return try restamp(key, version, isRemoval: item == nil)
+                return try restamp(
+                    key, version, isRemoval: item == nil, trace(row, .restamped, isRemoval: item == nil, under: version))
             }
             try dequeue(position, row)
             try forgetStamps(key, store.models.model(row.model))
@@ -271,10 +272,11 @@ extension StoreTransaction {
         store.clock.observe(winner.version.time)
         try close(winner.key, upTo: row.version.time, .overtaken)
         noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
-        try take(winner, model, item, hasGrave: item == nil, position: nil, isOver)
+        try take(winner, model, item, row, .lost, position: nil, isOver)
     }
 
-    func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool) throws(IotoError) {
+    /// - Parameter trace: For the trail, if it is not in it.
+    func restamp(_ key: ItemKey, _ version: Version, isRemoval: Bool, _ trace: [UInt8]) throws(IotoError) {
         store.clock.observe(version.time)
         // A version below those that are known to be on the disk is not there for that.
         store.durableTime = 0
@@ -282,6 +284,7 @@ extension StoreTransaction {
         defer { statement.end() }
         try statement.bind(3, Int64(bitPattern: version.time))
         try statement.bind(4, version.writer == store.replica ? nil : Int64(bitPattern: version.writer))
+        try statement.bind(5, trace)
         _ = try statement.step(key: key)
         didWrite(key, nil)
     }

@@ -46,10 +46,12 @@ extension StoreTransaction {
             throw IotoError(.notFound, "model '\(model.name)': nothing is known of the item any more")
         }
         try modify { () throws(IotoError) in
+            let before = row
             if row.isOfExpiry { row.position = nil }
             let (version, position) = try enqueue(model, key, row.body.count, row)
             let tombstone = StoredItem(model: model, key: key, body: row.body, version: version)
-            try write(.writeTombstone, tombstone, position: position)
+            try write(
+                .writeTombstone, tombstone, position: position, trace(before, .overwritten, isRemoval: true, under: version))
         }
     }
 }

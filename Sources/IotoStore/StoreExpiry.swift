@@ -126,21 +126,23 @@ extension StoreTransaction {
     /// Removes an item that has expired, within `modify`.
     private func expire(_ item: StoredItem, _ row: StoredRow, isSilent: Bool) throws(IotoError) {
         noteRemoval()
+        try bury(item, [])
         try run(.deleteItem, item.key)
         try reindex(item.key, from: row, to: nil)
-        try bury(item)
         if !isSilent { note(.expired, before: item, after: nil) }
     }
 
     /// Leaves a tombstone with the version of an item that has expired, where a change of the cloud may have to be
     /// compared with it.
-    func bury(_ item: StoredItem) throws(IotoError) {
+    ///
+    /// - Parameter trace: As `write` has it.
+    func bury(_ item: StoredItem, _ trace: [UInt8]?) throws(IotoError) {
         guard item.model.syncsDown, item.version != .zero else { return }
         // What can't be read is not kept for its properties' sake.
         let properties = (try? item.properties()) ?? JSONObject()
         let remains = JSON.object(item.model.keyProperties(of: properties)).text
         let tombstone = StoredItem(model: item.model, key: item.key, body: remains, version: item.version)
-        try write(.writeTombstone, tombstone, position: StoredRow.expiryPosition)
+        try write(.writeTombstone, tombstone, position: StoredRow.expiryPosition, trace)
     }
 
     /// After the cloud's answer to a change: an item that expired while it waited is removed, and one that has not is

@@ -6,7 +6,8 @@ import IotoBase
 /// major version is refused.
 ///
 /// ```
-/// item       (hash, sort) -> model, time, writer, position, json    the items; writer NULL: written by this database
+/// item       (hash, sort) -> model, time, writer, position, json, trail    the items; writer NULL: written by this database;
+///                                           trail: the versions before, see `Trail`, or NULL
 /// tombstone  (hash, sort) -> as item, json = the properties that the key is made of; position -1: left by expiry
 /// outbox     position -> hash, sort         changes that the cloud has not acknowledged, one row an item
 /// parked     as outbox                      the same of models that the present schema does not send
@@ -32,6 +33,7 @@ import IotoBase
 /// | 1.0 | |
 /// | 1.1 | `idx`, `idxdef`, `meta.indexes`, and a row of `model` without a name, whose `sent` a library of 1.0 sets to 0 when it opens the file: what it then writes is not in the indexes |
 /// | 1.2 | `snapshot`, `receipt`, `field` |
+/// | 1.3 | `trail` of items and tombstones, which an older library takes away from what it changes |
 ///
 /// A library leaves alone what a later one has added, so that the firmware can be rolled back. What it thereby leaves behind is
 /// seen to when the later one is back, which `library` tells it; of 1.0, which does not write that, the row without a name does.
@@ -42,7 +44,7 @@ enum StoreFormat {
     /// "ioto".
     static let applicationID: Int64 = 0x696F_746F
     static let major: Int64 = 1
-    static let version: Int64 = 1002
+    static let version: Int64 = 1003
 
     static let metaReplica: Text = "replica"
     static let metaClock: Text = "clock"
@@ -57,11 +59,11 @@ enum StoreFormat {
     private static let tables: [Text] = [
         """
         CREATE TABLE item(hash TEXT NOT NULL, sort TEXT NOT NULL, model INTEGER NOT NULL, time INTEGER NOT NULL, \
-        writer INTEGER, position INTEGER, json TEXT NOT NULL, PRIMARY KEY(hash, sort)) WITHOUT ROWID
+        writer INTEGER, position INTEGER, json TEXT NOT NULL, trail TEXT, PRIMARY KEY(hash, sort)) WITHOUT ROWID
         """,
         """
         CREATE TABLE tombstone(hash TEXT NOT NULL, sort TEXT NOT NULL, model INTEGER NOT NULL, time INTEGER NOT NULL, \
-        writer INTEGER, position INTEGER, json TEXT NOT NULL, PRIMARY KEY(hash, sort)) WITHOUT ROWID
+        writer INTEGER, position INTEGER, json TEXT NOT NULL, trail TEXT, PRIMARY KEY(hash, sort)) WITHOUT ROWID
         """,
         "CREATE INDEX tombstone_time ON tombstone(time)",
         "CREATE TABLE outbox(position INTEGER PRIMARY KEY, hash TEXT NOT NULL, sort TEXT NOT NULL)",
@@ -148,6 +150,9 @@ enum StoreFormat {
             }
             if found < 1002 {
                 for statement in tables1002 { try connection.execute(statement) }
+            }
+            for table: Text in ["item", "tombstone"] {
+                try connection.execute("ALTER TABLE \(table) ADD COLUMN trail TEXT")
             }
             try connection.execute("PRAGMA user_version = " + Text(decimal: version))
             Log.info("\(connection.path): the file is migrated from format 1.\(found % 1000) to 1.\(version % 1000)")

@@ -20,7 +20,7 @@ final class StoreRecovery {
 
     /// In the order of `PLATFORM_ITEM` and on; what leads to nothing is of no use.
     private static let inserts: [Text] = [
-        "item VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)", "tombstone VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "item VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", "tombstone VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         "outbox VALUES(?1, ?2, ?3)", "parked VALUES(?1, ?2, ?3)", "model VALUES(?1, ?2, ?3)",
         "rejected VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     ]

@@ -1,6 +1,7 @@
 import IotoBase
 import IotoJSON
 import IotoSchema
+import IotoSync
 
 /// What `Store.write` gives its closure: reads that see what the transaction has written, and writes. It is used on the
 /// thread of `write` alone, and not after it.
@@ -207,7 +208,7 @@ public final class StoreTransaction {
             position = store.lanes.position(version.time, model.ordinal)
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
-        try write(.insertItem, item, position: position)
+        try write(.insertItem, item, position: position, nil)
         guard connection.changeCount > 0 else { return nil }
         if let position { try enter(model, key, body.count, version, position) }
         if model.mergesFields { try stampFields(item, over: nil, isWaiting: false) }
@@ -222,16 +223,26 @@ public final class StoreTransaction {
         var version = Version.zero
         var position: Int64?
         var isWaiting = false
+        var isOfGrave = false
+        var trace: [UInt8]?
         if model.isReplicated {
-            let previous = before == nil ? try takeTombstone(key) : before
+            let known = before == nil ? try tombstone(key) : before
+            var previous = known
+            isOfGrave = before == nil && known != nil
+            if let known, known.isOfExpiry { previous?.position = nil }
             version = previous?.version ?? .zero
             position = previous?.position
             if model.syncsUp { (version, position) = try enqueue(model, key, body.count, previous) }
             isWaiting = before != nil && position == previous?.position
+            if let known {
+                trace = self.trace(
+                    known, position == known.position ? .unsent : .overwritten, isRemoval: isOfGrave, under: version)
+            }
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
         if model.mergesFields { try stampFields(item, over: before, isWaiting: isWaiting) }
-        try write(.writeItem, item, position: position)
+        try write(.writeItem, item, position: position, trace)
+        if isOfGrave { try run(.deleteTombstone, key) }
         try reindex(key, from: before, to: item)
         let replaced = before.flatMap { store.live($0, key, model) }
         if replaced == nil { noteExpired(before, key) }
@@ -242,7 +253,6 @@ public final class StoreTransaction {
     /// - Parameter remains: Body of the tombstone; nil: none is needed.
     private func remove(_ item: StoredItem, _ row: StoredRow, _ remains: [UInt8]?) throws(IotoError) {
         hasRemoved = true
-        try run(.deleteItem, item.key)
         try forgetStamps(item.key, item.model)
         try reindex(item.key, from: row, to: nil)
         if let remains {
@@ -254,9 +264,12 @@ public final class StoreTransaction {
             // An item that the cloud never had leaves nothing that a change of the cloud could be compared with.
             if version != .zero {
                 let tombstone = StoredItem(model: item.model, key: item.key, body: remains, version: version)
-                try write(.writeTombstone, tombstone, position: position)
+                try write(
+                    .writeTombstone, tombstone, position: position,
+                    trace(row, position == row.position ? .unsent : .overwritten, isRemoval: false, under: version))
             }
         }
+        try run(.deleteItem, item.key)
         note(.remove, before: item, after: nil)
     }
 
@@ -328,15 +341,10 @@ public final class StoreTransaction {
         try store.row(.readTombstone, key, connection)
     }
 
-    private func takeTombstone(_ key: ItemKey) throws(IotoError) -> StoredRow? {
-        guard var row = try tombstone(key) else { return nil }
-        try run(.deleteTombstone, key)
-        if row.isOfExpiry { row.position = nil }
-        return row
-    }
-
     /// Writes a row of `item` (`.writeItem`, `.insertItem`) or `tombstone` (`.writeTombstone`).
-    func write(_ sql: SQL, _ item: StoredItem, position: Int64?) throws(IotoError) {
+    ///
+    /// - Parameter trace: For the trail; nil: there was nothing before.
+    func write(_ sql: SQL, _ item: StoredItem, position: Int64?, _ trace: [UInt8]?) throws(IotoError) {
         let statement = try connection.statement(sql)
         defer { statement.endAllBound() }
         try statement.bind(4, store.models.number(item.model))
@@ -344,6 +352,7 @@ public final class StoreTransaction {
         let isOwn = item.version.writer == store.replica || item.version == .zero
         try statement.bind(6, isOwn ? nil : Int64(bitPattern: item.version.writer))
         try statement.bind(7, position)
+        if let trace { try statement.bind(8, trace) } else if sql != .insertItem { try statement.bind(8, nil) }
         try statement.run(key: item.key, body: item.body)
         if sql == .writeItem { didWrite(item.key, item.position == position ? item : nil) }
     }

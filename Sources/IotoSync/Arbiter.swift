@@ -12,6 +12,8 @@ public struct ItemState: Sendable, Equatable {
     public var marks: [Int64] = []
     /// Time of the owner's last version that was stored under a `ConflictRule`; 0: none.
     public var own: UInt64 = 0
+    /// The versions before, see `Trail`.
+    public var trail: [UInt8] = []
 
     public init(change: Change, stream: Text?, owner: Text) {
         self.change = change
@@ -26,6 +28,23 @@ public struct ItemState: Sendable, Equatable {
         self.stream = change.isRemoval && stream != nil ? former?.stream ?? stream : stream
         self.owner = change.isRemoval ? former?.owner ?? owner : owner
         if let former { (marks, own) = (former.marks, former.own) }
+        follow(former, .overwritten)
+    }
+
+    /// Enters in the trail what the state before becomes.
+    mutating func follow(_ former: ItemState?, _ fate: Trail.Fate) {
+        guard let former else { return }
+        let change = former.change
+        trail = Trail.adding(Trail.entry(change.version, fate, isRemoval: change.isRemoval), to: former.trail)
+    }
+
+    /// The trail with a change that came and is not stored, since this state stays. One that comes again, or is older than what the
+    /// trail still has, is no news.
+    func trail(with change: Change) -> [UInt8] {
+        if change.version == self.change.version { return trail }
+        let entries = Trail.entries(trail)
+        if entries.count == Trail.entriesMax, entries.allSatisfy({ change.version < $0.version }) { return trail }
+        return Trail.adding(Trail.entry(change.version, .refused, isRemoval: change.isRemoval), to: trail)
     }
 }
 
@@ -36,6 +55,8 @@ public struct Arbiter {
         case pass
         /// What is stored stays, with these marks.
         case mark([Int64])
+        /// What is stored stays, with this trail.
+        case note([UInt8])
         /// It takes the place of what is stored.
         case store(ItemState)
     }
@@ -102,14 +123,17 @@ public struct Arbiter {
             if let current { clock.observe(current.change.version.time) }
             entry.change.version = Version(time: clock.next(wall: wall), writer: sent.writer)
         }
+        var fate = Trail.Fate.overwritten
         if let rule = entry.rule, let current {
             switch rule.ruling(entry.change, over: current, position: position, history: history) {
             case .compare: break
             case .known: return .pass
             case .overruled:
                 met.append(MetChange(version: sent, other: current.change))
-                return .pass
-            case .won: met.append(MetChange(version: sent, other: current.change, taken: position))
+                return lost(entry.change, to: current)
+            case .won:
+                met.append(MetChange(version: sent, other: current.change, taken: position))
+                fate = .lost
             case .again:
                 raise(sent, above: current)
                 return .pass
@@ -117,16 +141,25 @@ public struct Arbiter {
         }
         if entry.merges {
             guard let merged = entry.merged(over: current?.change, clock: &clock, wall: wall, writer: writer)
-            else { return .pass }
+            else { return lost(entry.change, to: current) }
             entry.change = merged
+            if merged.version != sent { fate = .merged }
         }
-        guard entry.change.version > current?.change.version ?? .zero else { return .pass }
+        guard entry.change.version > current?.change.version ?? .zero else { return lost(entry.change, to: current) }
         clock.observe(entry.change.version.time)
         var item = ItemState(entry.change, stream: entry.stream, owner: device, over: current)
         item.marks = marks
         if entry.rule != nil { item.own = sent.time }
+        item.follow(current, fate)
+        if fate == .merged { item.trail = Trail.adding(Trail.entry(sent, .joined, isRemoval: false), to: item.trail) }
         stored += 1
         return .store(item)
+    }
+
+    private func lost(_ change: Change, to current: ItemState?) -> Decision {
+        guard let current else { return .pass }
+        let trail = current.trail(with: change)
+        return trail == current.trail ? .pass : .note(trail)
     }
 
     /// Has the device send a change again, under a version above what is stored.

@@ -98,6 +98,21 @@ int runCheck(Session *session);
 int runVacuum(Session *session);
 /* verify.c */
 int runDigest(Session *session);
+int runExplain(Session *session);
+
+/* items.c */
+
+/** The properties on the command line, in the form that the library takes. */
+typedef struct Properties {
+    DbProps props;
+    /** Copies of the pairs, cut at their `=`. */
+    char **texts;
+    int count;
+} Properties;
+
+/** Read the arguments from `first` on; EXIT_USAGE when they are not properties. */
+int readProperties(Session *session, int first, Properties *out);
+void freeProperties(Properties *properties);
 
 /* options.c */
 

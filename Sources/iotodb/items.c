@@ -7,14 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/** The properties on the command line, in the form that the library takes. */
-typedef struct Properties {
-    DbProps props;
-    /** Copies of the pairs, cut at their `=`. */
-    char **texts;
-    int count;
-} Properties;
-
 /** Fields that are asked for by name are never hidden. */
 static bool isWhole(const Options *options)
 {
@@ -26,8 +18,7 @@ static bool isObject(const char *text)
     return text[strspn(text, " \t\r\n")] == '{';
 }
 
-/** Read the arguments from `first` on; EXIT_USAGE when they are not properties. */
-static int readProperties(Session *session, int first, Properties *out)
+int readProperties(Session *session, int first, Properties *out)
 {
     int count = session->argumentCount - first;
     char **arguments = session->arguments + first;
@@ -53,7 +44,7 @@ static int readProperties(Session *session, int first, Properties *out)
     return EXIT_DONE;
 }
 
-static void freeProperties(Properties *properties)
+void freeProperties(Properties *properties)
 {
     for (int index = 0; index < properties->count; index++) free(properties->texts[2 * index]);
     free(properties->texts);

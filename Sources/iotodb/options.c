@@ -90,6 +90,10 @@ const Command commands[] = {
      "STREAM is device/ID, account/ID or all. `ioto-cloud digest` prints the same digest of the same items. Where they differ,\n"
      "--list on both sides finds the items by diff; changes that wait for the cloud make them differ as well.\n",
      "l", 1, 1, false, runDigest},
+    {"explain", "DATABASE MODEL PROPERTIES", "the last versions of an item",
+     PROPERTIES_HELP "They give the whole key, also of an item that was removed. A line a version, the newest first; each took the\n"
+     "place of those below. The man page says what the words mean.\n",
+     "", 2, INT32_MAX, false, runExplain},
     {"check", "DATABASE", "look for damage",
      "Checks the file's structure, every item and its key, and the outbox. Exits with 1 when there is damage.\n", "", 0, 0,
      false, runCheck},

@@ -85,7 +85,7 @@ extension FormatFixtureTests {
     @Test func aFileOfFormat1000IsMigratedWithAllThatIsInIt() throws {
         let (fixture, store) = try openFixture("format-1000.db")
         let fault = try fixture.model("Fault")
-        #expect(try store.number("PRAGMA user_version") == 1002)
+        #expect(try store.number("PRAGMA user_version") == 1003)
         // 20 faults, of which every fifth has expired; ids from 101.
         #expect(try store.scanned(fault).count == 16)
         #expect(try store.scanned(fault, isReversed: true).first == "fault#119")
@@ -115,7 +115,38 @@ extension FormatFixtureTests {
         try store.answer(try store.pending(), .acknowledged)
         #expect(try store.number("SELECT count(*) FROM item WHERE sort LIKE 'fault#%'") == 16)
         store.close()
-        #expect(try fixture.open().number("PRAGMA user_version") == 1002)
+        #expect(try fixture.open().number("PRAGMA user_version") == 1003)
+    }
+
+    private func versions(_ store: Store, _ id: String) throws -> [ToldVersion] {
+        let shared = try #require(store.schema.model("Shared"))
+        var told: [ToldVersion] = []
+        _ = try store.explain(key(shared, id), model: shared) { told.append($0) }
+        return told
+    }
+
+    /// Made by the library of that format, with ids from 1: three each of Fault, Shared and Local, of which Shared 3 was removed.
+    @Test func aFileOfFormat1002GetsTrails() throws {
+        let (fixture, store) = try openFixture("format-1002.db")
+        let shared = try fixture.model("Shared")
+        #expect(try store.number("PRAGMA user_version") == 1003)
+        #expect(try store.scanned(shared) == ["shared#1", "shared#2"] && store.pendingCount() == 6)
+        #expect(try versions(store, "1").count == 1)
+        #expect(try versions(store, "3")[0].isRemoval)
+        try store.put(shared, "1", 7)
+        try store.put(shared, "3", 7)
+        #expect(try versions(store, "1").count == 2)
+        #expect(try versions(store, "3")[1].isRemoval)
+        store.close()
+        #expect(try fixture.open().scanned(shared).count == 3)
+    }
+
+    @Test func aFileOfFormat1002IsReadWithoutBeingChanged() throws {
+        let (fixture, store) = try openFixture("format-1002.db") { $0.isReadOnly = true }
+        let shared = try fixture.model("Shared")
+        #expect(try store.scanned(shared) == ["shared#1", "shared#2"])
+        #expect(try versions(store, "1").count == 1)
+        #expect(try store.digest(of: "all") { _, _, _ in true }.items == 2)
     }
 
     @Test func aFileOfFormat1000IsReadWithoutBeingChanged() throws {

@@ -114,6 +114,8 @@ import Testing
         try store.damage("DROP TABLE snapshot")
         try store.damage("DROP TABLE receipt")
         try store.damage("DROP TABLE field")
+        try store.damage("ALTER TABLE item DROP COLUMN trail")
+        try store.damage("ALTER TABLE tombstone DROP COLUMN trail")
         try store.damage("PRAGMA user_version = 1001")
         store.close()
         store = try fixture.open()

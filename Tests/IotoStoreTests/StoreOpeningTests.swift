@@ -29,7 +29,7 @@ import Testing
         let fixture = try Fixture()
         let store = try fixture.open { $0.durability = .full }
         #expect(try store.number("PRAGMA application_id") == 0x696F_746F)
-        #expect(try store.number("PRAGMA user_version") == 1002)
+        #expect(try store.number("PRAGMA user_version") == 1003)
         #expect(try store.number("PRAGMA auto_vacuum") == 2)
         #expect(try store.number("PRAGMA page_size") == 4096)
         #expect(try store.number("PRAGMA synchronous") == 2)

@@ -55,7 +55,7 @@ final class MemoryHubStore {
             let current = rows[key]
             let place = current?.stream.flatMap { feeds[$0]?.first { $0.change.key == key } }
             switch arbiter.decide(entry, over: current, position: place?.position) {
-            case .pass: break
+            case .pass, .note: break
             case .mark(let marks): rows[key]?.marks = marks
             case .store(var item):
                 if entry.rule == nil { item.change.own = item.own }

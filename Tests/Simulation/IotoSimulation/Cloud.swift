@@ -73,7 +73,7 @@ final class Cloud {
             let current = items[key]
             let place = current?.stream.flatMap { feeds[$0]?.first { $0.key == key } }
             switch arbiter.decide(entry, over: current, position: place?.position) {
-            case .pass: break
+            case .pass, .note: break
             case .mark(let marks): items[key]!.marks = marks
             case .store(let item):
                 clock = arbiter.clock

@@ -30,6 +30,9 @@ public protocol CloudStore: Sendable {
     /// The item's state: a tombstone when it was removed, nil when it never was.
     func item(_ key: ItemKey) async throws(IotoError) -> Change?
 
+    /// The item's state, or its tombstone's, with the versions before; nil when it never was.
+    func history(of key: ItemKey) async throws(IotoError) -> ItemHistory?
+
     /// The items of a model in order of their keys, tombstones left out.
     ///
     /// - Parameters:
@@ -55,6 +58,27 @@ public protocol CloudStore: Sendable {
 
     /// Waits for the transaction that runs and closes. No call may follow.
     func close() async
+}
+
+extension CloudStore {
+    /// Of a store that keeps no trail.
+    public func history(of key: ItemKey) async throws(IotoError) -> ItemHistory? {
+        try await item(key).map { ItemHistory(change: $0) }
+    }
+}
+
+/// What a store knows of an item.
+public struct ItemHistory: Sendable {
+    public var change: Change
+    /// See `Trail`.
+    public var trail: [UInt8] = []
+    /// Where the item stands in the feed of its stream; nil when it does not go down.
+    public var place: StreamCursor?
+
+    public init(change: Change, trail: [UInt8] = []) {
+        self.change = change
+        self.trail = trail
+    }
 }
 
 /// A change that a person or an application makes in the cloud.

@@ -15,7 +15,7 @@ struct IotoCloudCommand: AsyncParsableCommand {
             process serves: the devices get to see it at once.
             """,
         version: CloudVersion.text,
-        subcommands: [ServeCommand.self, ItemsCommand.self, DigestCommand.self])
+        subcommands: [ServeCommand.self, ItemsCommand.self, DigestCommand.self, ExplainCommand.self])
 }
 
 /// Where the data is, and under what schema: what every command asks.

@@ -181,7 +181,7 @@ import Testing
         let test = try TestStore()
         await test.store.close()
         let queue = try DatabaseQueue(path: test.store.path)
-        try await queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA user_version = 4") }
+        try await queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA user_version = \(StoreFormat.version + 1)") }
         try queue.close()
         await expect(.format) { _ = try SQLiteStore(path: test.store.path) }
     }

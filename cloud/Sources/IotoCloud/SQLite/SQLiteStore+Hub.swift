@@ -60,6 +60,7 @@ extension SQLiteStore {
                 switch arbiter.decide(entry, over: current, position: position) {
                 case .pass: break
                 case .mark(let marks): try SQLiteStore.setMarks(marks, of: key, in: db)
+                case .note(let trail): try SQLiteStore.setTrail(trail, of: key, in: db)
                 case .store(let item):
                     feed.time = arbiter.clock.last
                     try SQLiteStore.replace(current, by: item, feed: &feed)

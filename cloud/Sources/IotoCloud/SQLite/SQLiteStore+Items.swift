@@ -27,6 +27,18 @@ extension SQLiteStore {
         }
     }
 
+    public func history(of key: ItemKey) async throws(IotoError) -> ItemHistory? {
+        let history = history
+        return try await read { db in
+            guard let item = try SQLiteStore.stored(key, in: db) else { return nil }
+            var found = ItemHistory(change: item.change, trail: item.trail)
+            if let stream = item.stream, let position = try SQLiteStore.position(of: key, in: stream, db) {
+                found.place = StreamCursor(stream: stream, history: history, position: position)
+            }
+            return found
+        }
+    }
+
     public func write(_ write: LocalWrite) async throws(IotoError) -> Change? {
         let (writer, history) = (writer, history)
         return try await self.write { db in
@@ -64,7 +76,7 @@ extension SQLiteStore {
     static func stored(_ key: ItemKey, in db: Database) throws -> ItemState? {
         let statement = try db.cachedStatement(
             sql: """
-                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps
+                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps, trail
                 FROM item WHERE hash = ? AND sort = ?
                 """)
         return try Row.fetchOne(statement, arguments: [key.hash.string, key.sort.string]).map { row in
@@ -74,6 +86,7 @@ extension SQLiteStore {
                 change: change, stream: (row[7] as String?).map { Text($0) }, owner: Text(row[8] as String))
             item.marks = ((row[9] as String?) ?? "").split(separator: ",").compactMap { Int64($0) }
             item.own = UInt64(bitPattern: row[10] as Int64)
+            item.trail = bytes(row, 12) ?? []
             return item
         }
     }
@@ -101,19 +114,19 @@ extension SQLiteStore {
         let (change, stream) = (item.change, item.stream)
         try feed.db.cachedStatement(
             sql: """
-                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps, marks, own)
-                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps, marks, own, trail)
+                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, time = excluded.time,
                     writer = excluded.writer, removed = excluded.removed, json = excluded.json,
                     owner = excluded.owner, stream = excluded.stream, stamps = excluded.stamps,
-                    marks = excluded.marks, own = excluded.own
+                    marks = excluded.marks, own = excluded.own, trail = excluded.trail
                 """
         ).execute(arguments: [
             change.key.hash.string, change.key.sort.string, change.model.string,
             Int64(bitPattern: change.version.time), Int64(bitPattern: change.version.writer),
             change.isRemoval ? Instant.now.wall : nil, Text(change.body).string, item.owner.string, stream?.string,
             change.stamps.isEmpty ? nil : Text(JSON.object(change.stamps).text).string, text(item.marks),
-            Int64(bitPattern: item.own),
+            Int64(bitPattern: item.own), item.trail.isEmpty ? nil : Text(item.trail).string,
         ])
         if let current, let left = current.stream, left != stream {
             // Whoever follows the stream that the item leaves gets to see it go, and nothing of what it now is: it may
@@ -127,6 +140,11 @@ extension SQLiteStore {
         if let stream {
             try feed.append(change.key, version: change.version, to: stream)
         }
+    }
+
+    static func setTrail(_ trail: [UInt8], of key: ItemKey, in db: Database) throws {
+        try db.cachedStatement(sql: "UPDATE item SET trail = ? WHERE hash = ? AND sort = ?")
+            .execute(arguments: [Text(trail).string, key.hash.string, key.sort.string])
     }
 
     /// A change from the columns hash, sort, model, time, writer, removal, json.

@@ -6,7 +6,7 @@ enum StoreFormat {
     /// "IoCl", the application id in the file's header (sqlite.org/fileformat2.html, 1.3.15).
     static let applicationID = 0x496F_436C
     /// Raised by every change to the tables that an older program would not understand.
-    static let version = 3
+    static let version = 4
 
     /// What `PRAGMA application_id` and the tables say of a file.
     enum Kind {
@@ -52,11 +52,12 @@ enum StoreFormat {
     /// Brings a file of an older program to this one's format, within the transaction.
     static func upgrade(_ kind: Kind, in db: Database) throws {
         guard case .store(let found) = kind, found < version else { return }
+        try db.execute(sql: "ALTER TABLE item ADD COLUMN trail TEXT; PRAGMA user_version = \(version)")
+        guard found < 3 else { return }
         try db.execute(
             sql: """
                 ALTER TABLE device ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
                 ALTER TABLE device ADD COLUMN nonce INTEGER NOT NULL DEFAULT 0;
-                PRAGMA user_version = \(version);
                 """)
         guard found < 2 else { return }
         try db.execute(
@@ -95,13 +96,13 @@ enum StoreFormat {
         -- machine's clock. `owner` is the device that the item belongs to, or ''; `stream` the feed that it is in.
         -- `marks` are the last changes of an agent of version 1, see `Arrival`, as numbers with commas between.
         -- `own` is the time of the owner's last version under a `ConflictRule`; `stamps` the times of the fields' changes
-        -- as a JSON object, of models with `merge: 'fields'`.
+        -- as a JSON object, of models with `merge: 'fields'`. `trail` are the versions before, see `Trail`.
         CREATE TABLE item(
             id INTEGER PRIMARY KEY,
             hash TEXT NOT NULL, sort TEXT NOT NULL, model TEXT NOT NULL,
             time INTEGER NOT NULL, writer INTEGER NOT NULL,
             removed INTEGER, json TEXT NOT NULL, owner TEXT NOT NULL, stream TEXT, marks TEXT,
-            own INTEGER NOT NULL DEFAULT 0, stamps TEXT,
+            own INTEGER NOT NULL DEFAULT 0, stamps TEXT, trail TEXT,
             UNIQUE(hash, sort)) STRICT;
         CREATE INDEX item_model ON item(model, hash, sort) WHERE removed IS NULL;
 
