@@ -84,7 +84,7 @@ private func errorText(_ code: Int) -> StaticString {
     case DB_ERR_LIMIT: "a limit is reached"
     case DB_ERR_CONFIG: "the configuration is not valid"
     case DB_ERR_STORAGE: "storage error"
-    case DB_ERR_FULL: "the disk is full"
+    case DB_ERR_FULL: "the disk is full, or a limit is met"
     case DB_ERR_CORRUPT: "the database file is damaged"
     case DB_ERR_BUSY: "another process holds the database"
     case DB_ERR_READ_ONLY: "the database is open for reading only"

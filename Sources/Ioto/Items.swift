@@ -10,6 +10,11 @@ public func dbCreate(
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
+        if params == nil, let model, let pairs = plainPairs(props) {
+            // A variable lasts until here; what is not given a name ends before it is used, and with it the call.
+            let call = try DatabaseCall(db)
+            if let item = try call.database.quickCreate(model, pairs.texts, count: pairs.count) { return give(item) }
+        }
         let call = try Call(db, model, props, params, isForItem: true)
         return call.give(try call.put(creates: true, isUpsert: call.parameters.upsert))
     }
@@ -71,6 +76,10 @@ public func dbUpdate(
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
     entry(nil) { () throws(IotoError) in
+        if params == nil, let model, let pairs = plainPairs(props) {
+            let call = try DatabaseCall(db)
+            if let item = try call.database.quickUpdate(model, pairs.texts, count: pairs.count) { return give(item) }
+        }
         let call = try Call(db, model, props, params, isForItem: true)
         return call.give(try call.put(creates: false, isUpsert: call.parameters.upsert))
     }
@@ -109,15 +118,24 @@ public func dbRemove(
 func quickItem(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?
 ) -> Item? {
-    guard let model, let props, props.pointee.size >= UInt32(MemoryLayout<DbProps>.size),
-        props.pointee.json == nil, props.pointee.object == nil, let pairs = props.pointee.pairs
-    else { return nil }
+    guard let model, let pairs = plainPairs(props) else { return nil }
     do throws(IotoError) {
-        return try DatabaseCall(db).database.quickItem(model, pairs, count: Int(props.pointee.count))
+        let call = try DatabaseCall(db)
+        return call.database.quickItem(model, pairs.texts, count: pairs.count)
     } catch {
         // Found out, and told, by the long way.
         return nil
     }
+}
+
+/// The pairs of texts that properties are, when they are nothing else.
+private func plainPairs(
+    _ props: UnsafePointer<DbProps>?
+) -> (texts: UnsafePointer<UnsafePointer<CChar>?>, count: Int)? {
+    guard let props, props.pointee.size >= UInt32(MemoryLayout<DbProps>.size), props.pointee.json == nil,
+        props.pointee.object == nil, let pairs = props.pointee.pairs, props.pointee.count > 0, props.pointee.count % 2 == 0
+    else { return nil }
+    return (pairs, Int(props.pointee.count))
 }
 
 /// The arguments that the calls on items have in common.

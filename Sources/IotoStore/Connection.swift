@@ -24,6 +24,8 @@ final class Connection {
     private var handle: OpaquePointer?
     /// One slot for each case of `SQL`, filled when it is first used.
     private var statements: [Statement?]
+    /// Most pages, where there is a limit; else 0.
+    var pagesMax: Int64 = 0
     /// How often the thread that reads with it has borrowed it.
     var loans = 0
     /// Whether it is to be closed when it comes back.
@@ -255,11 +257,14 @@ final class Connection {
         return Int64(current)
     }
 
+    /// Rows that the last statement which writes has changed.
+    var changeCount: Int32 { sqlite3_changes(handle) }
+
     /// The error of a failed call.
     func error(_ code: Int32, _ action: Text) -> IotoError {
         let kind: ErrorCode
         switch code & 0xFF {
-        case SQLITE_FULL: kind = .full
+        case SQLITE_FULL: return IotoError(.full, path + ": " + fullReason, detail: code)
         // A value above the limit for reading: what is written is checked before.
         case SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_TOOBIG: kind = .corrupt
         case SQLITE_BUSY, SQLITE_LOCKED: kind = .busy
@@ -274,6 +279,12 @@ final class Connection {
     /// The file holds what the library would not write.
     func corrupt(_ reason: Text) -> IotoError {
         IotoError(.corrupt, "\(path): the database is damaged: \(reason)", detail: SQLITE_CORRUPT)
+    }
+
+    /// Which limit is met: a change that finds no room needs a few pages.
+    private var fullReason: Text {
+        guard pagesMax > 0, let pages = try? count(.pageCount), pages + 8 >= pagesMax else { return "the disk is full" }
+        return meter == nil ? "the models in memory have as much as they may" : "the database is as large as it may be"
     }
 
     private var message: Text {

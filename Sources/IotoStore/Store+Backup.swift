@@ -1,6 +1,9 @@
 import IotoBase
 
 extension Store {
+    /// Held while a backup is made: two that go to one place would take each other's parts for their own.
+    private static let saving = Lock()
+
     /// Writes a copy of the database, as it is committed now, to a file of its own. Others read and write meanwhile. A file
     /// that is there is replaced when the copy is complete, in one step.
     ///
@@ -18,6 +21,8 @@ extension Store {
             throw IotoError(.exists, "\(target): a database is open there, or was not closed")
         }
         let part = target + ".part"
+        Store.saving.lock()
+        defer { Store.saving.unlock() }
         try Files.removeDatabase(part)
         do throws(IotoError) {
             try copy(to: part)

@@ -168,7 +168,7 @@ extension StoreTransaction {
                 if former === model && after != nil {
                     before = item
                 } else {
-                    note(hasExpired ? .expired : .remove, before: item, after: nil, former, key, isRemote: true)
+                    note(hasExpired ? .expired : .remove, before: item, after: nil, isRemote: true)
                 }
             } else {
                 noteExpired(row, key)
@@ -176,8 +176,8 @@ extension StoreTransaction {
         }
         guard let after else { return }
         #if IOTO_MUTANTS
-            if Mutant.isActive(.eventTwice) { note(.update, before: before, after: after, model, key, isRemote: true) }
+            if Mutant.isActive(.eventTwice) { note(.update, before: before, after: after, isRemote: true) }
         #endif
-        note(before == nil ? .create : .update, before: before, after: after, model, key, isRemote: true)
+        note(before == nil ? .create : .update, before: before, after: after, isRemote: true)
     }
 }

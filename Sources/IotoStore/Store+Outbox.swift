@@ -185,6 +185,14 @@ extension StoreTransaction {
             switch entry.answer {
             // Of what has changed since, the next answer decides.
             case .acknowledged: try close(key, upTo: sent.version.time, .durable)
+            case .won(let other):
+                try close(key, upTo: sent.version.time, .durable)
+                if let model = store.schema.model(sent.model) {
+                    noteConflict(
+                        winner: StoredItem(model: model, key: key, body: sent.body, version: sent.version),
+                        loser: StoredItem(model: model, key: key, body: other.body, version: other.version),
+                        isRemoval: sent.isRemoval, isRemote: false)
+                }
             case .rejected, .overruled, .again: break
             }
             guard let row = item == nil ? try tombstone(key) : item else {
@@ -214,7 +222,7 @@ extension StoreTransaction {
             try dequeue(position, row)
             try forgetStamps(key, store.models.model(row.model))
             switch entry.answer {
-            case .acknowledged, .again: break
+            case .acknowledged, .won, .again: break
             case .rejected(let code, let reason):
                 try close(key, upTo: sent.version.time, .rejected, code: code, reason: reason)
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
@@ -300,7 +308,7 @@ extension StoreTransaction {
         try trim.run()
 
         guard let model = store.models.model(row.model), let item = store.item(row, key, model) else { return }
-        note(.rejected, before: item, after: isRemoval ? nil : item, model, key, reason: reason)
+        note(.rejected, before: item, after: isRemoval ? nil : item, reason: reason)
     }
 
     func writeCursor(_ cursor: StreamCursor) throws(IotoError) {

@@ -44,6 +44,7 @@ extension Connection {
     @discardableResult func setSize(_ bytes: Int64) throws(IotoError) -> Int64 {
         let pages = bytes == 0 ? StoreLimits.pagesMax : min(max(1, bytes / 4096), StoreLimits.pagesMax)
         try execute("PRAGMA max_page_count = " + Text(decimal: pages))
+        pagesMax = bytes == 0 ? 0 : pages
         return pages
     }
 }

@@ -24,13 +24,17 @@ import IotoBase
 ///                                           `hub`: the hub's clock, exact to a day, once it was heard of;
 ///                                           `epoch`, `nonce`: see `Epoch`; `device`: fingerprint of whose it is;
 ///                                           `stamp`: the last version that the hub gave to a change from the future;
-///                                           `copy`: there in a backup until it is opened for writing
+///                                           `copy`: there in a backup until it is opened for writing;
+///                                           `library`: format of the library that has opened it last for writing
 /// ```
 /// | version | adds |
 /// |---|---|
 /// | 1.0 | |
 /// | 1.1 | `idx`, `idxdef`, `meta.indexes`, and a row of `model` without a name, whose `sent` a library of 1.0 sets to 0 when it opens the file: what it then writes is not in the indexes |
 /// | 1.2 | `snapshot`, `receipt`, `field` |
+///
+/// A library leaves alone what a later one has added, so that the firmware can be rolled back. What it thereby leaves behind is
+/// seen to when the later one is back, which `library` tells it; of 1.0, which does not write that, the row without a name does.
 ///
 /// `position` of an item is its place in the outbox: the time of the version that put it there. The hybrid clock never
 /// gives a time twice, so a position without a row says that the change is acknowledged.
@@ -48,6 +52,7 @@ enum StoreFormat {
     static let metaNonce: Text = "nonce"
     static let metaOwner: Text = "device"
     static let metaCopy: Text = "copy"
+    static let metaLibrary: Text = "library"
 
     private static let tables: [Text] = [
         """
@@ -177,6 +182,35 @@ enum StoreFormat {
         }
     }
 
+    /// What an older library has left behind: receipts of changes that were answered, and stamps of items that it has changed,
+    /// without which the whole item counts.
+    private static let settlements: [Text] = [
+        """
+        UPDATE receipt SET state = 2, code = r.code, reason = r.reason FROM rejected AS r WHERE receipt.state = 0 \
+        AND r.hash = receipt.hash AND r.sort = receipt.sort AND r.time >= receipt.time
+        """,
+        """
+        UPDATE receipt SET state = 1 + 2 * EXISTS(SELECT 1 FROM item AS i WHERE i.hash = receipt.hash \
+        AND i.sort = receipt.sort AND i.writer IS NOT NULL AND i.time > receipt.time) WHERE state = 0 \
+        AND (hash, sort) NOT IN (SELECT hash, sort FROM outbox UNION ALL SELECT hash, sort FROM parked)
+        """,
+        """
+        DELETE FROM field WHERE NOT EXISTS(SELECT 1 FROM item AS i WHERE i.hash = field.hash AND i.sort = field.sort \
+        AND instr(field.stamps, printf('%016x', i.time)))
+        """,
+    ]
+
+    /// Notes that this library opens the file for writing, and sees to what an older one has left behind if it was here.
+    static func arrive(_ connection: Connection) throws(IotoError) {
+        let own = UInt64(version)
+        let isKnown = try findMeta(connection, metaLibrary) == own
+        if isKnown, try isIndexed(connection) { return }
+        try transaction(connection) { () throws(IotoError) in
+            for statement in settlements { try connection.execute(statement) }
+            if !isKnown { try writeMeta(connection, metaLibrary, bits: own) }
+        }
+    }
+
     /// Removes every item, pending change and cursor, and gives the database a new id. The clock goes on.
     static func reset(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
         try transaction(connection) { () throws(IotoError) in
@@ -269,6 +303,7 @@ enum StoreFormat {
         try prepareMemory(connection, 0)
         try writeMeta(connection, metaReplica, bits: newReplica(random))
         try writeMeta(connection, metaClock, bits: 0)
+        try writeMeta(connection, metaLibrary, bits: UInt64(version))
         try connection.execute("PRAGMA application_id = " + Text(decimal: applicationID))
         try connection.execute("PRAGMA user_version = " + Text(decimal: version))
     }

@@ -44,7 +44,7 @@ public struct Arbiter {
     public var clock: HybridClock
     public private(set) var stored = 0
     public private(set) var refused: [Version] = []
-    public private(set) var overruled: [OverruledChange] = []
+    public private(set) var met: [MetChange] = []
     public private(set) var again: [NewVersion] = []
     private let device: Text
     private let writer: UInt64
@@ -95,7 +95,7 @@ public struct Arbiter {
             let ruling = arrival.ruling(entry.change, stored: current?.change, marks: marks)
             marks = arrival.marks(after: entry.change, marks)
             if ruling == .overruled, let current {
-                overruled.append(OverruledChange(version: sent, winner: current.change))
+                met.append(MetChange(version: sent, other: current.change))
                 return .mark(marks)
             }
             guard ruling == .store else { return .pass }
@@ -107,8 +107,9 @@ public struct Arbiter {
             case .compare: break
             case .known: return .pass
             case .overruled:
-                overruled.append(OverruledChange(version: sent, winner: current.change))
+                met.append(MetChange(version: sent, other: current.change))
                 return .pass
+            case .won: met.append(MetChange(version: sent, other: current.change, taken: position))
             case .again:
                 raise(sent, above: current)
                 return .pass
@@ -138,6 +139,6 @@ public struct Arbiter {
     }
 
     public func answer(_ advances: [FeedAdvance]) -> HubAnswer {
-        .applied(stored: stored, refused: refused, advances: advances, overruled: overruled, again: again)
+        .applied(stored: stored, refused: refused, advances: advances, met: met, again: again)
     }
 }

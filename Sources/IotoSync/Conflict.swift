@@ -1,11 +1,11 @@
 import IotoBase
 import IotoSchema
 
-/// How the cloud's store decides between a device's change and a state that the device did not know when it sent it, where
-/// the schema does not leave that to the versions (`resolve`).
+/// How the cloud's store decides between a device's change and a state that the device did not know when it sent it
+/// (`resolve` in the schema).
 public struct ConflictRule: Sendable, Equatable {
     public enum Winner: Sendable {
-        case cloud, device
+        case later, cloud, device
     }
 
     public enum Ruling: Sendable, Equatable {
@@ -15,6 +15,8 @@ public struct ConflictRule: Sendable, Equatable {
         case known
         /// What is stored stays.
         case overruled
+        /// It is stored in the place of what is stored.
+        case won
         /// It would win, and its version is not above what is stored: the device sends it again under another.
         case again
     }
@@ -37,20 +39,24 @@ public struct ConflictRule: Sendable, Equatable {
             position > (seen.history == history ? seen.position : 0)
         else { return .compare }
         if change.version.time <= stored.own { return .known }
-        if winner == .cloud { return .overruled }
-        return change.version > stored.change.version ? .compare : .again
+        let isLater = change.version > stored.change.version
+        return switch winner {
+        case .later: isLater ? .won : .overruled
+        case .cloud: .overruled
+        case .device: isLater ? .won : .again
+        }
     }
 }
 
 extension Model {
-    /// Who wins conflicts, where not the later one does.
+    /// Who wins conflicts; nil: there are none to win, since the model goes one way, or fields are merged.
     var conflictWinner: ConflictRule.Winner? {
         guard syncsUp, syncsDown, !mergesFields else { return nil }
         switch process.resolve {
         // With a callback the device decides once it has what is in the cloud.
         case .cloud, .callback: return .cloud
         case .device: return .device
-        case .latest: return nil
+        case .latest: return .later
         }
     }
 }

@@ -55,6 +55,8 @@ struct DownState {
 extension DeviceReplicator {
     /// Longest time that a device waits when the hub asks all of them to come, in milliseconds.
     private static var askSpread: UInt64 { 1_000 }
+    /// Longest wait before a page that could not be stored is asked for again, in milliseconds: room may return at any time.
+    private static var storageRetryMax: Int64 { 60_000 }
 
     func askForEverything(_ now: Instant) {
         down.generation += 1
@@ -113,7 +115,7 @@ extension DeviceReplicator {
         publish(.syncDown, codec.encode(request, timestamp: version1Time))
     }
 
-    private func storedCursor(_ stream: Text) throws(IotoError) -> StreamCursor {
+    func storedCursor(_ stream: Text) throws(IotoError) -> StreamCursor {
         try storage.cursor(of: stream) ?? StreamCursor(stream: stream, history: 0, position: 0)
     }
 
@@ -167,16 +169,20 @@ extension DeviceReplicator {
         #endif
         // Where not the versions decide, a change that is applied already would take the place of what was made after it.
         let repeats = !isPart && page.previous < stored.position
-            && page.changes.contains { codec.schema.model($0.model)?.conflictWinner != nil }
+            && page.changes.contains { (codec.schema.model($0.model)?.conflictWinner ?? .later) != .later }
         guard !repeats, startsAnew || isKnown && (isBlind || page.previous <= stored.position),
             !isPart || page.isWhole && isAnswer
         else {
             // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
-            if repeats, isAnswer { down.streams[index].asked = nil }
+            if repeats, isAnswer {
+                down.streams[index].asked = nil
+                down.streams[index].askAt = nil
+            }
             if down.streams[index].asked != nil {
                 down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)
             }
-            ask(index, now)
+            // Behind a page that could not be stored it is asked in its time.
+            if down.streams[index].askAt == nil { ask(index, now) }
             return
         }
         if isPart || page.cursor > stored.position || stored.history != page.history {
@@ -196,8 +202,11 @@ extension DeviceReplicator {
                 down.streams[index].isInSnapshot = isPart && page.hasMore
             } catch {
                 // Disk full, for one: nothing of the page is taken, and the question is asked again later.
-                down.streams[index].asked = nil
-                down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
+                if isAnswer { down.streams[index].asked = nil }
+                if down.streams[index].asked == nil {
+                    let due = down.streams[index].askAt ?? now.monotonic + down.streams[index].backoff.next(using: &random)
+                    down.streams[index].askAt = min(due, now.monotonic + DeviceReplicator.storageRetryMax)
+                }
                 throw error
             }
         }

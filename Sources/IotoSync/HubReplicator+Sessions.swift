@@ -217,15 +217,15 @@ extension HubReplicator {
             session.record = record
             if record.isVersion1 { agents.insert(record.id) } else { agents.remove(record.id) }
             session.agent?.follow(account: record.account)
-        case (.arrive(_, let ack), .applied(_, let refused, let advances, let overruled, _)):
-            arrived(ack, refused, overruled, advances, session)
-        case (.apply(_, var ack), .applied(_, let refused, let advances, let overruled, let again)):
+        case (.arrive(_, let ack), .applied(_, let refused, let advances, let met, _)):
+            arrived(ack, refused, met, advances, session)
+        case (.apply(_, var ack), .applied(_, let refused, let advances, let met, let again)):
             for entry in again {
                 ack.versions.removeAll { $0 == entry.version }
                 clock.observe(entry.newVersion.time)
             }
             ack.again = again
-            applied(ack, refused, advances, overruled, session)
+            applied(ack, refused, advances, met, session)
         case (.answer(_, let catchUp, let isReset), .page(let page)):
             answerCatchUp(catchUp, with: page, isReset: isReset, session)
         default:
@@ -234,18 +234,17 @@ extension HubReplicator {
     }
 
     private func applied(
-        _ ack: AckMessage, _ refused: [Version], _ advances: [FeedAdvance], _ overruled: [OverruledChange],
+        _ ack: AckMessage, _ refused: [Version], _ advances: [FeedAdvance], _ met: [MetChange],
         _ session: DeviceSession
     ) {
         var ack = ack
         var bytes = 0
-        for entry in overruled {
-            let sent = entry.version
-            ack.versions.removeAll { $0 == sent }
-            // What no answer can carry is answered when it comes again.
-            bytes += entry.winner.body.count + codec.overhead(of: entry.winner)
-            guard ack.overrulings.isEmpty || bytes <= HubReplicator.pageBytesMax else { continue }
-            ack.overrulings.append(.init(version: sent, winner: entry.winner))
+        for entry in met {
+            bytes += entry.other.body.count + codec.overhead(of: entry.other)
+            let fits = ack.met.isEmpty || bytes <= HubReplicator.pageBytesMax
+            // What gave way and no answer can carry is answered when it comes again.
+            if fits || entry.taken == nil { ack.versions.removeAll { $0 == entry.version } }
+            if fits { ack.met.append(entry) }
         }
         for version in refused {
             ack.versions.removeAll { $0 == version }

@@ -128,7 +128,7 @@ public struct StreamedChange: Sendable {
     /// Of an agent of version 1, whose changes have no version: `change.version` has the writer, and as its time a number
     /// that tells the changes of one request apart.
     public var arrival: Arrival?
-    /// Of models whose conflicts are not decided by the versions. The store keeps the time of what it stores with the
+    /// Of models that go both ways and do not merge fields. The store keeps the time of what it stores with the
     /// item, and gives it as `Change.own` of what it stores later.
     public var rule: ConflictRule?
     /// A version with a later time is stored only if the store's clock has come as far: else the device is given another.
@@ -155,16 +155,19 @@ public struct Arrival: Sendable, Equatable {
     }
 }
 
-/// A change of a device that gave way to what the store has, which the device may not know.
-public struct OverruledChange: Sendable, Equatable {
+/// A change of a device that met a state which the device did not know.
+public struct MetChange: Sendable, Equatable {
     /// The version as it stood in the request.
     public var version: Version
-    /// What is stored.
-    public var winner: Change
+    /// What was stored.
+    public var other: Change
+    /// The entry in the device's stream that it had, if the device's change has taken its place; nil: that gave way.
+    public var taken: Int64?
 
-    public init(version: Version, winner: Change) {
+    public init(version: Version, other: Change, taken: Int64? = nil) {
         self.version = version
-        self.winner = winner
+        self.other = other
+        self.taken = taken
     }
 }
 
@@ -184,10 +187,10 @@ public struct NewVersion: Sendable, Equatable {
 public enum HubAnswer: Sendable {
     case device(DeviceRecord)
     /// The feeds that moved, and the versions that were refused as another device's. Every other change that was not stored
-    /// was older than, or equal to, what is stored, and `overruled` are those of them that the store says more about; or
-    /// it is to come again under the version in `again`.
+    /// was older than, or equal to, what is stored; or it is to come again under the version in `again`. `met` are those of
+    /// which the device is to be told what they met.
     case applied(
-        stored: Int, refused: [Version], advances: [FeedAdvance], overruled: [OverruledChange] = [], again: [NewVersion] = [])
+        stored: Int, refused: [Version], advances: [FeedAdvance], met: [MetChange] = [], again: [NewVersion] = [])
     case page(FeedPage)
     /// The store could not do it; the device will ask again.
     case failed(IotoError)

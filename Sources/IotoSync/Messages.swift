@@ -33,13 +33,14 @@ struct CatchUpRequest {
 
 /// The lists of an answer, in the order in which they are heeded.
 enum AckKind: Int, CaseIterable {
-    case rejected, overruled, again, stored
+    case rejected, overruled, again, won, stored
 
     var name: Text {
         switch self {
         case .rejected: "rejected"
         case .overruled: "overruled"
         case .again: "again"
+        case .won: "won"
         case .stored: "vers"
         }
     }
@@ -53,12 +54,6 @@ struct AckMessage {
         var reason: Text
     }
 
-    /// A change that gave way to what the hub has.
-    struct Overruling {
-        var version: Version
-        var winner: Change
-    }
-
     var sequence: Int64
     var keys: [Text]
     var versions: [Version]
@@ -67,7 +62,7 @@ struct AckMessage {
     var time: UInt64
     /// The feed's move past the device's own changes, which need not come back.
     var advance: FeedAdvance?
-    var overrulings: [Overruling] = []
+    var met: [MetChange] = []
     /// Changes that are not stored, and that the device is to send again under another version.
     var again: [NewVersion] = []
 }

@@ -32,10 +32,23 @@ static int exportModel(Session *session, const char *model, FILE *file, Progress
         }
         *count += (int64_t) dbListCount(list);
         // A bar would be drawn through lines that go to the same terminal.
-        if (file != stdout) progressShow(progress, 0, *count);
+        if (file != stdout) progressShow(progress, *count, *count);
     } while (dbNext(session->db, list) != NULL && ferror(file) == 0);
     dbFreeList(list);
     return EXIT_DONE;
+}
+
+/** About how many items there are to write: some come and go meanwhile. */
+static int64_t itemCount(Session *session)
+{
+    DbStats stats = {.size = sizeof stats};
+    if (session->argumentCount == 0) return dbGetStats(session->db, &stats) == 0 ? stats.items : 0;
+    int64_t items = 0;
+    for (int index = 0; index < session->argumentCount; index++) {
+        int64_t found = dbCount(session->db, session->arguments[index], NULL, NULL);
+        if (found > 0) items += found;
+    }
+    return items;
 }
 
 static int exportModels(Session *session, FILE *file, int64_t *count)
@@ -43,6 +56,7 @@ static int exportModels(Session *session, FILE *file, int64_t *count)
     Progress progress;
     int code = EXIT_DONE;
     progressBegin(&progress, session, 0);
+    if (progress.isShown && file != stdout) progress.total = itemCount(session);
     for (int index = 0; index < session->argumentCount && code == EXIT_DONE; index++) {
         code = exportModel(session, session->arguments[index], file, &progress, count);
     }

@@ -128,4 +128,75 @@ extension FormatFixtureTests {
         }
         #expect(try store.nextExpiry() == nil)
     }
+
+    /// What a library of format 1.0 did with receipts and stamps: nothing.
+    private func rollBackTo1000(_ store: Store, _ statements: [String]) throws {
+        try store.damage("UPDATE model SET sent = 0 WHERE name = ''")
+        for statement in statements { try store.damage(statement) }
+        store.close()
+    }
+
+    @Test func receiptsOfWhatAnOlderLibrarySentAreSettled() throws {
+        let fixture = try Fixture()
+        var store = try fixture.open()
+        let shared = try fixture.model("Shared")
+        let receipts = try ["1", "2", "3", "4"].map { id in
+            try store.withReceipt { () throws(IotoError) in
+                try store.write { (transaction) throws(IotoError) in
+                    _ = try transaction.put(shared, key(shared, id), body: body(id))
+                }
+            }
+        }
+        // It had an answer to the first, a refusal of the second, and a change of the cloud for the third.
+        let sorts = (1...3).map { "'shared#\($0)'" }.joined(separator: ", ")
+        try rollBackTo1000(
+            store,
+            [
+                "DELETE FROM outbox WHERE sort IN (\(sorts))",
+                """
+                INSERT INTO rejected SELECT position, model, hash, sort, time, 9, 0, json, 7, 'no', 5 FROM item \
+                WHERE sort = 'shared#2'
+                """,
+                "UPDATE item SET writer = 9, time = time + 1000, position = NULL WHERE sort = 'shared#3'",
+            ])
+        store = try fixture.open()
+        let found = try receipts.map { try #require(try store.receipt($0)) }
+        #expect(found.map { $0.state } == [.durable, .rejected, .overtaken, .stored])
+        #expect(found[1].code == 7 && found[1].reason == "no")
+        #expect(try store.pending().map { $0.change.key } == [key(shared, "4")])
+    }
+
+    @Test func anItemThatAnOlderLibraryChangedCountsAsAWhole() throws {
+        let fixture = try Fixture(ConflictStoreTests.schema())
+        var store = try fixture.open()
+        let model = try fixture.model("Fields")
+        for id in ["1", "2"] { try store.put(model, id, 1) }
+        try rollBackTo1000(
+            store, ["UPDATE item SET json = '{\"id\":\"1\",\"value\":2}', time = time + 65536 WHERE sort LIKE '%#1'"])
+        store = try fixture.open()
+        let stamps = try store.pending().map { $0.change.stamps }
+        #expect(stamps.count == 2)
+        #expect(stamps[0].isEmpty)
+        #expect(!stamps[1].isEmpty)
+    }
+
+    @Test func theFileTellsWhichLibraryHasOpenedItLast() throws {
+        let fixture = try Fixture()
+        var store = try fixture.open()
+        let library = "SELECT value FROM meta WHERE name = 'library'"
+        #expect(try store.number(library) == StoreFormat.version)
+        // A later one, that keeps something more with every change, and knows by this that it has not been kept.
+        try store.damage("CREATE TABLE later(hash TEXT NOT NULL)")
+        try store.damage("UPDATE meta SET value = 1003 WHERE name = 'library'")
+        try store.damage("PRAGMA user_version = 1003")
+        try store.put(try fixture.model("Fault"), "1")
+        store.close()
+        store = try fixture.open()
+        #expect(try store.number(library) == StoreFormat.version)
+        #expect(try store.number("PRAGMA user_version") == 1003)
+        #expect(try store.number("SELECT count(*) FROM later") == 0)
+        #expect(try store.pendingCount() == 1)
+        try store.put(try fixture.model("Fault"), "2")
+        #expect(try store.scanned(try fixture.model("Fault")).count == 2)
+    }
 }

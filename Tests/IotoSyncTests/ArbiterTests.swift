@@ -54,10 +54,23 @@ struct ArbiterTests {
         #expect(item.change.version == Version(time: 102, writer: 7) && item.own == 102)
     }
 
+    @Test(arguments: [ConflictRule.Winner.later, .device])
+    func changeThatTakesThePlaceOfOneThatTheDeviceDidNotKnowSaysSo(winner: ConflictRule.Winner) {
+        var arbiter = arbiter()
+        #expect(isStored(arbiter.decide(entry(102, winner: winner), over: stored(100), position: 4)))
+        #expect(arbiter.met == [MetChange(version: Version(time: 102, writer: 7), other: stored(100).change, taken: 4)])
+    }
+
+    @Test func earlierChangeGivesWayToOneThatTheDeviceDidNotKnow() {
+        var arbiter = arbiter()
+        #expect(!isStored(arbiter.decide(entry(98, winner: .later), over: stored(100), position: 4)))
+        #expect(arbiter.met == [MetChange(version: Version(time: 98, writer: 7), other: stored(100).change)])
+    }
+
     @Test func changeThatHadSeenWhatIsStoredIsNoConflict() {
         var arbiter = arbiter()
         #expect(!isStored(arbiter.decide(entry(10, winner: .device), over: stored(100), position: 3)))
-        #expect(arbiter.again.isEmpty && arbiter.overruled.isEmpty)
+        #expect(arbiter.again.isEmpty && arbiter.met.isEmpty)
     }
 
     @Test func versionFromTheFutureIsAboveWhatIsStoredWhoeverStoredIt() {

@@ -255,6 +255,34 @@ struct DownTests {
         #expect(loop.replica.value("Setting", "1") == "a")
     }
 
+    @Test func aDiskThatIsFullForLongIsNotAskedForWithEveryPage() throws {
+        let loop = Loopback.connected()
+        loop.replica.fault = IotoError(.full, "disk full")
+        var questions = 0
+        // A minute of changes, twice a second, and an hour of silence.
+        for index in 0..<120 {
+            try loop.cloudChange("Setting", Text(decimal: Int64(index)), "a")
+            loop.deliverDown()
+            loop.wait(500)
+            questions += loop.up.count
+            loop.settle()
+        }
+        #expect((3...12).contains(questions))
+        for _ in 0..<3600 {
+            loop.wait(1_000)
+            loop.settle()
+        }
+        #expect(loop.replica.value("Setting", "1") == nil)
+        // There is room again, and nothing new to tell of it.
+        loop.replica.fault = nil
+        for _ in 0..<60 {
+            loop.wait(1_000)
+            loop.settle()
+        }
+        #expect(loop.replica.value("Setting", "119") == "a")
+        #expect(loop.device.isCaughtUp)
+    }
+
     @Test func caughtUpIsSaidOfTheAnswerAlone() throws {
         let loop = Loopback.connected()
         let generation = loop.device.catchUp(loop.now)

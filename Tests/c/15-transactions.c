@@ -1,6 +1,6 @@
 /*
     A firmware changes several items in one transaction. All of it must be kept by dbCommit and none of it after
-    dbRollback, a failed call, a kill, or a dbClose: items, the queue for the cloud, and triggers alike. Meanwhile other
+    dbRollback, a failed call, a kill, or a dbClose: items, the queue for the cloud, receipts and triggers alike. Meanwhile other
     threads read what was there before, and their changes wait.
  */
 #include "support/device.h"
@@ -126,6 +126,87 @@ static void otherThreads(void)
     claim("another thread's change waits for the commit");
 }
 
+static int receiptState(Io *io, int64_t receipt)
+{
+    IoReceipt out = {.size = sizeof out};
+    int code = ioGetReceipt(io, receipt, &out);
+    return code < 0 ? code : (int) out.state;
+}
+
+static bool countPending(void *context, const DbPending *change)
+{
+    (*(int *) context)++;
+    return change->item != NULL;
+}
+
+static int pendingCount(Db *db)
+{
+    int found = 0;
+    EXPECT(dbEachPending(db, countPending, &found) >= 0);
+    return found;
+}
+
+typedef struct Asker {
+    Io *io;
+    pthread_t thread;
+    int64_t receipt;
+    int state;
+} Asker;
+
+static void *askOnce(void *argument)
+{
+    Asker *asker = argument;
+    asker->state = receiptState(asker->io, asker->receipt);
+    return NULL;
+}
+
+static void receipts(void)
+{
+    Io *io = deviceOpen("receipts.db", freePort(), SYNC_NEVER);
+    REQUIRE(io != NULL);
+    Db *db = ioGetDb(io);
+    int64_t first = 0, second = 0, third = 0, failed = -1, removal = 0;
+    EXPECT_CODE(dbBegin(db), 0);
+    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "a"), DB_PARAMS(.receipt = &first)), 0);
+    EXPECT(dbCreate(db, "Note", DB_PROPS("id", "a"), DB_PARAMS(.receipt = &failed)) == NULL);
+    EXPECT_NUMBER(failed, 0);
+    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "b"), DB_PARAMS(.receipt = &second)), 0);
+    Asker asker = {.io = io, .receipt = first};
+    REQUIRE(pthread_create(&asker.thread, NULL, askOnce, &asker) == 0);
+    pthread_join(asker.thread, NULL);
+    EXPECT_NUMBER(asker.state, DB_ERR_NOT_FOUND);
+    EXPECT_CODE(dbCommit(db), 0);
+    EXPECT_NUMBER(receiptState(io, first), IO_RECEIPT_STORED);
+    EXPECT_NUMBER(receiptState(io, second), IO_RECEIPT_STORED);
+    EXPECT_NUMBER(pendingCount(db), 2);
+    claim("receipts are there with the commit, not before");
+
+    EXPECT_CODE(dbBegin(db), 0);
+    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "c"), DB_PARAMS(.receipt = &third)), 0);
+    EXPECT_NUMBER(dbRemove(db, "Note", NULL, DB_PARAMS(.many = true, .receipt = &removal)), 3);
+    EXPECT(third > second && removal > third);
+    EXPECT_CODE(dbRollback(db), 0);
+    EXPECT_NUMBER(receiptState(io, third), DB_ERR_NOT_FOUND);
+    EXPECT_NUMBER(receiptState(io, removal), DB_ERR_NOT_FOUND);
+    EXPECT_NUMBER(receiptState(io, first), IO_RECEIPT_STORED);
+    EXPECT_NUMBER(pendingCount(db), 2);
+    claim("a rollback takes receipts back, and changes from the queue");
+
+    EXPECT_CODE(dbBegin(db), 0);
+    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "d"), DB_PARAMS(.receipt = &third)), 0);
+    ioClose(io);
+    io = deviceOpen("receipts.db", freePort(), SYNC_NEVER);
+    REQUIRE(io != NULL);
+    EXPECT_NUMBER(receiptState(io, third), DB_ERR_NOT_FOUND);
+    EXPECT_NUMBER(receiptState(io, second), IO_RECEIPT_STORED);
+    int64_t later = 0;
+    EXPECT_CODE(dbSet(ioGetDb(io), "Note", DB_PROPS("id", "e"), DB_PARAMS(.receipt = &later)), 0);
+    EXPECT(later > third && later > removal);
+    EXPECT_NUMBER(receiptState(io, removal), DB_ERR_NOT_FOUND);
+    ioClose(io);
+    claim("the number of a receipt that was taken back is not given again");
+}
+
 /** Commits pairs of items for ever, and tells each pair. */
 static int firmware(char **argv)
 {
@@ -174,6 +255,7 @@ int main(int argc, char **argv)
     allOrNothing();
     misuse();
     otherThreads();
+    receipts();
     deathsWithin();
     return scenarioEnd();
 }

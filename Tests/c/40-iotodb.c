@@ -442,8 +442,8 @@ static void indexed(void)
     claim("find and remove search in an index");
 }
 
-/** Run an import whose standard error is a terminal, and return what the terminal got. */
-static const char *importOnTerminal(const char *path, const char *option)
+/** Run an import, or an export, of out.jsonl whose standard error is a terminal, and return what the terminal got. */
+static const char *runOnTerminal(const char *command, const char *path, const char *option)
 {
     static char seen[65536];
     size_t size = 0;
@@ -456,7 +456,8 @@ static const char *importOnTerminal(const char *path, const char *option)
         dup2(nothing, STDOUT_FILENO);
         close(terminal);
         close(master);
-        execl(program, program, "import", path, scratch("out.jsonl"), "--schema", testData("schema.json5"), "--context",
+        const char *output = strcmp(command, "export") == 0 ? "--output" : "--context=accountId=a1";
+        execl(program, program, command, path, output, scratch("out.jsonl"), "--schema", testData("schema.json5"), "--context",
               "deviceId=d1", option, (char *) NULL);
         _exit(127);
     }
@@ -473,13 +474,19 @@ static const char *importOnTerminal(const char *path, const char *option)
 static void progress(void)
 {
     const char *path = PATH("state");
-    const char *seen = importOnTerminal(path, NULL);
+    const char *seen = runOnTerminal("import", path, NULL);
     EXPECT(strstr(seen, "\r[") != NULL && strstr(seen, " items") != NULL);
     EXPECT(strcmp(seen + strlen(seen) - 4, "\r\x1b[K") == 0);
-    EXPECT_TEXT(importOnTerminal(path, "--quiet"), "");
+    EXPECT_TEXT(runOnTerminal("import", path, "--quiet"), "");
     EXPECT_NUMBER(run("import", path, scratch("out.jsonl"), NULL), 0);
     EXPECT_TEXT(errors, "");
-    claim("import shows a bar on a terminal, takes it away at the end, and nowhere else");
+    seen = runOnTerminal("export", path, NULL);
+    EXPECT(strstr(seen, "\r[") != NULL && strstr(seen, "%  ") != NULL);
+    EXPECT(strcmp(seen + strlen(seen) - 4, "\r\x1b[K") == 0);
+    EXPECT_TEXT(runOnTerminal("export", path, "--quiet"), "");
+    EXPECT_NUMBER(run("export", path, "--output", scratch("out.jsonl"), NULL), 0);
+    EXPECT_TEXT(errors, "");
+    claim("import and export show a bar on a terminal, take it away at the end, and nowhere else");
 }
 
 static void damaged(void)

@@ -91,6 +91,7 @@ static void liveOnAFullDisk(const char *what)
     int made = 0, code = 0;
     while (made < 5000 && (code = create(db, "Note", DB_PROPS("id", format("%04d", made), "text", text))) == 0) made++;
     EXPECT_CODE(code, DB_ERR_FULL);
+    EXPECT_ERROR_NAMES("full.db: the disk is full");
     /* On the disk the log may fill what is left, as the file can't grow to take it over. */
     EXPECT(made > (isDisk ? 30 : 300));
     note("%d items on %s", made, what);

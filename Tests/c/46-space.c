@@ -5,6 +5,7 @@
 #include "support/device.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define ITEMS 3000
 
@@ -79,7 +80,7 @@ typedef struct Other {
     int calls;
     int code;
     int64_t longest_ms;
-    volatile bool isOver;
+    atomic_bool isOver;
 } Other;
 
 static void *writeBeside(void *argument)

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@
 typedef struct Writer {
     Db *db;
     pthread_t thread;
-    volatile bool isOver;
+    atomic_bool isOver;
     int pairs, code;
 } Writer;
 
@@ -31,6 +32,35 @@ static void *writePairs(void *argument)
         if (dbCommit(writer->db) < 0) writer->code = dbGetErrorCode();
     }
     return NULL;
+}
+
+static void *saveOften(void *argument)
+{
+    Writer *writer = argument;
+    for (int round = 0; round < 10 && writer->code == 0; round++) {
+        writer->code = dbSave(writer->db, scratch("backup.db"));
+    }
+    return NULL;
+}
+
+/** Two firmware threads have the same place in mind. */
+static void backupsAtOnce(Db *db)
+{
+    Writer savers[3];
+    for (int index = 0; index < 3; index++) {
+        savers[index] = (Writer){.db = db};
+        REQUIRE(pthread_create(&savers[index].thread, NULL, saveOften, &savers[index]) == 0);
+    }
+    for (int index = 0; index < 3; index++) {
+        pthread_join(savers[index].thread, NULL);
+        EXPECT_CODE(savers[index].code, 0);
+    }
+    Db *copy = openScratch("backup.db", DB_READ_ONLY);
+    REQUIRE(copy != NULL);
+    EXPECT_NUMBER(count(copy, "Note", NULL), count(db, "Note", NULL));
+    EXPECT_NUMBER(dbCheck(copy, NULL, NULL), 0);
+    dbClose(copy);
+    claim("backups that go to one place at once don't spoil each other");
 }
 
 static void backup(void)
@@ -60,6 +90,7 @@ static void backup(void)
     EXPECT_CODE(dbSave(db, scratch("backup.db")), DB_ERR_MISUSE);
     EXPECT_CODE(dbRollback(db), 0);
     claim("a backup that can't be made says why");
+    backupsAtOnce(db);
 
     int64_t notes = count(db, "Note", NULL);
     EXPECT_CODE(dbSave(db, scratch("backup.db")), 0);

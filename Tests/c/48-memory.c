@@ -5,6 +5,7 @@
  */
 #include "support/device.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 static const char schema[] =
@@ -40,6 +41,15 @@ static int64_t value(Db *db, const char *model, int id)
     return dbGetNum(db, model, "value", DB_PROPS("id", format("%d", id)), -1);
 }
 
+static atomic_int refusals;
+
+static void onFull(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params, const char *cmd,
+                   int events)
+{
+    (void) arg, (void) db, (void) model, (void) params, (void) cmd;
+    if (events == DB_ON_FULL && strncmp(dbTriggerReason(item), "refused: ", 9) == 0) refusals++;
+}
+
 static void memoryAlone(void)
 {
     Db *db = open("alone.db");
@@ -63,17 +73,21 @@ static void memoryAlone(void)
     EXPECT_NUMBER(count(db, "Fault", NULL), 0);
     claim("a transaction takes both back");
 
+    EXPECT_CODE(dbAddTrigger(db, onFull, "Live", NULL, DB_ON_FULL), 0);
     DbLimits limits = {.size = sizeof limits, .memoryBytes = 256 * 1024};
     EXPECT_CODE(dbSetLimits(db, &limits), 0);
     int code = 0, items = 0;
     while (items < 10000 && (code = set(db, "Live", items, items)) == 0) items++;
     EXPECT_CODE(code, DB_ERR_FULL);
+    EXPECT_ERROR_NAMES("the models in memory have as much as they may");
     EXPECT(stats(db).memoryBytes <= limits.memoryBytes && items > 100);
+    EXPECT_NUMBER(stats(db).refused, 1);
+    EXPECT_WITHIN(5000, atomic_load(&refusals) == 1);
     EXPECT_NUMBER(count(db, "Live", NULL), items);
     EXPECT_NUMBER(dbRemove(db, "Live", NULL, DB_PARAMS(.many = true)), items);
     EXPECT_CODE(set(db, "Live", 1, 1), 0);
     dbClose(db);
-    claim("memory has a limit, and a removal makes room");
+    claim("memory has a limit, which is told, and a removal makes room");
 }
 
 static void delayed(void)

@@ -24,6 +24,8 @@ final class MemoryReplica: DeviceStorage {
     var schema = TestSchema.schema
     /// What the next changing call throws, once.
     var failure: IotoError?
+    /// Every changing call throws it.
+    var fault: IotoError?
 
     init(replica: UInt64) {
         self.replica = replica
@@ -123,6 +125,7 @@ final class MemoryReplica: DeviceStorage {
             rows[key]?.position = nil
             switch entry.answer {
             case .acknowledged, .again: break
+            case .won(let loser): conflicts.append((winner: entry.pending.change, loser: loser))
             case .rejected(let code, let reason): rejected.append((row.change, code, reason))
             case .overruled(let winner):
                 conflicts.append((winner: winner, loser: row.change))
@@ -229,6 +232,7 @@ final class MemoryReplica: DeviceStorage {
     }
 
     private func failIfTold() throws(IotoError) {
+        if let fault { throw fault }
         if let failure {
             self.failure = nil
             throw failure

@@ -50,7 +50,7 @@ extension Judge {
     func hubPublishes(_ message: Message) {
         guard let json = try? JSON.parse(message.payload) else { return }
         if message.topic.hasSuffix("/SYNC") {
-            let lists: [Text] = ["vers", "rejected", "again", "overruled"]
+            let lists: [Text] = ["vers", "rejected", "again", "overruled", "won"]
             world.require(
                 json["retryAfter"] != nil || json["fenced"] != nil || json["v"] == nil
                     || lists.contains { !(json[$0]?.arrayValue ?? []).isEmpty }, .acknowledgement, "an empty ack")
@@ -68,13 +68,18 @@ extension Judge {
                 guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }),
                     let content = contents[version]
                 else { continue }
-                stamped.insert(content.key)
+                // Under a lower version, by the model's word.
+                let by = entry["by"]?["ver"]?.stringValue.flatMap { Version($0) } ?? .zero
+                if by < version { stamped.insert(content.key) }
             }
             for entry in json["rejected"]?.arrayValue ?? [] {
                 if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { rejections.insert(version) }
             }
             for entry in json["vers"]?.arrayValue ?? [] {
                 if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version) }
+            }
+            for entry in json["won"]?.arrayValue ?? [] {
+                if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { acknowledged(version) }
             }
         } else if message.topic.hasSuffix("/BATCH"), message.topic.hasPrefix("ioto/device/") {
             let device = message.topic.string.split(separator: "/")[2]

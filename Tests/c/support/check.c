@@ -190,12 +190,9 @@ void pause_ms(int64_t duration_ms)
 
 static char *nextBuffer(void)
 {
-    static char buffers[BUFFERS][PATH_BYTES_MAX];
-    static unsigned next;
-    pthread_mutex_lock(&lock);
-    char *buffer = buffers[next++ % BUFFERS];
-    pthread_mutex_unlock(&lock);
-    return buffer;
+    static _Thread_local char buffers[BUFFERS][PATH_BYTES_MAX];
+    static _Thread_local unsigned next;
+    return buffers[next++ % BUFFERS];
 }
 
 /** Remove a folder of files and of folders of files: what a scenario leaves is no deeper. */

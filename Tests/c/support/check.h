@@ -91,7 +91,7 @@ int64_t clock_ms(void);
 int64_t wall_ms(void);
 void pause_ms(int64_t duration_ms);
 
-/** Path of a file in the scratch folder of this scenario, which is removed at its end. One of 16 buffers used in turn. */
+/** Path of a file in the scratch folder of this scenario, which is removed at its end. One of 16 buffers of the thread, used in turn. */
 const char *scratch(const char *name);
 /** Path of a file in Tests/c/data (environment variable TEST_DATA). One of the same 16 buffers. */
 const char *testData(const char *name);

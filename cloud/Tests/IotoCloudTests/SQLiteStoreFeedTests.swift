@@ -225,17 +225,17 @@ struct SQLiteStoreConflictTests {
 
     private func apply(
         _ test: TestStore, _ entry: StreamedChange
-    ) async throws -> (stored: Int, overruled: [OverruledChange], again: [NewVersion]) {
+    ) async throws -> (stored: Int, met: [MetChange], again: [NewVersion]) {
         let answer = await test.store.answer(.apply([entry], device: "d1"))
-        guard case .applied(let stored, _, _, let overruled, let again) = answer else { throw UnexpectedAnswer(answer: answer) }
-        return (stored, overruled, again)
+        guard case .applied(let stored, _, _, let met, let again) = answer else { throw UnexpectedAnswer(answer: answer) }
+        return (stored, met, again)
     }
 
     @Test func whatTheDeviceHadNotSeenOverrulesIt() async throws {
         let (test, cloud) = try await written()
         let later = cloud.version.time + 5
         let met = try await apply(test, sent(later, .cloud, seen: 0, history: test.store.history))
-        #expect(met.stored == 0 && met.overruled == [OverruledChange(version: Version(time: later, writer: 7), winner: cloud)])
+        #expect(met.stored == 0 && met.met == [MetChange(version: Version(time: later, writer: 7), other: cloud)])
         #expect(try await apply(test, sent(later, .cloud, seen: 1, history: test.store.history ^ 1)).stored == 0)
         #expect(try await apply(test, sent(later, .cloud, seen: 1, history: test.store.history)).stored == 1)
     }
@@ -262,7 +262,7 @@ struct SQLiteStoreConflictTests {
         let next = try #require(await test.store.write(write))
         // The answer was lost: it comes again, and what the cloud has made of it stays.
         let again = try await apply(test, sent(own.time, .device, seen: 1, history: test.store.history))
-        #expect(again.stored == 0 && again.overruled.isEmpty && again.again.isEmpty)
+        #expect(again.stored == 0 && again.met.isEmpty && again.again.isEmpty)
         let page = try await test.page("device/d1")
         #expect(page.entries.last?.change.version == next.version && page.entries.last?.change.own == own.time)
     }

@@ -177,8 +177,8 @@ struct Version1StoreTests {
             expected: stored.version)
         let removal = try #require(await test.store.write(write))
         let answer = await test.store.answer(.apply([arrival("a", updated: 6, number: 3)], device: "d1"))
-        guard case .applied(stored: 0, _, _, let overruled, _) = answer else { throw UnexpectedAnswer(answer: answer) }
-        #expect(overruled == [OverruledChange(version: Version(time: 3, writer: 7), winner: removal)])
+        guard case .applied(stored: 0, _, _, let met, _) = answer else { throw UnexpectedAnswer(answer: answer) }
+        #expect(met == [MetChange(version: Version(time: 3, writer: 7), other: removal)])
     }
 
     @Test func feedIsReadFromTheTimeOfACommit() async throws {
