@@ -1236,6 +1236,51 @@ IOTO_API int dbCheck(Db *db, DbReportProc proc, void *context);
 IOTO_API int64_t dbVacuum(Db *db);
 
 /** @} */
+/* ------------------------------------------------------------------------------------------------------------------ */
+/** @name Verification
+ *  Whether device and cloud hold the same: `iotodb digest` and `ioto-cloud digest` tell it, each of its own side.
+ *  @{ */
+
+/** What ioDigest() tells. Fields are appended at the end in later versions. */
+typedef struct IoDigest {
+    /** sizeof(IoDigest), set by the caller. */
+    uint32_t size;
+    /** 32 hexadecimal digits. Equal on both sides exactly when both hold the same items: the same keys, with the same properties
+     *  and values. The order of properties and the way a number is written (5, 5.0) do not count, nor do `deviceId` and
+     *  `accountId`, which say what stream an item is in. */
+    char value[36];
+    /** Number of items. */
+    int64_t items;
+    /** How far the stream of the cloud is followed: the feed it is, and its position; 0: it never was. */
+    uint64_t history;
+    int64_t cursor;
+    /** Changes that wait for the cloud, of all streams. While there are any, both sides may well differ. */
+    int64_t pendingItems;
+} IoDigest;
+
+/** Told of an item and what it adds to the digest, by the key that the schema gives it; the texts are valid during the call. It must
+ *  not call the database; false ends the digest, which is then that of what was told. */
+typedef bool (*IoDigestProc)(void *context, const char *model, const char *hash, const char *sort, const char *value);
+
+/**
+ * Sum up the items that the device and the cloud exchange, for a comparison with the cloud's sum. Items of models that do not travel
+ * (`sync`, `enable`), expired ones, and removed ones do not count. It reads every item of the models that do, in one state of the
+ * database and item by item; changes of others go on meanwhile, and the write-ahead log grows until it ends.
+ *
+ * @param stream   "device/<id>", "account/<id>" or "all"; NULL: that of the `deviceId` of dbAddContext() or of the agent. An item belongs
+ *                 to its `deviceId`; else, if its model comes down, to its `accountId`; else to all.
+ * @param out      Filled; its `size` is set by the caller.
+ * @param proc     Called for each item on the calling thread, model by model in the order of the schema, in the order of the keys;
+ *                 NULL: not.
+ * @param context  Passed to `proc`.
+ * @return 0; DB_ERR_MISUSE, also when `stream` is NULL and there is no `deviceId`; DB_ERR_CORRUPT when an item is not JSON; a code of
+ *         the storage.
+ * Threads: any.
+ * @since 0.2
+ */
+IOTO_API int ioDigest(Db *db, const char *stream, IoDigest *out, IoDigestProc proc, void *context);
+
+/** @} */
 
 #ifdef __cplusplus
 }

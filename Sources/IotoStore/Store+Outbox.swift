@@ -184,7 +184,15 @@ extension StoreTransaction {
             let item = try current(key)
             switch entry.answer {
             // Of what has changed since, the next answer decides.
-            case .acknowledged, .restamped: try close(key, upTo: sent.version.time, .durable)
+            case .acknowledged: try close(key, upTo: sent.version.time, .durable)
+            case .won(let other):
+                try close(key, upTo: sent.version.time, .durable)
+                if let model = store.schema.model(sent.model) {
+                    noteConflict(
+                        winner: StoredItem(model: model, key: key, body: sent.body, version: sent.version),
+                        loser: StoredItem(model: model, key: key, body: other.body, version: other.version),
+                        isRemoval: sent.isRemoval, isRemote: false)
+                }
             case .rejected, .overruled, .again: break
             }
             guard let row = item == nil ? try tombstone(key) : item else {
@@ -207,21 +215,14 @@ extension StoreTransaction {
                 return try requeue(key, from: position, isRemoval: item == nil)
             }
             if case .again(let version) = entry.answer {
-                // A process of the hub need not know what another one has taken or given, and a version below would be lost.
-                let limit = version.time &+ UInt64(Limits.clockDriftMax) << 16
-                store.stampTime = store.stampTime < limit ? max(version.time, store.stampTime + 1) : version.time
-                try StoreFormat.writeMeta(connection, StoreFormat.metaStamp, bits: store.stampTime)
-                try moveReceipts(key, from: sent.version.time, to: store.stampTime)
-                let stamp = Version(time: store.stampTime, writer: version.writer)
-                try lowerStamps(sent, stamp)
-                return try restamp(key, stamp, isRemoval: item == nil)
+                try moveReceipts(key, from: sent.version.time, to: version.time)
+                try lowerStamps(sent, version)
+                return try restamp(key, version, isRemoval: item == nil)
             }
-            if case .acknowledged = entry.answer { store.stampTime = max(store.stampTime, row.version.time) }
             try dequeue(position, row)
             try forgetStamps(key, store.models.model(row.model))
             switch entry.answer {
-            case .acknowledged, .again: break
-            case .restamped(let version): try restamp(key, version, isRemoval: item == nil)
+            case .acknowledged, .won, .again: break
             case .rejected(let code, let reason):
                 try close(key, upTo: sent.version.time, .rejected, code: code, reason: reason)
                 try reject(key, row, position, code, reason, isRemoval: item == nil)

@@ -56,7 +56,7 @@ extension StoreTransaction {
                 model, hash: nil, sortPrefix: Text(), after: nil, isReversed: false
             ) { (item) throws(IotoError) -> Bool in
                 // An item without a version never was the cloud's.
-                if item.version != .zero, Store.stream(of: item) == stream, try !isNamed(item.key, in: stream) {
+                if item.version != .zero, item.body.withUnsafeBytes({ Stream.of($0, model) }) == stream, try !isNamed(item.key, in: stream) {
                     missing.append(item)
                 }
                 return true
@@ -102,14 +102,5 @@ extension StoreTransaction {
         defer { delete.end() }
         try delete.bind(1, Store.snapshotName(stream))
         try delete.run()
-    }
-}
-
-extension Store {
-    /// The stream that an item of a model that comes down is in, as `Stream.of` has it.
-    fileprivate static func stream(of item: StoredItem) -> Text {
-        if let device = item.value(at: "deviceId")?.stringValue, !device.isEmpty { return Stream.device(device) }
-        if let account = item.value(at: "accountId")?.stringValue, !account.isEmpty { return Stream.account(account) }
-        return Stream.all
     }
 }

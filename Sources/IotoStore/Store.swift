@@ -118,8 +118,6 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     var durableTime: UInt64 = 0
     /// The hub's clock, as it was heard of last, or up to a day before.
     var hubTime: UInt64 = 0
-    /// The highest version that the cloud has taken, or has given, as far as it is known.
-    var stampTime: UInt64 = 0
 
     /// Opens a file, and makes it when there is none.
     ///
@@ -164,7 +162,6 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
         hubTime = try StoreFormat.findMeta(connection, StoreFormat.metaHub)
-        stampTime = try StoreFormat.findMeta(connection, StoreFormat.metaStamp)
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
         openedTime = clock.last

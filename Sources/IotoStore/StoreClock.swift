@@ -48,9 +48,11 @@ struct StoreClock {
         return true
     }
 
-    /// A time above every one issued or observed, within a write transaction.
+    /// A time above every one issued or observed, within a write transaction. It is even: the hub gives a change another time
+    /// that is odd, and not that of another change.
     mutating func next(_ connection: Connection) throws(IotoError) -> UInt64 {
-        let time = clock.next(wall: wall())
+        var time = clock.next(wall: wall())
+        if time & 1 != 0 { time = clock.next(wall: wall()) }
         try raise(connection)
         return time
     }

@@ -51,7 +51,6 @@ enum StoreFormat {
     static let metaEpoch: Text = "epoch"
     static let metaNonce: Text = "nonce"
     static let metaOwner: Text = "device"
-    static let metaStamp: Text = "stamp"
     static let metaCopy: Text = "copy"
     static let metaLibrary: Text = "library"
 

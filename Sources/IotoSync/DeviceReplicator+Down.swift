@@ -115,7 +115,7 @@ extension DeviceReplicator {
         publish(.syncDown, codec.encode(request, timestamp: version1Time))
     }
 
-    private func storedCursor(_ stream: Text) throws(IotoError) -> StreamCursor {
+    func storedCursor(_ stream: Text) throws(IotoError) -> StreamCursor {
         try storage.cursor(of: stream) ?? StreamCursor(stream: stream, history: 0, position: 0)
     }
 
@@ -169,7 +169,7 @@ extension DeviceReplicator {
         #endif
         // Where not the versions decide, a change that is applied already would take the place of what was made after it.
         let repeats = !isPart && page.previous < stored.position
-            && page.changes.contains { codec.schema.model($0.model)?.conflictWinner != nil }
+            && page.changes.contains { (codec.schema.model($0.model)?.conflictWinner ?? .later) != .later }
         guard !repeats, startsAnew || isKnown && (isBlind || page.previous <= stored.position),
             !isPart || page.isWhole && isAnswer
         else {

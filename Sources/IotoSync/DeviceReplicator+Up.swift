@@ -159,11 +159,14 @@ extension DeviceReplicator {
         message.isBrief = isBrief
         message.inflates = compresses
         if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
-            let own = Stream.device(configuration.topics.device)
-            message.seen = try storage.cursor(of: own) ?? StreamCursor(stream: own, history: 0, position: 0)
+            message.seen = try ownCursor()
         }
         publish(.syncToDynamo, peer == .version1 ? codec.version1Up(message, context) : codec.encode(message))
         if peer != .version2 { up.remember(up.sequence, batch) }
+    }
+
+    private func ownCursor() throws(IotoError) -> StreamCursor {
+        try storedCursor(Stream.device(configuration.topics.device))
     }
 
     /// Longest time that the first changes wait for the cloud to tell the time of day, in milliseconds: they say when they
@@ -225,8 +228,10 @@ extension DeviceReplicator {
                     up.isHeld = true
                     continue
                 }
-                guard let answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
+                guard var answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
                 else { continue }
+                // A page has brought it meanwhile, and the firmware knows.
+                if case .won = answer, try entry["cursor"]?.integerValue ?? 0 <= ownCursor().position { answer = .acknowledged }
                 entries.append(.init(pending: pending, answer: answer))
                 if kind == .rejected { refused += 1 }
                 if kind == .again { again += 1 }

@@ -156,10 +156,10 @@ public struct Settlement: Sendable {
         /// The hub has it, or something newer. It leaves the outbox, wherever its row is by now, unless the item has
         /// changed since: then the item's row goes to the end of the queue.
         case acknowledged
-        /// The hub has it under this version. If the item is still at the version that was sent, it takes over the new one.
-        case restamped(Version)
-        /// The hub does not take it under a version so far ahead of its clock. If the item is still at the version that was
-        /// sent, it takes over this one, and stays in the outbox to be sent under it.
+        /// The same, and it has taken the place of a change that was made without knowledge of it.
+        case won(over: Change)
+        /// The hub does not take it under a version so far ahead of its clock, or below what it is to win over. If the item is
+        /// still at the version that was sent, it takes over this one, and stays in the outbox to be sent under it.
         case again(as: Version)
         /// The hub refuses it: it leaves the outbox for the dead letters, unless the item has changed since.
         case rejected(code: Int32, reason: Text)

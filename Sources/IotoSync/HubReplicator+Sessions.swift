@@ -49,8 +49,6 @@ extension HubReplicator {
 
     func open(_ session: DeviceSession, _ record: DeviceRecord) {
         session.isBusy = true
-        session.feed = nil
-        if record.replica != session.record?.replica { session.agent = nil }
         request(.openDevice(record), .open(device: session.id))
     }
 
@@ -62,7 +60,7 @@ extension HubReplicator {
         session.queue.removeFirst()
 
         var ack = AckMessage(
-            sequence: message.sequence, keys: [], versions: [], rejections: [], restamps: [], time: 0)
+            sequence: message.sequence, keys: [], versions: [], rejections: [], time: 0)
         var accepted: [StreamedChange] = []
         while true {
             for entry in entries {
@@ -114,26 +112,13 @@ extension HubReplicator {
                 throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
             }
             let rule = model.conflictWinner.map { winner in
-                ConflictRule(winner: winner, seen: seen, sent: change.version.time)
+                ConflictRule(winner: winner, seen: seen)
             }
-            // A version ahead of every honest clock would win for ever. The device gets another one, under which it sends
-            // the change again: what were stored under it now would be stored once more should this answer be lost.
-            if change.version.time > max(clock.last, HybridClock.time(now.wall &+ Limits.clockDriftMax)) {
-                let version = Version(time: clock.next(wall: now.wall), writer: change.version.writer)
-                ack.again.append(.init(version: change.version, newVersion: version))
-                #if IOTO_MUTANTS
-                    if Mutant.isActive(.stampStored) {
-                        var stamped = change
-                        stamped.version = version
-                        accepted.append(StreamedChange(change: stamped, stream: Stream.of(body, model: model)))
-                    }
-                #endif
-                return
-            }
-            clock.observe(change.version.time)
             ack.versions.append(change.version)
             ack.keys.append(codec.wireKey(of: change))
             var streamed = StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule)
+            // A version ahead of every honest clock would win for ever.
+            streamed.timeMax = HybridClock.time(now.wall &+ Limits.clockDriftMax)
             streamed.merges = model.mergesFields
             accepted.append(streamed)
         } catch {
@@ -226,13 +211,21 @@ extension HubReplicator {
             default: break
             }
         case (.open, .device(let record)):
+            // What is late, of a connection before, has changed nothing of this one.
+            session.feed = nil
+            if record.replica != session.record?.replica { session.agent = nil }
             session.record = record
             if record.isVersion1 { agents.insert(record.id) } else { agents.remove(record.id) }
             session.agent?.follow(account: record.account)
-        case (.arrive(_, let ack), .applied(_, let refused, let advances, let overruled)):
-            arrived(ack, refused, overruled, advances, session)
-        case (.apply(_, let ack), .applied(_, let refused, let advances, let overruled)):
-            applied(ack, refused, advances, overruled, session)
+        case (.arrive(_, let ack), .applied(_, let refused, let advances, let met, _)):
+            arrived(ack, refused, met, advances, session)
+        case (.apply(_, var ack), .applied(_, let refused, let advances, let met, let again)):
+            for entry in again {
+                ack.versions.removeAll { $0 == entry.version }
+                clock.observe(entry.newVersion.time)
+            }
+            ack.again = again
+            applied(ack, refused, advances, met, session)
         case (.answer(_, let catchUp, let isReset), .page(let page)):
             answerCatchUp(catchUp, with: page, isReset: isReset, session)
         default:
@@ -241,22 +234,17 @@ extension HubReplicator {
     }
 
     private func applied(
-        _ ack: AckMessage, _ refused: [Version], _ advances: [FeedAdvance], _ overruled: [OverruledChange],
+        _ ack: AckMessage, _ refused: [Version], _ advances: [FeedAdvance], _ met: [MetChange],
         _ session: DeviceSession
     ) {
         var ack = ack
         var bytes = 0
-        for entry in overruled {
-            let sent = entry.version
-            ack.versions.removeAll { $0 == sent }
-            if entry.winner.version.writer == sent.writer {
-                ack.restamps.append(.init(version: sent, newVersion: entry.winner.version))
-                continue
-            }
-            // What no answer can carry is answered when it comes again.
-            bytes += entry.winner.body.count + codec.overhead(of: entry.winner)
-            guard ack.overrulings.isEmpty || bytes <= HubReplicator.pageBytesMax else { continue }
-            ack.overrulings.append(.init(version: sent, winner: entry.winner))
+        for entry in met {
+            bytes += entry.other.body.count + codec.overhead(of: entry.other)
+            let fits = ack.met.isEmpty || bytes <= HubReplicator.pageBytesMax
+            // What gave way and no answer can carry is answered when it comes again.
+            if fits || entry.taken == nil { ack.versions.removeAll { $0 == entry.version } }
+            if fits { ack.met.append(entry) }
         }
         for version in refused {
             ack.versions.removeAll { $0 == version }
@@ -271,6 +259,7 @@ extension HubReplicator {
                 ack.advance = advance
             }
         }
+        for version in ack.versions { clock.observe(version.time) }
         sendAck(ack, session)
         for advance in advances { moved(advance.stream) }
     }

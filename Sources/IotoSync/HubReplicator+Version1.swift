@@ -93,7 +93,7 @@ extension HubReplicator {
     }
 
     func arrived(
-        _ ack: Version1Ack, _ refused: [Version], _ overruled: [OverruledChange], _ advances: [FeedAdvance],
+        _ ack: Version1Ack, _ refused: [Version], _ met: [MetChange], _ advances: [FeedAdvance],
         _ session: DeviceSession
     ) {
         for _ in refused { log(.warning, "\(session.id): a change is refused: the item is another device's") }
@@ -104,7 +104,7 @@ extension HubReplicator {
         let answer = codec.version1Ack(ack.sequence, keys, synced: agent.synced)
         agent.outgoing.insert(
             Publication(topic: Topics.down(device: session.id, "SYNC"), payload: answer), at: 0)
-        for entry in overruled { append(entry.winner, session, agent) }
+        for entry in met { append(entry.other, session, agent) }
         step(session, agent)
         for advance in advances { moved(advance.stream) }
     }

@@ -104,6 +104,10 @@ public final class HubReplicator {
             return
         }
         if verb == .offline {
+            // The broker may tell late that a connection has ended, when the next one has begun.
+            if let session = sessions[device], session.agent == nil, now.monotonic - session.heardAt < HubReplicator.lateMax {
+                publish(Topics.down(device: device, "BATCH"), HubReplicator.plea)
+            }
             sessions[device] = nil
             // The answers that it waited for are not those of the session that comes next.
             for (number, ticket) in tickets where ticket.session == device { tickets[number] = nil }
@@ -116,6 +120,7 @@ public final class HubReplicator {
             haveRetried(device, verb, codec.sequence(of: payload), after: HubReplicator.busyWait)
             return
         }
+        session.heardAt = now.monotonic
         session.queue.append((verb, payload))
         work(on: session)
     }
@@ -140,6 +145,9 @@ public final class HubReplicator {
     }
 
     // MARK: Outputs
+
+    /// How late a broker tells of the end of a connection, in milliseconds.
+    private static let lateMax: Int64 = 60_000
 
     /// How long a device is to wait when the store has failed, and when too much of its waits here, in milliseconds.
     static let failureWait: Int64 = 2_000
@@ -244,6 +252,8 @@ final class DeviceSession {
     var agent: AgentFeed?
     /// The device reads compressed messages.
     var inflates = false
+    /// When it was heard last, on the monotonic clock.
+    var heardAt: Int64 = 0
     /// The device's own feed has moved since it was last read for the device's question.
     var hasMoved = false
 

@@ -111,7 +111,7 @@ public enum HubRequest: Sendable {
     case openDevice(DeviceRecord)
     /// Store the changes that are newer than what is stored, in one transaction, durably, each with an entry at the end of
     /// the feed `stream` where that is given. A change of an item that the store has as another device's is not stored but
-    /// refused: `device` is the writer, and an item's owner is its `deviceId`. Answer: `.applied`.
+    /// refused: `device` is the writer, and an item's owner is its `deviceId`. `Arbiter` decides. Answer: `.applied`.
     case apply([StreamedChange], device: Text)
     /// Read a feed from behind `after`, at least one entry, and at most `itemsMax` entries or `bytesMax` bytes, where an
     /// entry counts with its body, twice its key, and 128. Answer: `.page`.
@@ -128,9 +128,11 @@ public struct StreamedChange: Sendable {
     /// Of an agent of version 1, whose changes have no version: `change.version` has the writer, and as its time a number
     /// that tells the changes of one request apart.
     public var arrival: Arrival?
-    /// Of models whose conflicts are not decided by the versions. The store keeps `sent` of what it stores with the item,
-    /// and gives it as `Change.own` of what it stores later.
+    /// Of models that go both ways and do not merge fields. The store keeps the time of what it stores with the
+    /// item, and gives it as `Change.own` of what it stores later.
     public var rule: ConflictRule?
+    /// A version with a later time is stored only if the store's clock has come as far: else the device is given another.
+    public var timeMax: UInt64 = .max
     /// The model has `merge: 'fields'`: the store stores what `merged` makes of it, with the stamps, which stand in the
     /// changes of its pages again.
     public var merges = false
@@ -153,17 +155,31 @@ public struct Arrival: Sendable, Equatable {
     }
 }
 
-/// A change of a device that gave way to what the store has, which the device may not know; or that was stored under
-/// another version: then the winner is of the same writer.
-public struct OverruledChange: Sendable, Equatable {
+/// A change of a device that met a state which the device did not know.
+public struct MetChange: Sendable, Equatable {
     /// The version as it stood in the request.
     public var version: Version
-    /// What is stored.
-    public var winner: Change
+    /// What was stored.
+    public var other: Change
+    /// The entry in the device's stream that it had, if the device's change has taken its place; nil: that gave way.
+    public var taken: Int64?
 
-    public init(version: Version, winner: Change) {
+    public init(version: Version, other: Change, taken: Int64? = nil) {
         self.version = version
-        self.winner = winner
+        self.other = other
+        self.taken = taken
+    }
+}
+
+/// Another version for a change.
+public struct NewVersion: Sendable, Equatable {
+    /// As it stood in the request.
+    public var version: Version
+    public var newVersion: Version
+
+    public init(version: Version, newVersion: Version) {
+        self.version = version
+        self.newVersion = newVersion
     }
 }
 
@@ -171,8 +187,10 @@ public struct OverruledChange: Sendable, Equatable {
 public enum HubAnswer: Sendable {
     case device(DeviceRecord)
     /// The feeds that moved, and the versions that were refused as another device's. Every other change that was not stored
-    /// was older than, or equal to, what is stored; `overruled` are those of them that the store says more about.
-    case applied(stored: Int, refused: [Version], advances: [FeedAdvance], overruled: [OverruledChange] = [])
+    /// was older than, or equal to, what is stored; or it is to come again under the version in `again`. `met` are those of
+    /// which the device is to be told what they met.
+    case applied(
+        stored: Int, refused: [Version], advances: [FeedAdvance], met: [MetChange] = [], again: [NewVersion] = [])
     case page(FeedPage)
     /// The store could not do it; the device will ask again.
     case failed(IotoError)

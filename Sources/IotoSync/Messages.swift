@@ -33,14 +33,14 @@ struct CatchUpRequest {
 
 /// The lists of an answer, in the order in which they are heeded.
 enum AckKind: Int, CaseIterable {
-    case rejected, overruled, restamped, again, stored
+    case rejected, overruled, again, won, stored
 
     var name: Text {
         switch self {
         case .rejected: "rejected"
         case .overruled: "overruled"
-        case .restamped: "restamped"
         case .again: "again"
+        case .won: "won"
         case .stored: "vers"
         }
     }
@@ -54,31 +54,17 @@ struct AckMessage {
         var reason: Text
     }
 
-    /// Another version for a change.
-    struct Restamp {
-        var version: Version
-        var newVersion: Version
-    }
-
-    /// A change that gave way to what the hub has.
-    struct Overruling {
-        var version: Version
-        var winner: Change
-    }
-
     var sequence: Int64
     var keys: [Text]
     var versions: [Version]
     var rejections: [Rejection]
-    /// Changes that are stored under another version than they were sent.
-    var restamps: [Restamp]
     /// The hub's clock.
     var time: UInt64
     /// The feed's move past the device's own changes, which need not come back.
     var advance: FeedAdvance?
-    var overrulings: [Overruling] = []
+    var met: [MetChange] = []
     /// Changes that are not stored, and that the device is to send again under another version.
-    var again: [Restamp] = []
+    var again: [NewVersion] = []
 }
 
 /// A stretch of a stream, on its way down.

@@ -249,9 +249,9 @@ struct WireCodec: Sendable {
                     ])
                 })
         }
-        for (kind, entries) in [(AckKind.restamped, ack.restamps), (.again, ack.again)] where !entries.isEmpty {
-            object[kind.name] = .array(
-                entries.map { .object(["ver": .string($0.version.text), "to": .string($0.newVersion.text)]) })
+        if !ack.again.isEmpty {
+            object["again"] = .array(
+                ack.again.map { .object(["ver": .string($0.version.text), "to": .string($0.newVersion.text)]) })
         }
         if let advance = ack.advance {
             object["feed"] = .object([
@@ -260,19 +260,27 @@ struct WireCodec: Sendable {
             ])
         }
         var output = JSON.object(object).text
-        guard !ack.overrulings.isEmpty else { return output }
         output.removeLast()
-        output.append(literal: #","overruled":["#)
-        var isFirst = true
-        for entry in ack.overrulings {
-            output.append(literal: isFirst ? #"{"ver":""# : #",{"ver":""#)
-            isFirst = false
-            output.append(contentsOf: entry.version.text.bytes)
-            output.append(literal: #"","by":"#)
-            append(entry.winner, to: &output)
-            output.append(literal: "}")
+        for hasWon in [false, true] {
+            var isFirst = true
+            for entry in ack.met where (entry.taken != nil) == hasWon {
+                output.append(literal: isFirst ? (hasWon ? #","won":["# : #","overruled":["#) : ",")
+                isFirst = false
+                output.append(literal: #"{"ver":""#)
+                output.append(contentsOf: entry.version.text.bytes)
+                if let taken = entry.taken {
+                    output.append(literal: #"","cursor":"#)
+                    output.append(decimal: taken)
+                    output.append(literal: #","over":"#)
+                } else {
+                    output.append(literal: #"","by":"#)
+                }
+                append(entry.other, to: &output)
+                output.append(literal: "}")
+            }
+            if !isFirst { output.append(literal: "]") }
         }
-        output.append(literal: "]}")
+        output.append(literal: "}")
         return output
     }
 
@@ -280,18 +288,18 @@ struct WireCodec: Sendable {
     func decodeAnswer(_ kind: AckKind, _ entry: JSON, to sent: Change, context: Context) -> Settlement.Answer? {
         switch kind {
         case .stored: return .acknowledged
-        case .restamped, .again:
-            return version(entry["to"]).map { kind == .again ? .again(as: $0) : .restamped($0) }
+        case .again: return version(entry["to"]).map { .again(as: $0) }
         case .rejected:
             let code = Int32(clamping: entry["code"]?.integerValue ?? Int64(ErrorCode.rejected.rawValue))
             return .rejected(code: code, reason: entry["reason"]?.stringValue ?? "")
-        case .overruled:
+        case .overruled, .won:
+            let isWon = kind == .won
             do throws(IotoError) {
-                let winner = try changeDown(entry["by"] ?? .null, context: context)
-                guard winner.key == sent.key else { throw IotoError(.protocolViolation, "overruled by another item") }
-                return .overruled(by: winner)
+                let other = try changeDown(entry[isWon ? "over" : "by"] ?? .null, context: context)
+                guard other.key == sent.key else { throw IotoError(.protocolViolation, "it met another item") }
+                return isWon ? .won(over: other) : .overruled(by: other)
             } catch {
-                return .rejected(code: error.code.rawValue, reason: error.message)
+                return isWon ? .acknowledged : .rejected(code: error.code.rawValue, reason: error.message)
             }
         }
     }

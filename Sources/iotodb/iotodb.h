@@ -41,7 +41,7 @@ typedef struct Options {
     const char *index;
     const char *filter;
     const char *output;
-    bool isJson, isQuiet, isReverse, isMany, isCreating, isContinuing, isCounting, isRejected, isHidden;
+    bool isJson, isQuiet, isReverse, isMany, isCreating, isContinuing, isCounting, isRejected, isHidden, isListing;
 } Options;
 
 typedef struct Command Command;
@@ -96,6 +96,8 @@ int runRetry(Session *session);
 int runDiscard(Session *session);
 int runCheck(Session *session);
 int runVacuum(Session *session);
+/* verify.c */
+int runDigest(Session *session);
 
 /* options.c */
 

@@ -39,6 +39,7 @@ static const Option options[] = {
     {'k', "keep-going", NULL, "read over lines that can't be imported"},
     {'a', "all", NULL, "count the items of each model too, which reads them all"},
     {'R', "rejected", NULL, "the changes that the cloud refused"},
+    {'l', "list", NULL, "a line for each item first, model by model, in the order of the keys"},
     {'o', "output", "FILE", "write to this file, which appears when it is whole"},
 };
 #define OPTION_COUNT (sizeof options / sizeof options[0])
@@ -85,6 +86,10 @@ const Command commands[] = {
      runRetry},
     {"discard", "DATABASE NUMBER...", "forget refused changes", "The items stay as they are on the device.\n", "", 1, INT32_MAX,
      true, runDiscard},
+    {"digest", "DATABASE STREAM", "sum up a stream, to compare it with the cloud",
+     "STREAM is device/ID, account/ID or all. `ioto-cloud digest` prints the same digest of the same items. Where they differ,\n"
+     "--list on both sides finds the items by diff; changes that wait for the cloud make them differ as well.\n",
+     "l", 1, 1, false, runDigest},
     {"check", "DATABASE", "look for damage",
      "Checks the file's structure, every item and its key, and the outbox. Exits with 1 when there is damage.\n", "", 0, 0,
      false, runCheck},
@@ -192,6 +197,7 @@ static bool takeOption(Options *out, int letter, char *argument)
     case 'k': out->isContinuing = true; break;
     case 'a': out->isCounting = true; break;
     case 'R': out->isRejected = true; break;
+    case 'l': out->isListing = true; break;
     case 'o': out->output = argument; break;
     default: break;
     }

@@ -204,9 +204,9 @@ import Testing
         fixture.clock.time = 0
         let hub = HybridClock.time(testTime)
         _ = try store.apply([], cursor: cursor(0), hubTime: hub)
-        #expect(try store.put(fault, "1").version.time == hub + 1)
+        #expect(try store.put(fault, "1").version.time == hub + 2)
         try store.answer([], .acknowledged, hubTime: hub + 100)
-        #expect(try store.put(fault, "2").version.time == hub + 101)
+        #expect(try store.put(fault, "2").version.time == hub + 102)
         _ = try store.apply([change(setting, "1", milliseconds: testTime + 7)], cursor: cursor(1), hubTime: 0)
         #expect(try store.put(fault, "3").version.milliseconds == testTime + 7)
     }

@@ -127,7 +127,7 @@ import Testing
         let version = Version(time: pending.change.version.time + 5, writer: 3)
         try store.settle(
             Settlement(
-                entries: [Settlement.Entry(pending: pending, answer: .restamped(version))], hubTime: 0, advance: nil))
+                entries: [Settlement.Entry(pending: pending, answer: .again(as: version))], hubTime: 0, advance: nil))
         #expect(try store.get(fault, "1")?.version == version)
     }
 

@@ -46,6 +46,20 @@ struct DownTests {
         #expect(loop.replica.value("Setting", "1") == "a")
     }
 
+    @Test func endOfAConnectionToldLateKeepsNothingFromTheNextOne() throws {
+        let loop = Loopback.connected()
+        loop.disconnect()
+        loop.connect()
+        loop.settle()
+        loop.run(.message(topic: "ioto/service/d1/db/offline", payload: Array("{\"v\":2}".utf8)))
+        loop.deliverDown()
+        loop.wait(1_000)
+        loop.settle()
+        try loop.cloudChange("Setting", "1", "a")
+        loop.deliverDown()
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
     @Test func longFeedComesPageByPage() throws {
         let loop = Loopback()
         for index in 0..<950 { _ = try loop.cloud.put("Setting", Text(decimal: index), value: "v") }
@@ -285,8 +299,9 @@ struct DownTests {
         let loop = Loopback.connected()
         let farewell = DeviceReplicator<MemoryReplica>.farewell(Topics(device: "d1", account: "a1"))
         loop.run(.message(topic: farewell.topic, payload: farewell.payload))
+        #expect(loop.down.map { $0.payload } == [HubReplicator.plea])
         try loop.cloudChange("Setting", "1", "a")
-        #expect(loop.down.isEmpty)
+        #expect(loop.down.count == 1)
         loop.connect()
         loop.settle()
         #expect(loop.replica.value("Setting", "1") == "a")

@@ -45,6 +45,22 @@ import Testing
         #expect(loop.cloud.rows.count == 1)
     }
 
+    @Test func whatComesLateOfTheConnectionBeforeEndsNothingOfTheNext() throws {
+        let loop = Loopback.connected()
+        try loop.change("Note", "a", "late")
+        try loop.flush()
+        let late = loop.up
+        loop.disconnect()
+        loop.connect()
+        loop.settle()
+        for message in late { loop.run(.message(topic: message.topic, payload: message.payload)) }
+        loop.settle()
+        #expect(loop.hub.sessions["d1"]?.feed != nil && !loop.device.isFenced)
+        try loop.cloudChange("Setting", "1", "a")
+        loop.deliverDown()
+        #expect(loop.replica.value("Setting", "1") == "a")
+    }
+
     @Test func ofTwoCopiesTheSecondIsFenced() throws {
         let loop = Loopback.connected()
         let image = loop.replica.keptEpoch

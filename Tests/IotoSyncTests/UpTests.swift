@@ -271,7 +271,7 @@ struct UpTests {
         let key = ItemKey(hash: "device#d1", sort: "reading#1")
         let theirs = Change(
             model: "Reading", key: key, version: Version(time: 1, writer: 9), isRemoval: false, body: Array("{}".utf8))
-        loop.cloud.rows[key] = .init(change: theirs, owner: "d2")
+        loop.cloud.rows[key] = ItemState(change: theirs, stream: nil, owner: "d2")
         try loop.replica.put("Reading", "1", value: "mine")
         loop.connect()
         loop.settle()

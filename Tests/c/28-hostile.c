@@ -74,7 +74,7 @@ static void sayNoise(Spy *spy, const char *stem)
         "{\"v\":2,\"stream\":\"device/d1\",\"history\":\"xyz\",\"prev\":{},\"cursor\":[],\"time\":null,\"changes\":{}}",
         "{\"v\":2,\"stream\":\"device/d1\",\"history\":\"0000000000000000\",\"prev\":0,\"cursor\":0,"
         "\"time\":\"ffffffffffffffff\",\"changes\":[null,1,\"\",[],{},{\"item\":{}}]}",
-        "{\"v\":2,\"seq\":1,\"time\":\"ffffffffffffffff\",\"vers\":[\"\",null,{}],\"rejected\":[7],\"restamped\":{}}",
+        "{\"v\":2,\"seq\":1,\"time\":\"ffffffffffffffff\",\"vers\":[\"\",null,{}],\"rejected\":[7],\"again\":{}}",
         "{\"v\":2,\"seq\":1,\"replica\":\"0000000000000001\",\"account\":7,\"cursors\":{\"device/d1\":{\"history\":"
         "\"0000000000000000\",\"cursor\":9223372036854775807},\"device/d2\":7}}",
         "{\"v\":2,\"seq\":1,\"replica\":\"0000000000000001\",\"changes\":[null,7,{\"cmd\":\"upsert\"},{\"item\":[]}]}",

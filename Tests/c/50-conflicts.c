@@ -89,7 +89,11 @@ int main(void)
     meet(io, &cloud, "Note", "text:'device-2'", "\"text\":\"cloud-2\"", true);
     EXPECT(deviceSays(db, "Note", "1", "device-2"));
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Note", "1", "text", "device-2"));
-    claim("latest: the device's later change wins");
+    EXPECT_WITHIN(PATIENCE_MS, told.conflicts >= 2);
+    EXPECT_TEXT(told.winner, "device-2");
+    EXPECT_TEXT(told.loser, "cloud-2");
+    EXPECT_NUMBER(deviceStatus(io).conflicts, 2);
+    claim("latest: the device's later change wins, and the firmware is told what it has taken the place of");
 
     meet(io, &cloud, "Order", "text:'device'", "\"text\":\"cloud\"", true);
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Order", "1", "cloud"));

@@ -185,7 +185,7 @@ final class Fleet {
                 case .request(let ticket, let request):
                     let answer = cloud.answer(request)
                     inputs.append(.answer(ticket: ticket, answer))
-                    if case .applied(_, _, let advances, _) = answer { inputs.append(.feedsMoved(advances.map { $0.stream })) }
+                    if case .applied(_, _, let advances, _, _) = answer { inputs.append(.feedsMoved(advances.map { $0.stream })) }
                 case .log: break
                 }
             }

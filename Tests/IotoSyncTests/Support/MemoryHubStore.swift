@@ -6,17 +6,10 @@ import IotoSchema
 
 /// The cloud's store as the hub's requests describe it, in memory.
 final class MemoryHubStore {
-    struct Row {
-        var change: Change
-        var owner: Text?
-        var marks: [Int64] = []
-        var own: UInt64 = 0
-    }
-
     var schema = TestSchema.schema
     var history: UInt64 = 0xAAAA
     var devices: [Text: DeviceRecord] = [:]
-    var rows: [ItemKey: Row] = [:]
+    var rows: [ItemKey: ItemState] = [:]
     var feeds: [Text: [FeedEntry]] = [:]
     var heads: [Text: Int64] = [:]
     var floors: [Text: Int64] = [:]
@@ -54,72 +47,38 @@ final class MemoryHubStore {
         }
     }
 
-    private func apply(_ changes: [StreamedChange], _ device: Text?) -> HubAnswer {
+    private func apply(_ changes: [StreamedChange], _ device: Text) -> HubAnswer {
         var advances: [Text: FeedAdvance] = [:]
-        var refused: [Version] = []
-        var overruled: [OverruledChange] = []
-        var count = 0
+        var arbiter = Arbiter(device: device, clock: clock, writer: writer, history: history, wall: wall)
         for entry in changes {
-            var change = entry.change
-            let row = rows[change.key]
-            if let device, let owner = row?.owner, owner != device {
-                refused.append(change.version)
-                continue
+            let key = entry.change.key
+            let current = rows[key]
+            let place = current?.stream.flatMap { feeds[$0]?.first { $0.change.key == key } }
+            switch arbiter.decide(entry, over: current, position: place?.position) {
+            case .pass: break
+            case .mark(let marks): rows[key]?.marks = marks
+            case .store(var item):
+                if entry.rule == nil { item.change.own = item.own }
+                clock = arbiter.clock
+                replace(by: item, &advances)
             }
-            var marks = row?.marks ?? []
-            if let arrival = entry.arrival {
-                let ruling = arrival.ruling(change, stored: row?.change, marks: marks)
-                marks = arrival.marks(after: change, marks)
-                rows[change.key]?.marks = marks
-                if ruling == .overruled, let winner = row?.change {
-                    overruled.append(OverruledChange(version: change.version, winner: winner))
-                }
-                guard ruling == .store else { continue }
-                if let row { clock.observe(row.change.version.time) }
-                change.version = Version(time: clock.next(wall: wall), writer: change.version.writer)
-            }
-            if let rule = entry.rule, let row {
-                let position = entry.stream.flatMap { feeds[$0]?.first { $0.change.key == change.key }?.position }
-                let sent = change.version
-                switch rule.ruling(change, stored: row.change, position: position, history: history, own: row.own) {
-                case .compare: break
-                case .known: continue
-                case .overruled:
-                    overruled.append(OverruledChange(version: sent, winner: row.change))
-                    continue
-                case .stamp:
-                    if sent <= row.change.version {
-                        clock.observe(row.change.version.time)
-                        change.version = Version(time: clock.next(wall: wall), writer: sent.writer)
-                        overruled.append(OverruledChange(version: sent, winner: change))
-                    }
-                }
-            }
-            if entry.merges {
-                var entry = entry
-                entry.change = change
-                guard let merged = entry.merged(over: row?.change, clock: &clock, wall: wall, writer: writer) else { continue }
-                change = merged
-            }
-            guard change.version > row?.change.version ?? .zero else { continue }
-            clock.observe(change.version.time)
-            times[change.version] = clock.last
-            let body = (try? JSON.parse(change.body))?.objectValue ?? [:]
-            let own = entry.rule?.sent ?? row?.own ?? 0
-            if entry.rule == nil { change.own = own }
-            rows[change.key] = Row(change: change, owner: Stream.owner(of: body), marks: marks, own: own)
-            stored.append(change)
-            count += 1
-            guard let stream = entry.stream else { continue }
-            let previous = heads[stream] ?? 0
-            heads[stream] = previous + 1
-            feeds[stream, default: []].removeAll { $0.change.key == change.key }
-            feeds[stream, default: []].append(FeedEntry(position: previous + 1, change: change))
-            advances[stream] = FeedAdvance(
-                stream: stream, history: history, previous: advances[stream]?.previous ?? previous,
-                cursor: previous + 1)
         }
-        return .applied(stored: count, refused: refused, advances: Array(advances.values), overruled: overruled)
+        clock = arbiter.clock
+        return arbiter.answer(Array(advances.values))
+    }
+
+    private func replace(by item: ItemState, _ advances: inout [Text: FeedAdvance]) {
+        let change = item.change
+        times[change.version] = clock.last
+        rows[change.key] = item
+        stored.append(change)
+        guard let stream = item.stream else { return }
+        let previous = heads[stream] ?? 0
+        heads[stream] = previous + 1
+        feeds[stream, default: []].removeAll { $0.change.key == change.key }
+        feeds[stream, default: []].append(FeedEntry(position: previous + 1, change: change))
+        advances[stream] = FeedAdvance(
+            stream: stream, history: history, previous: advances[stream]?.previous ?? previous, cursor: previous + 1)
     }
 
     private func page(_ stream: Text, after position: Int64, itemsMax: Int) -> FeedPage {
@@ -175,7 +134,11 @@ final class MemoryHubStore {
                 &change.stamps, from: FieldMerge.object(known.body), to: prepared.body, at: change.version.time)
         }
         let stream = Stream.of(prepared.body, model: model)
-        _ = apply([StreamedChange(change: change, stream: stream)], nil)
+        var advances: [Text: FeedAdvance] = [:]
+        var item = ItemState(
+            change, stream: stream, owner: Stream.owner(of: prepared.body) ?? Text(), over: rows[prepared.key])
+        item.change.own = item.own
+        replace(by: item, &advances)
         return stream.map { [$0] } ?? []
     }
 

@@ -125,7 +125,7 @@ final class MemoryReplica: DeviceStorage {
             rows[key]?.position = nil
             switch entry.answer {
             case .acknowledged, .again: break
-            case .restamped(let version): rows[key]?.change.version = version
+            case .won(let loser): conflicts.append((winner: entry.pending.change, loser: loser))
             case .rejected(let code, let reason): rejected.append((row.change, code, reason))
             case .overruled(let winner):
                 conflicts.append((winner: winner, loser: row.change))

@@ -5,16 +5,6 @@ import IotoSync
 
 /// The cloud's store as `HubRequest` describes it: transactions in memory that nothing takes back.
 final class Cloud {
-    struct Item {
-        var change: Change
-        var stream: Text?
-        var owner: Text
-        /// Of the agent's last changes.
-        var marks: [Int64] = []
-        /// Of the last change that was stored under a rule.
-        var own: UInt64 = 0
-    }
-
     struct Entry {
         var position: Int64
         var key: ItemKey
@@ -31,7 +21,7 @@ final class Cloud {
     let wall: WallClock
     let history: UInt64
     private(set) var clock = HybridClock()
-    private(set) var items: [ItemKey: Item] = [:]
+    private(set) var items: [ItemKey: ItemState] = [:]
     /// The keys of `items`, in the order in which they came.
     private(set) var keys: [ItemKey] = []
     private var feeds: [Text: [Entry]] = [:]
@@ -41,10 +31,7 @@ final class Cloud {
     /// Told of the streams of each commit that moved some.
     var onMoved: ([Text]) -> Void = { _ in }
     /// Told of each state that is stored, with what it takes the place of.
-    var onStored: (_ change: Change, _ before: Item?, _ device: Text?) -> Void = { _, _, _ in }
-
-    /// Told of each change that is stored under another version than it was sent.
-    var onStamped: (_ sent: Version, _ stored: Version) -> Void = { _, _ in }
+    var onStored: (_ change: Change, _ before: ItemState?, _ device: Text?) -> Void = { _, _, _ in }
 
     init(_ world: World, wall: WallClock) {
         self.world = world
@@ -80,75 +67,30 @@ final class Cloud {
 
     private func apply(_ changes: [StreamedChange], _ device: Text) -> HubAnswer {
         var advances: [FeedAdvance] = []
-        var refused: [Version] = []
-        var overruled: [OverruledChange] = []
-        var stored = 0
-        for var entry in changes {
+        var arbiter = Arbiter(device: device, clock: clock, writer: Cloud.writer, history: history, wall: wall.time)
+        for entry in changes {
             let key = entry.change.key
             let current = items[key]
-            if let current, current.owner != device {
-                refused.append(entry.change.version)
-                continue
+            let place = current?.stream.flatMap { feeds[$0]?.first { $0.key == key } }
+            switch arbiter.decide(entry, over: current, position: place?.position) {
+            case .pass: break
+            case .mark(let marks): items[key]!.marks = marks
+            case .store(let item):
+                clock = arbiter.clock
+                replace(current, by: item, device: device, &advances)
             }
-            var marks = current?.marks ?? []
-            if let arrival = entry.arrival {
-                let ruling = arrival.ruling(entry.change, stored: current?.change, marks: marks)
-                marks = arrival.marks(after: entry.change, marks)
-                if ruling == .overruled, let current {
-                    overruled.append(OverruledChange(version: entry.change.version, winner: current.change))
-                    items[key]!.marks = marks
-                }
-                guard ruling == .store else { continue }
-                stamp(&entry.change, above: current)
-            }
-            if let rule = entry.rule, let current, !isSettled(&entry.change, by: rule, current, &overruled) { continue }
-            if let current, entry.change.version <= current.change.version { continue }
-            clock.observe(entry.change.version.time)
-            replace(current, by: entry.change, stream: entry.stream, owner: device, device: device, &advances)
-            items[key]!.marks = marks
-            if let rule = entry.rule { items[key]!.own = rule.sent }
-            stored += 1
         }
+        clock = arbiter.clock
         if !advances.isEmpty { onMoved(advances.map { $0.stream }) }
-        return .applied(stored: stored, refused: refused, advances: advances, overruled: overruled)
-    }
-
-    private func stamp(_ change: inout Change, above current: Item?) {
-        if let current { clock.observe(current.change.version.time) }
-        change.version = Version(time: clock.next(wall: wall.time), writer: change.version.writer)
-    }
-
-    /// Has the schema's rule decide between the change and what is stored.
-    ///
-    /// - Returns: Whether the change goes on, perhaps under another version.
-    private func isSettled(
-        _ change: inout Change, by rule: ConflictRule, _ current: Item, _ overruled: inout [OverruledChange]
-    ) -> Bool {
-        let position = current.stream.flatMap { feeds[$0]?.first { $0.key == current.change.key }?.position }
-        let sent = change.version
-        switch rule.ruling(change, stored: current.change, position: position, history: history, own: current.own) {
-        case .compare: break
-        case .known: return false
-        case .overruled:
-            overruled.append(OverruledChange(version: sent, winner: current.change))
-            return false
-        case .stamp where sent <= current.change.version:
-            stamp(&change, above: current)
-            onStamped(sent, change.version)
-            overruled.append(OverruledChange(version: sent, winner: change))
-        case .stamp: break
-        }
-        return true
+        return arbiter.answer(advances)
     }
 
     private func replace(
-        _ current: Item?, by change: Change, stream: Text?, owner: Text, device: Text?,
-        _ advances: inout [FeedAdvance]
+        _ current: ItemState?, by item: ItemState, device: Text?, _ advances: inout [FeedAdvance]
     ) {
-        let stream = change.isRemoval && stream != nil ? current?.stream ?? stream : stream
-        let owner = change.isRemoval ? current?.owner ?? owner : owner
+        let (change, stream) = (item.change, item.stream)
         if current == nil { keys.append(change.key) }
-        items[change.key] = Item(change: change, stream: stream, owner: owner, own: current?.own ?? 0)
+        items[change.key] = item
         onStored(change, current, device)
         if let current, let left = current.stream, left != stream {
             if stream != nil {
@@ -229,9 +171,9 @@ final class Cloud {
             body: isRemoval ? JSON.object(model.keyProperties(of: prepared.body)).text : prepared.text)
         let owner = Stream.owner(of: prepared.body)
         var advances: [FeedAdvance] = []
+        let stream = isRogue ? owner.map { Stream.device($0) } : Stream.of(prepared.body, model: model)
         replace(
-            current, by: change, stream: isRogue ? owner.map { Stream.device($0) } : Stream.of(prepared.body, model: model),
-            owner: owner ?? Text(), device: nil, &advances)
+            current, by: ItemState(change, stream: stream, owner: owner ?? Text(), over: current), device: nil, &advances)
         if !advances.isEmpty { onMoved(advances.map { $0.stream }) }
         return change
     }

@@ -546,7 +546,6 @@ func describe(_ message: Message) -> String {
         return "ack #\(json["seq"]?.integerValue ?? 0): \(versions("vers"))"
             + (json["rejected"] == nil ? "" : ", refused \(versions("rejected", "ver"))")
             + (json["again"] == nil ? "" : ", again \(versions("again", "ver")) as \(versions("again", "to"))")
-            + (json["restamped"] == nil ? "" : ", restamped \(versions("restamped", "ver")) as \(versions("restamped", "to"))")
             + (feed ?? "")
     case "BATCH":
         if json["ask"] != nil { return "plea to ask" }

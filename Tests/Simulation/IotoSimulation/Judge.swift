@@ -162,6 +162,10 @@ final class Judge {
         for state in unsynced + [image] {
             for doubt in device.doubts where explains(doubt, from: state, to: found) {
                 memories[device.id] = memory(of: found, memories[device.id])
+                for key in found.keys where found.version(key) != state.version(key) {
+                    if case .local = doubt { number(found.version(key), key) }
+                    if isRestamp(state.version(key), found.version(key)) { alias(key, state.version(key), found.version(key)) }
+                }
                 return
             }
         }
@@ -266,14 +270,17 @@ final class Judge {
     func hubPublishes(_ message: Message) {
         guard let json = try? JSON.parse(message.payload) else { return }
         if message.topic.hasSuffix("/SYNC") {
-            let lists: [Text] = ["vers", "rejected", "restamped", "again", "overruled"]
+            let lists: [Text] = ["vers", "rejected", "again", "overruled", "won"]
             world.require(
                 json["retryAfter"] != nil || json["fenced"] != nil || json["v"] == nil
                     || lists.contains { !(json[$0]?.arrayValue ?? []).isEmpty }, .acknowledgement, "an empty ack")
-            for entry in (json["restamped"]?.arrayValue ?? []) + (json["again"]?.arrayValue ?? []) {
+            for entry in json["again"]?.arrayValue ?? [] {
                 guard let from = entry["ver"]?.stringValue.flatMap({ Version($0) }),
                     let to = entry["to"]?.stringValue.flatMap({ Version($0) })
                 else { continue }
+                world.require(
+                    contents[to] == nil || restamps[from]?.contains(to) ?? false, .identity,
+                    "\(from.story) is to go as \(to.story), which is another change")
                 cloudStamped(from, to)
                 if let content = contents[from] { stamped.insert(content.key) }
             }
@@ -281,13 +288,18 @@ final class Judge {
                 guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }),
                     let content = contents[version]
                 else { continue }
-                stamped.insert(content.key)
+                // Under a lower version, by the model's word.
+                let by = entry["by"]?["ver"]?.stringValue.flatMap { Version($0) } ?? .zero
+                if by < version { stamped.insert(content.key) }
             }
             for entry in json["rejected"]?.arrayValue ?? [] {
                 if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { rejections.insert(version) }
             }
             for entry in json["vers"]?.arrayValue ?? [] {
                 if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version) }
+            }
+            for entry in json["won"]?.arrayValue ?? [] {
+                if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { acknowledged(version) }
             }
         } else if message.topic.hasSuffix("/BATCH"), message.topic.hasPrefix("ioto/device/") {
             let device = message.topic.string.split(separator: "/")[2]
@@ -300,14 +312,11 @@ final class Judge {
         }
     }
 
-    /// Whether the one version takes the other's place as the hub has said: or above that, lest two changes get the same.
-    private func isRestamp(_ from: Version, _ to: Version) -> Bool {
-        let rest = UInt64(Limits.clockDriftMax) << 16
-        return restamps[from]?.contains { $0.writer == to.writer && to.time >= $0.time && to.time - $0.time <= rest } ?? false
-    }
+    /// Whether the one version takes the other's place as the hub has said.
+    private func isRestamp(_ from: Version, _ to: Version) -> Bool { restamps[from]?.contains(to) ?? false }
 
     /// A change goes under another version from now on.
-    func cloudStamped(_ sent: Version, _ stored: Version) {
+    private func cloudStamped(_ sent: Version, _ stored: Version) {
         if !(restamps[sent]?.contains(stored) ?? false) { restamps[sent, default: []].append(stored) }
         guard let key = contents[sent]?.key else { return }
         alias(key, sent, stored)
@@ -364,7 +373,7 @@ final class Judge {
 
     // MARK: The cloud
 
-    func cloudStored(_ change: Change, _ before: Cloud.Item?, _ device: Text?) {
+    func cloudStored(_ change: Change, _ before: ItemState?, _ device: Text?) {
         storings += 1
         let who = device?.string ?? "cloud"
         world.tell(
@@ -478,11 +487,11 @@ final class Judge {
     }
 
     /// A removal that one side never heard of, or has forgotten.
-    private func isPurged(_ row: StoreImage.Row?, _ item: Cloud.Item?) -> Bool {
+    private func isPurged(_ row: StoreImage.Row?, _ item: ItemState?) -> Bool {
         row == nil && item?.change.isRemoval == true || item == nil && row?.isRemoval == true
     }
 
-    private func isSame(_ row: StoreImage.Row?, _ item: Cloud.Item?) -> Bool {
+    private func isSame(_ row: StoreImage.Row?, _ item: ItemState?) -> Bool {
         guard let row, let item else { return row == nil && item == nil }
         guard row.isRemoval == item.change.isRemoval else { return false }
         return row.isRemoval || (try? JSON.parse(row.body)) == (try? JSON.parse(item.change.body))

@@ -59,7 +59,6 @@ public final class Simulation {
             devices.append(device)
         }
         cloud.onMoved = { [unowned self] in for hub in hubs { hub.moved($0) } }
-        cloud.onStamped = { [unowned judge] in judge.cloudStamped($0, $1) }
         cloud.onStored = { [unowned judge] in judge.cloudStored($0, $1, $2) }
     }
 

@@ -110,6 +110,16 @@ int64_t cloudCount(const char *model)
     return found;
 }
 
+char *cloudDigest(const char *stream, bool isListing)
+{
+    const char *arguments[ARGUMENTS_MAX] = {program(), "digest", "--store", store(), "--schema", schemaFile(), "--stream",
+                                            stream, isListing ? "--list" : NULL, NULL};
+    char *text = NULL;
+    if (childRun(arguments, scratch("digest.log"), &text) == 0) return text;
+    free(text);
+    return NULL;
+}
+
 static char *copyField(const cJSON *item, const char *field)
 {
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(item, field);

@@ -46,5 +46,7 @@ bool cloudFieldIs(const char *model, const char *id, const char *field, const ch
 bool cloudHas(const char *model, const char *id);
 /** Whether both sides hold the same items of a model: the same ids, with the same text, value and count. */
 bool cloudAgrees(Db *db, const char *model);
+/** What `ioto-cloud digest` prints of a stream, also with --list; freed by the caller, NULL when it fails. */
+char *cloudDigest(const char *stream, bool isListing);
 
 #endif /* CLOUD_H */

@@ -15,7 +15,7 @@ struct IotoCloudCommand: AsyncParsableCommand {
             process serves: the devices get to see it at once.
             """,
         version: CloudVersion.text,
-        subcommands: [ServeCommand.self, ItemsCommand.self])
+        subcommands: [ServeCommand.self, ItemsCommand.self, DigestCommand.self])
 }
 
 /// Where the data is, and under what schema: what every command asks.
@@ -72,4 +72,10 @@ func reporting(_ body: () async throws(IotoError) -> Void) async throws {
 /// Writes a line to stderr.
 func writeError(_ line: String) {
     try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
+}
+
+/// Writes to stdout.
+func writeOutput(_ parts: [[UInt8]]) {
+    // A reader that has gone ends the process by SIGPIPE.
+    try? FileHandle.standardOutput.write(contentsOf: Data(parts.joined()))
 }

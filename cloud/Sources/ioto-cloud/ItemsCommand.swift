@@ -200,8 +200,3 @@ extension ItemsCommand {
 private func writeItem(_ item: CloudItem) {
     writeOutput([item.wire.text + [UInt8(ascii: "\n")]])
 }
-
-private func writeOutput(_ parts: [[UInt8]]) {
-    // A reader that has gone ends the process by SIGPIPE.
-    try? FileHandle.standardOutput.write(contentsOf: Data(parts.joined()))
-}

@@ -161,7 +161,7 @@ import Testing
                     for index in 0..<25 {
                         let id = Text(decimal: number * 100 + index)
                         let answer = await store.answer(.apply([change(id, time: 1)], device: "d1"))
-                        guard case .applied(stored: 1, _, _, _) = answer else {
+                        guard case .applied(stored: 1, _, _, _, _) = answer else {
                             throw UnexpectedAnswer(answer: answer)
                         }
                     }
@@ -211,7 +211,7 @@ struct SQLiteStoreConflictTests {
     private func sent(_ time: UInt64, _ winner: ConflictRule.Winner, seen: Int64, history: UInt64) -> StreamedChange {
         var entry = change("a", time: time, writer: 7)
         entry.rule = ConflictRule(
-            winner: winner, seen: StreamCursor(stream: "device/d1", history: history, position: seen), sent: time)
+            winner: winner, seen: StreamCursor(stream: "device/d1", history: history, position: seen))
         return entry
     }
 
@@ -223,34 +223,47 @@ struct SQLiteStoreConflictTests {
         return (test, try #require(await test.store.write(write)))
     }
 
-    private func apply(_ test: TestStore, _ entry: StreamedChange) async throws -> (stored: Int, overruled: [OverruledChange]) {
+    private func apply(
+        _ test: TestStore, _ entry: StreamedChange
+    ) async throws -> (stored: Int, met: [MetChange], again: [NewVersion]) {
         let answer = await test.store.answer(.apply([entry], device: "d1"))
-        guard case .applied(let stored, _, _, let overruled) = answer else { throw UnexpectedAnswer(answer: answer) }
-        return (stored, overruled)
+        guard case .applied(let stored, _, _, let met, let again) = answer else { throw UnexpectedAnswer(answer: answer) }
+        return (stored, met, again)
     }
 
     @Test func whatTheDeviceHadNotSeenOverrulesIt() async throws {
         let (test, cloud) = try await written()
         let later = cloud.version.time + 5
         let met = try await apply(test, sent(later, .cloud, seen: 0, history: test.store.history))
-        #expect(met.stored == 0 && met.overruled == [OverruledChange(version: Version(time: later, writer: 7), winner: cloud)])
+        #expect(met.stored == 0 && met.met == [MetChange(version: Version(time: later, writer: 7), other: cloud)])
         #expect(try await apply(test, sent(later, .cloud, seen: 1, history: test.store.history ^ 1)).stored == 0)
         #expect(try await apply(test, sent(later, .cloud, seen: 1, history: test.store.history)).stored == 1)
     }
 
-    @Test func deviceIsStampedAboveWhatItHadNotSeenAndOnceOnly() async throws {
+    @Test func deviceWinsUnderAVersionAboveWhatItHadNotSeen() async throws {
         let (test, cloud) = try await written()
-        let met = try await apply(test, sent(5, .device, seen: 0, history: test.store.history))
-        let stamped = try #require(met.overruled.first?.winner.version)
-        #expect(met.stored == 1 && stamped > cloud.version && stamped.writer == 7)
-        #expect(try await test.store.item(key("a"))?.version == stamped)
+        let met = try await apply(test, sent(4, .device, seen: 0, history: test.store.history))
+        let given = try #require(met.again.first).newVersion
+        #expect(met.stored == 0 && given > cloud.version && given.writer == 7)
+        #expect(try await test.store.item(key("a"))?.version == cloud.version)
+        // The answer is lost, and the first try comes again: no two are given the same.
+        let next = try #require(await apply(test, sent(4, .device, seen: 0, history: test.store.history)).again.first).newVersion
+        #expect(next > given)
+        #expect(try await apply(test, sent(next.time, .device, seen: 0, history: test.store.history)).stored == 1)
+        #expect(try await test.store.item(key("a"))?.version == next)
+    }
+
+    @Test func changeThatCloudHadBeforeItsOwnIsNoConflict() async throws {
+        let (test, cloud) = try await written()
+        let own = Version(time: cloud.version.time + 4, writer: 7)
+        #expect(try await apply(test, sent(own.time, .device, seen: 1, history: test.store.history)).stored == 1)
         let write = LocalWrite(
-            model: "Setting", key: key("a"), body: cloud.body, stream: "device/d1", owner: "d1", expected: stamped)
+            model: "Setting", key: key("a"), body: cloud.body, stream: "device/d1", owner: "d1", expected: own)
         let next = try #require(await test.store.write(write))
-        // The first try comes again: what the cloud has made of it stays.
-        let again = try await apply(test, sent(5, .device, seen: 0, history: test.store.history))
-        #expect(again.stored == 0 && again.overruled.isEmpty)
+        // The answer was lost: it comes again, and what the cloud has made of it stays.
+        let again = try await apply(test, sent(own.time, .device, seen: 1, history: test.store.history))
+        #expect(again.stored == 0 && again.met.isEmpty && again.again.isEmpty)
         let page = try await test.page("device/d1")
-        #expect(page.entries.last?.change.version == next.version && page.entries.last?.change.own == 5)
+        #expect(page.entries.last?.change.version == next.version && page.entries.last?.change.own == own.time)
     }
 }

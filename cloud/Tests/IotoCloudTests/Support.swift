@@ -42,7 +42,7 @@ struct TestStore {
         _ changes: StreamedChange..., device: Text = "d1"
     ) async throws -> (stored: Int, refused: [Version], advances: [FeedAdvance]) {
         let answer = await store.answer(.apply(changes, device: device))
-        guard case .applied(let stored, let refused, let advances, _) = answer else {
+        guard case .applied(let stored, let refused, let advances, _, _) = answer else {
             throw UnexpectedAnswer(answer: answer)
         }
         return (stored, refused, advances)

@@ -152,7 +152,7 @@ struct Version1StoreTests {
         let test = try TestStore()
         #expect(try await test.apply(arrival("a", updated: 5)).stored == 1)
         let again = try SQLiteStore(path: test.store.path)
-        guard case .applied(let stored, _, _, _) = await again.answer(.apply([arrival("a", updated: 5)], device: "d1")) else {
+        guard case .applied(let stored, _, _, _, _) = await again.answer(.apply([arrival("a", updated: 5)], device: "d1")) else {
             Issue.record("no answer")
             return
         }
@@ -177,8 +177,8 @@ struct Version1StoreTests {
             expected: stored.version)
         let removal = try #require(await test.store.write(write))
         let answer = await test.store.answer(.apply([arrival("a", updated: 6, number: 3)], device: "d1"))
-        guard case .applied(stored: 0, _, _, let overruled) = answer else { throw UnexpectedAnswer(answer: answer) }
-        #expect(overruled == [OverruledChange(version: Version(time: 3, writer: 7), winner: removal)])
+        guard case .applied(stored: 0, _, _, let met, _) = answer else { throw UnexpectedAnswer(answer: answer) }
+        #expect(met == [MetChange(version: Version(time: 3, writer: 7), other: removal)])
     }
 
     @Test func feedIsReadFromTheTimeOfACommit() async throws {
@@ -241,7 +241,7 @@ struct Version1StoreTests {
         let store = try SQLiteStore(path: path)
         #expect(try await store.devices() == [DeviceRecord(id: "d1", account: "a1", replica: 7)])
         let answer = await store.answer(.apply([arrival("a", updated: 5), arrival("b", updated: 5)], device: "d1"))
-        guard case .applied(stored: 2, _, _, _) = answer else { throw UnexpectedAnswer(answer: answer) }
+        guard case .applied(stored: 2, _, _, _, _) = answer else { throw UnexpectedAnswer(answer: answer) }
         await store.close()
     }
 }

@@ -43,75 +43,32 @@ extension SQLiteStore {
         }
     }
 
-    /// Stores the changes that are newer than what is stored: the last writer wins, by version, and a change that comes
-    /// again changes nothing. What belongs to another device, or to none, is not this device's to change.
-    private func apply(
-        _ changes: [StreamedChange], device: Text
-    ) async throws(IotoError) -> HubAnswer {
+    private func apply(_ changes: [StreamedChange], device: Text) async throws(IotoError) -> HubAnswer {
         let (writer, history) = (writer, history)
         return try await write { db in
-            var clock = try SQLiteStore.clock(in: db)
-            let before = clock.last
+            let clock = try SQLiteStore.clock(in: db)
+            var arbiter = Arbiter(
+                device: device, clock: clock, writer: writer, history: history, wall: Instant.now.wall)
             var feed = FeedWriter(db: db, history: history)
-            var stored = 0
-            var refused: [Version] = []
-            var overruled: [OverruledChange] = []
-            for var entry in changes {
-                let current = try SQLiteStore.stored(entry.change.key, in: db)
-                if let current, current.owner != device {
-                    refused.append(entry.change.version)
-                    continue
+            for entry in changes {
+                let key = entry.change.key
+                let current = try SQLiteStore.stored(key, in: db)
+                var position: Int64?
+                if entry.rule != nil, let stream = current?.stream {
+                    position = try SQLiteStore.position(of: key, in: stream, db)
                 }
-                var marks = current?.marks ?? []
-                if let arrival = entry.arrival {
-                    let ruling = arrival.ruling(entry.change, stored: current?.change, marks: marks)
-                    marks = arrival.marks(after: entry.change, marks)
-                    if ruling == .overruled, let current {
-                        overruled.append(OverruledChange(version: entry.change.version, winner: current.change))
-                        try SQLiteStore.setMarks(marks, of: entry.change.key, in: db)
-                    }
-                    guard ruling == .store else { continue }
-                    if let current { clock.observe(current.change.version.time) }
-                    entry.change.version = Version(
-                        time: clock.next(wall: Instant.now.wall), writer: entry.change.version.writer)
+                switch arbiter.decide(entry, over: current, position: position) {
+                case .pass: break
+                case .mark(let marks): try SQLiteStore.setMarks(marks, of: key, in: db)
+                case .store(let item):
+                    feed.time = arbiter.clock.last
+                    try SQLiteStore.replace(current, by: item, feed: &feed)
                 }
-                if let rule = entry.rule, let current {
-                    let position = try current.stream.flatMap { try SQLiteStore.position(of: current.change.key, in: $0, db) }
-                    let sent = entry.change.version
-                    switch rule.ruling(
-                        entry.change, stored: current.change, position: position, history: history, own: current.own) {
-                    case .compare: break
-                    case .known: continue
-                    case .overruled:
-                        overruled.append(OverruledChange(version: sent, winner: current.change))
-                        continue
-                    case .stamp:
-                        if sent <= current.change.version {
-                            clock.observe(current.change.version.time)
-                            entry.change.version = Version(
-                                time: clock.next(wall: Instant.now.wall), writer: sent.writer)
-                            overruled.append(OverruledChange(version: sent, winner: entry.change))
-                        }
-                    }
-                }
-                if entry.merges {
-                    guard let merged = entry.merged(
-                        over: current?.change, clock: &clock, wall: Instant.now.wall, writer: writer)
-                    else { continue }
-                    entry.change = merged
-                }
-                if let current, entry.change.version <= current.change.version { continue }
-                clock.observe(entry.change.version.time)
-                feed.time = clock.last
-                try SQLiteStore.replace(current, by: entry.change, stream: entry.stream, owner: device, feed: &feed)
-                if let rule = entry.rule { try SQLiteStore.setOwn(rule.sent, of: entry.change.key, in: db) }
-                if entry.arrival != nil { try SQLiteStore.setMarks(marks, of: entry.change.key, in: db) }
-                stored += 1
             }
             try feed.finish()
             // The clock stays ahead of all that is stored, so that the cloud's next write of an item is newer.
-            if clock.last != before { try SQLiteStore.setClock(clock, in: db) }
-            return .applied(stored: stored, refused: refused, advances: feed.advances, overruled: overruled)
+            if arbiter.clock.last != clock.last { try SQLiteStore.setClock(arbiter.clock, in: db) }
+            return arbiter.answer(feed.advances)
         }
     }
 

@@ -52,7 +52,8 @@ extension SQLiteStore {
             }
             var feed = FeedWriter(db: db, history: history)
             feed.time = clock.last
-            try SQLiteStore.replace(current, by: change, stream: write.stream, owner: write.owner, feed: &feed)
+            try SQLiteStore.replace(
+                current, by: ItemState(change, stream: write.stream, owner: write.owner, over: current), feed: &feed)
             try feed.finish()
             return change
         }
@@ -60,18 +61,7 @@ extension SQLiteStore {
 
     // MARK: - Within a transaction
 
-    /// An item's row.
-    struct StoredItem {
-        var change: Change
-        var stream: Text?
-        var owner: Text
-        /// Of an agent of version 1, see `Arrival`.
-        var marks: [Int64]
-        /// Time of the owner's last version under a `ConflictRule`; 0: none.
-        var own: UInt64
-    }
-
-    static func stored(_ key: ItemKey, in db: Database) throws -> StoredItem? {
+    static func stored(_ key: ItemKey, in db: Database) throws -> ItemState? {
         let statement = try db.cachedStatement(
             sql: """
                 SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps
@@ -80,17 +70,12 @@ extension SQLiteStore {
         return try Row.fetchOne(statement, arguments: [key.hash.string, key.sort.string]).map { row in
             var change = change(row, from: 0)
             change.stamps = stamps(row, 11)
-            return StoredItem(
-                change: change, stream: (row[7] as String?).map { Text($0) },
-                owner: Text(row[8] as String),
-                marks: ((row[9] as String?) ?? "").split(separator: ",").compactMap { Int64($0) },
-                own: UInt64(bitPattern: row[10] as Int64))
+            var item = ItemState(
+                change: change, stream: (row[7] as String?).map { Text($0) }, owner: Text(row[8] as String))
+            item.marks = ((row[9] as String?) ?? "").split(separator: ",").compactMap { Int64($0) }
+            item.own = UInt64(bitPattern: row[10] as Int64)
+            return item
         }
-    }
-
-    static func setOwn(_ time: UInt64, of key: ItemKey, in db: Database) throws {
-        try db.cachedStatement(sql: "UPDATE item SET own = ? WHERE hash = ? AND sort = ?")
-            .execute(arguments: [Int64(bitPattern: time), key.hash.string, key.sort.string])
     }
 
     /// Position of the item's entry in a feed.
@@ -101,31 +86,34 @@ extension SQLiteStore {
     }
 
     static func setMarks(_ marks: [Int64], of key: ItemKey, in db: Database) throws {
-        let text = marks.map { String($0) }.joined(separator: ",")
         try db.cachedStatement(sql: "UPDATE item SET marks = ? WHERE hash = ? AND sort = ?")
-            .execute(arguments: [text, key.hash.string, key.sort.string])
+            .execute(arguments: [text(marks), key.hash.string, key.sort.string])
+    }
+
+    private static func text(_ marks: [Int64]) -> String? {
+        marks.isEmpty ? nil : marks.map { String($0) }.joined(separator: ",")
     }
 
     /// Stores a state of an item in the place of the current one, and enters it in the feeds.
     static func replace(
-        _ current: StoredItem?, by change: Change, stream: Text?, owner: Text, feed: inout FeedWriter
+        _ current: ItemState?, by item: ItemState, feed: inout FeedWriter
     ) throws {
-        // A tombstone has only its key's properties, which need not say what stream the item is in, nor whose it is.
-        let stream = change.isRemoval && stream != nil ? current?.stream ?? stream : stream
-        let owner = change.isRemoval ? current?.owner ?? owner : owner
+        let (change, stream) = (item.change, item.stream)
         try feed.db.cachedStatement(
             sql: """
-                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps)
-                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps, marks, own)
+                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, time = excluded.time,
                     writer = excluded.writer, removed = excluded.removed, json = excluded.json,
-                    owner = excluded.owner, stream = excluded.stream, stamps = excluded.stamps
+                    owner = excluded.owner, stream = excluded.stream, stamps = excluded.stamps,
+                    marks = excluded.marks, own = excluded.own
                 """
         ).execute(arguments: [
             change.key.hash.string, change.key.sort.string, change.model.string,
             Int64(bitPattern: change.version.time), Int64(bitPattern: change.version.writer),
-            change.isRemoval ? Instant.now.wall : nil, Text(change.body).string, owner.string, stream?.string,
-            change.stamps.isEmpty ? nil : Text(JSON.object(change.stamps).text).string,
+            change.isRemoval ? Instant.now.wall : nil, Text(change.body).string, item.owner.string, stream?.string,
+            change.stamps.isEmpty ? nil : Text(JSON.object(change.stamps).text).string, text(item.marks),
+            Int64(bitPattern: item.own),
         ])
         if let current, let left = current.stream, left != stream {
             // Whoever follows the stream that the item leaves gets to see it go, and nothing of what it now is: it may

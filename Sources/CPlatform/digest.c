@@ -1,0 +1,242 @@
+#include "platform.h"
+#include "platform_digest.h"
+
+#include <string.h>
+
+/* Aumasson, Bernstein: SipHash, a fast short-input PRF (2012), with the finalization for 128 bits of its authors. */
+
+typedef struct Hash {
+    uint64_t v[4];
+    uint64_t block;
+    size_t count;
+} Hash;
+
+static uint64_t rotated(uint64_t word, int bits) { return word << bits | word >> (64 - bits); }
+
+static void mix(Hash *hash, int rounds)
+{
+    uint64_t *v = hash->v;
+    while (rounds-- > 0) {
+        v[0] += v[1];
+        v[2] += v[3];
+        v[1] = rotated(v[1], 13) ^ v[0];
+        v[3] = rotated(v[3], 16) ^ v[2];
+        v[0] = rotated(v[0], 32);
+        v[2] += v[1];
+        v[0] += v[3];
+        v[1] = rotated(v[1], 17) ^ v[2];
+        v[3] = rotated(v[3], 21) ^ v[0];
+        v[2] = rotated(v[2], 32);
+    }
+}
+
+static void begin(Hash *hash)
+{
+    const uint64_t low = 0x0706050403020100, high = 0x0f0e0d0c0b0a0908;
+    *hash = (Hash){.v = {low ^ 0x736f6d6570736575, high ^ 0x646f72616e646f6d ^ 0xee, low ^ 0x6c7967656e657261,
+                         high ^ 0x7465646279746573}};
+}
+
+static void feed(Hash *hash, uint8_t byte)
+{
+    hash->block |= (uint64_t) byte << 8 * (hash->count++ & 7);
+    if (hash->count & 7) return;
+    hash->v[3] ^= hash->block;
+    mix(hash, 2);
+    hash->v[0] ^= hash->block;
+    hash->block = 0;
+}
+
+static void feedAll(Hash *hash, const uint8_t *bytes, size_t count)
+{
+    while (count-- > 0) feed(hash, *bytes++);
+}
+
+static void feedNumber(Hash *hash, uint64_t number)
+{
+    for (int bits = 0; bits < 64; bits += 8) feed(hash, (uint8_t) (number >> bits));
+}
+
+/** Add what it comes to to `sum`. */
+static void end(Hash *hash, uint64_t sum[2])
+{
+    const uint64_t *v = hash->v;
+    uint8_t length = (uint8_t) hash->count;
+    while ((hash->count & 7) != 7) feed(hash, 0);
+    feed(hash, length);
+    hash->v[2] ^= 0xee;
+    mix(hash, 4);
+    sum[0] += v[0] ^ v[1] ^ v[2] ^ v[3];
+    hash->v[1] ^= 0xdd;
+    mix(hash, 4);
+    sum[1] += v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+void platform_digest(const uint8_t *bytes, size_t count, uint64_t out[2])
+{
+    Hash hash;
+    begin(&hash);
+    feedAll(&hash, bytes, count);
+    out[0] = out[1] = 0;
+    end(&hash, out);
+}
+
+/* ---- Items ---- */
+
+/** Deeper than the parser lets anything be. */
+enum { DEPTH_MAX = 80, EXPONENT_MAX = 1000000 };
+
+typedef struct Reader {
+    /** What is read next; NULL: it is not JSON. */
+    const uint8_t *next, *end;
+    const uint8_t *sets;
+    size_t setsCount;
+    int depth;
+} Reader;
+
+static uint8_t peek(const Reader *reader) { return reader->next != NULL && reader->next < reader->end ? *reader->next : 0; }
+
+static bool take(Reader *reader, uint8_t byte)
+{
+    if (peek(reader) != byte) return false;
+    reader->next++;
+    return true;
+}
+
+static bool isDigit(uint8_t byte) { return byte >= '0' && byte <= '9'; }
+
+/** A text as it is written, its quotes included. */
+static void readText(Reader *reader, Hash *hash)
+{
+    const uint8_t *start = reader->next;
+    if (!take(reader, '"')) {
+        reader->next = NULL;
+        return;
+    }
+    while (peek(reader) != '"') {
+        if (peek(reader) == 0) reader->next = NULL;
+        if (reader->next == NULL) return;
+        reader->next += *reader->next == '\\' ? 2 : 1;
+    }
+    reader->next++;
+    feedAll(hash, start, (size_t) (reader->next - start));
+}
+
+/** Sign, digits without zeros at either end, and the exponent of ten: the same for every way to write the number. */
+static void readNumber(Reader *reader, Hash *hash)
+{
+    bool isNegative = take(reader, '-'), isStarted = false, isFraction = false;
+    int64_t exponent = 0, written = 0, zeros = 0;
+    while (isDigit(peek(reader)) || peek(reader) == '.') {
+        uint8_t byte = *reader->next++;
+        if (byte == '.') {
+            isFraction = true;
+            continue;
+        }
+        if (isFraction) exponent--;
+        zeros++;
+        if (byte == '0') continue;
+        if (!isStarted && isNegative) feed(hash, '-');
+        while (isStarted && --zeros > 0) feed(hash, '0');
+        zeros = 0;
+        isStarted = true;
+        feed(hash, byte);
+    }
+    if (take(reader, 'e') || take(reader, 'E')) {
+        bool isSmall = take(reader, '-');
+        if (!isSmall) take(reader, '+');
+        while (isDigit(peek(reader))) {
+            if (written < EXPONENT_MAX) written = written * 10 + *reader->next - '0';
+            reader->next++;
+        }
+        if (isSmall) written = -written;
+    }
+    feed(hash, 'e');
+    feedNumber(hash, isStarted ? (uint64_t) (exponent + zeros + written) : 0);
+}
+
+static void readValue(Reader *reader, Hash *hash, bool isSet);
+
+/** Members, or elements of a set: the sum of their hashes. */
+static void readUnordered(Reader *reader, Hash *hash, bool isSet)
+{
+    const uint8_t close = isSet ? ']' : '}';
+    uint64_t sum[2] = {0, 0}, none[2] = {0, 0};
+    reader->next++;
+    if (!take(reader, close)) {
+        do {
+            Hash part;
+            begin(&part);
+            const uint8_t *name = reader->next;
+            bool isImplied = false, isSetOfItem = false;
+            if (!isSet) {
+                readText(reader, &part);
+                if (!take(reader, ':')) reader->next = NULL;
+                if (reader->next == NULL) return;
+                feed(&part, ':');
+                size_t count = (size_t) (reader->next - 1 - name);
+                // What every item of a stream has by being in it.
+                isImplied = reader->depth == 1 && (count == 10 ? memcmp(name, "\"deviceId\"", 10) == 0
+                                                               : count == 11 && memcmp(name, "\"accountId\"", 11) == 0);
+                isSetOfItem = reader->depth == 1 && reader->setsCount > 0 && peek(reader) == '['
+                              && platform_contains(reader->sets, reader->setsCount, name, count);
+            }
+            readValue(reader, &part, isSetOfItem);
+            end(&part, isImplied ? none : sum);
+        } while (take(reader, ','));
+        if (!take(reader, close)) reader->next = NULL;
+    }
+    feed(hash, isSet ? '(' : '{');
+    feedNumber(hash, sum[0]);
+    feedNumber(hash, sum[1]);
+}
+
+static void readArray(Reader *reader, Hash *hash)
+{
+    reader->next++;
+    feed(hash, '[');
+    if (!take(reader, ']')) {
+        do {
+            readValue(reader, hash, false);
+            feed(hash, ',');
+        } while (take(reader, ','));
+        if (!take(reader, ']')) reader->next = NULL;
+    }
+    feed(hash, ']');
+}
+
+static void readValue(Reader *reader, Hash *hash, bool isSet)
+{
+    uint8_t byte = peek(reader);
+    if (++reader->depth > DEPTH_MAX) reader->next = NULL;
+    if (reader->next == NULL) {
+    } else if (byte == '"') {
+        readText(reader, hash);
+    } else if (byte == '{' || isSet) {
+        readUnordered(reader, hash, isSet);
+    } else if (byte == '[') {
+        readArray(reader, hash);
+    } else if (isDigit(byte) || byte == '-') {
+        readNumber(reader, hash);
+    } else {
+        // true, false, null
+        const uint8_t *start = reader->next;
+        while (peek(reader) >= 'a' && peek(reader) <= 'z') feed(hash, *reader->next++);
+        if (reader->next == start) reader->next = NULL;
+    }
+    reader->depth--;
+}
+
+bool platform_digest_item(
+    const uint8_t *name, size_t name_count, const uint8_t *body, size_t count, const uint8_t *sets, size_t sets_count, uint64_t sum[2])
+{
+    Reader reader = {.next = body, .end = body + count, .sets = sets, .setsCount = sets_count};
+    Hash hash;
+    begin(&hash);
+    feedAll(&hash, name, name_count);
+    if (peek(&reader) != '{') return false;
+    readValue(&reader, &hash, false);
+    if (reader.next != reader.end) return false;
+    end(&hash, sum);
+    return true;
+}

@@ -1,0 +1,144 @@
+import IotoBase
+import IotoSchema
+
+/// An item as the cloud's store has it, its tombstone when it is removed.
+public struct ItemState: Sendable, Equatable {
+    public var change: Change
+    /// nil: it is in none.
+    public var stream: Text?
+    /// The device that it belongs to, "" when it is no device's.
+    public var owner: Text
+    /// Of an agent of version 1, see `Arrival`.
+    public var marks: [Int64] = []
+    /// Time of the owner's last version that was stored under a `ConflictRule`; 0: none.
+    public var own: UInt64 = 0
+
+    public init(change: Change, stream: Text?, owner: Text) {
+        self.change = change
+        self.stream = stream
+        self.owner = owner
+    }
+
+    /// The state that takes the place of `former`. A tombstone has only its key's properties, which need not say what stream the
+    /// item is in, nor whose it is.
+    public init(_ change: Change, stream: Text?, owner: Text, over former: ItemState?) {
+        self.change = change
+        self.stream = change.isRemoval && stream != nil ? former?.stream ?? stream : stream
+        self.owner = change.isRemoval ? former?.owner ?? owner : owner
+        if let former { (marks, own) = (former.marks, former.own) }
+    }
+}
+
+/// Decides over the changes of one `HubRequest.apply`, within the transaction of the cloud's store.
+public struct Arbiter {
+    public enum Decision {
+        /// Nothing is written.
+        case pass
+        /// What is stored stays, with these marks.
+        case mark([Int64])
+        /// It takes the place of what is stored.
+        case store(ItemState)
+    }
+
+    /// The store's, from which every process has its times. It is written, if it has moved, in the same transaction.
+    public var clock: HybridClock
+    public private(set) var stored = 0
+    public private(set) var refused: [Version] = []
+    public private(set) var met: [MetChange] = []
+    public private(set) var again: [NewVersion] = []
+    private let device: Text
+    private let writer: UInt64
+    private let history: UInt64
+    private let wall: Int64
+
+    /// - Parameters:
+    ///   - device: Whose changes they are.
+    ///   - clock: The store's.
+    ///   - writer: Of the versions that the store gives.
+    ///   - history: Of the store's feeds.
+    ///   - wall: Unix milliseconds.
+    public init(device: Text, clock: HybridClock, writer: UInt64, history: UInt64, wall: Int64) {
+        self.device = device
+        self.clock = clock
+        self.writer = writer
+        self.history = history
+        self.wall = wall
+    }
+
+    /// The last writer wins, by version, and a change that comes again changes nothing; where the model says otherwise, its
+    /// rule decides. What belongs to another device, or to none, is not this device's to change.
+    ///
+    /// - Parameters:
+    ///   - entry: The next change.
+    ///   - current: What is stored of its item.
+    ///   - position: Of the item's entry in the stream that it is in; it counts where there is a rule.
+    public mutating func decide(
+        _ entry: StreamedChange, over current: ItemState?, position: Int64?
+    ) -> Decision {
+        var entry = entry
+        let sent = entry.change.version
+        if let current, current.owner != device {
+            refused.append(sent)
+            return .pass
+        }
+        if sent.time > max(clock.last, entry.timeMax) {
+            raise(sent, above: current)
+            #if IOTO_MUTANTS
+                guard Mutant.isActive(.stampStored), let stamp = again.last?.newVersion else { return .pass }
+                entry.change.version = stamp
+            #else
+                return .pass
+            #endif
+        }
+        var marks = current?.marks ?? []
+        if let arrival = entry.arrival {
+            let ruling = arrival.ruling(entry.change, stored: current?.change, marks: marks)
+            marks = arrival.marks(after: entry.change, marks)
+            if ruling == .overruled, let current {
+                met.append(MetChange(version: sent, other: current.change))
+                return .mark(marks)
+            }
+            guard ruling == .store else { return .pass }
+            if let current { clock.observe(current.change.version.time) }
+            entry.change.version = Version(time: clock.next(wall: wall), writer: sent.writer)
+        }
+        if let rule = entry.rule, let current {
+            switch rule.ruling(entry.change, over: current, position: position, history: history) {
+            case .compare: break
+            case .known: return .pass
+            case .overruled:
+                met.append(MetChange(version: sent, other: current.change))
+                return .pass
+            case .won: met.append(MetChange(version: sent, other: current.change, taken: position))
+            case .again:
+                raise(sent, above: current)
+                return .pass
+            }
+        }
+        if entry.merges {
+            guard let merged = entry.merged(over: current?.change, clock: &clock, wall: wall, writer: writer)
+            else { return .pass }
+            entry.change = merged
+        }
+        guard entry.change.version > current?.change.version ?? .zero else { return .pass }
+        clock.observe(entry.change.version.time)
+        var item = ItemState(entry.change, stream: entry.stream, owner: device, over: current)
+        item.marks = marks
+        if entry.rule != nil { item.own = sent.time }
+        stored += 1
+        return .store(item)
+    }
+
+    /// Has the device send a change again, under a version above what is stored.
+    private mutating func raise(_ sent: Version, above current: ItemState?) {
+        if let current { clock.observe(current.change.version.time) }
+        var time = clock.next(wall: wall)
+        // Odd, as no device's own times are: else it could be that of another change of the device.
+        if time & 1 == 0 { time = clock.next(wall: wall) }
+        again.append(NewVersion(version: sent, newVersion: Version(time: time, writer: sent.writer)))
+    }
+
+    public func answer(_ advances: [FeedAdvance]) -> HubAnswer {
+        .applied(stored: stored, refused: refused, advances: advances, met: met, again: again)
+    }
+}

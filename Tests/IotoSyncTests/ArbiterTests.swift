@@ -1,0 +1,108 @@
+import IotoBase
+import IotoSchema
+import Testing
+
+@testable import IotoSync
+
+/// What a cloud's store makes of a device's changes.
+struct ArbiterTests {
+    private let key = ItemKey(hash: "device#d1", sort: "valve#1")
+    private let wall: Int64 = 1_700_000_000_000
+
+    private func change(_ time: UInt64, writer: UInt64 = 7) -> Change {
+        Change(model: "Valve", key: key, version: Version(time: time, writer: writer), isRemoval: false, body: Array("{}".utf8))
+    }
+
+    private func arbiter(_ last: UInt64 = 0) -> Arbiter {
+        Arbiter(device: "d1", clock: HybridClock(last: last), writer: 0xC1, history: 1, wall: wall)
+    }
+
+    private func stored(_ time: UInt64) -> ItemState {
+        ItemState(change: change(time, writer: 0xC1), stream: "device/d1", owner: "d1")
+    }
+
+    private func entry(_ time: UInt64, winner: ConflictRule.Winner? = nil) -> StreamedChange {
+        let seen = StreamCursor(stream: "device/d1", history: 1, position: 3)
+        return StreamedChange(
+            change: change(time), stream: "device/d1", rule: winner.map { ConflictRule(winner: $0, seen: seen) })
+    }
+
+    private func isStored(_ decision: Arbiter.Decision) -> Bool {
+        if case .store = decision { return true }
+        return false
+    }
+
+    @Test(arguments: [HybridClock.time(1_700_000_000_000), HybridClock.time(1_700_000_000_000) + 1])
+    func newVersionIsNoneThatADeviceIssuesItself(last: UInt64) throws {
+        var arbiter = arbiter(last)
+        let (first, second) = (entry(10, winner: .device), entry(12, winner: .device))
+        #expect(!isStored(arbiter.decide(first, over: stored(100), position: 4)))
+        #expect(!isStored(arbiter.decide(second, over: stored(100), position: 4)))
+        #expect(arbiter.again.map(\.version) == [first.change.version, second.change.version])
+        // A device's own times are even.
+        #expect(arbiter.again.allSatisfy { $0.newVersion.time & 1 == 1 && $0.newVersion.writer == 7 && $0.newVersion.time > last })
+        #expect(arbiter.again[0].newVersion < arbiter.again[1].newVersion)
+        #expect(arbiter.clock.last == arbiter.again[1].newVersion.time && arbiter.stored == 0)
+    }
+
+    @Test func changeThatWinsAndIsLaterIsStoredAsItIs() throws {
+        var arbiter = arbiter()
+        guard case .store(let item) = arbiter.decide(entry(102, winner: .device), over: stored(100), position: 4) else {
+            Issue.record("it is not stored")
+            return
+        }
+        #expect(item.change.version == Version(time: 102, writer: 7) && item.own == 102)
+    }
+
+    @Test(arguments: [ConflictRule.Winner.later, .device])
+    func changeThatTakesThePlaceOfOneThatTheDeviceDidNotKnowSaysSo(winner: ConflictRule.Winner) {
+        var arbiter = arbiter()
+        #expect(isStored(arbiter.decide(entry(102, winner: winner), over: stored(100), position: 4)))
+        #expect(arbiter.met == [MetChange(version: Version(time: 102, writer: 7), other: stored(100).change, taken: 4)])
+    }
+
+    @Test func earlierChangeGivesWayToOneThatTheDeviceDidNotKnow() {
+        var arbiter = arbiter()
+        #expect(!isStored(arbiter.decide(entry(98, winner: .later), over: stored(100), position: 4)))
+        #expect(arbiter.met == [MetChange(version: Version(time: 98, writer: 7), other: stored(100).change)])
+    }
+
+    @Test func changeThatHadSeenWhatIsStoredIsNoConflict() {
+        var arbiter = arbiter()
+        #expect(!isStored(arbiter.decide(entry(10, winner: .device), over: stored(100), position: 3)))
+        #expect(arbiter.again.isEmpty && arbiter.met.isEmpty)
+    }
+
+    @Test func versionFromTheFutureIsAboveWhatIsStoredWhoeverStoredIt() {
+        // Another process of the hub, whose clock is ahead.
+        let ahead = HybridClock.time(wall + 59_000)
+        var arbiter = arbiter(ahead)
+        var far = entry(HybridClock.time(wall + 3_600_000))
+        far.timeMax = HybridClock.time(wall + 60_000)
+        #expect(!isStored(arbiter.decide(far, over: stored(ahead), position: nil)))
+        #expect(arbiter.again.count == 1 && arbiter.again[0].newVersion.time > ahead)
+        // It comes again under that.
+        var again = far
+        again.change.version = arbiter.again[0].newVersion
+        again.timeMax = 0
+        #expect(isStored(arbiter.decide(again, over: stored(ahead), position: nil)))
+    }
+
+    @Test func itemOfAnotherDeviceIsRefused() {
+        var arbiter = arbiter()
+        var theirs = stored(1)
+        theirs.owner = "d2"
+        #expect(!isStored(arbiter.decide(entry(10), over: theirs, position: nil)))
+        #expect(arbiter.refused == [Version(time: 10, writer: 7)])
+    }
+
+    @Test func tombstoneStaysInTheItemsStreamAndItsOwners() {
+        var former = stored(1)
+        former.stream = "account/a1"
+        var removal = change(2)
+        removal.isRemoval = true
+        #expect(ItemState(removal, stream: "device/d1", owner: "d9", over: former).stream == "account/a1")
+        #expect(ItemState(removal, stream: nil, owner: "d9", over: former).stream == nil)
+        #expect(ItemState(removal, stream: "device/d1", owner: "d9", over: former).owner == "d1")
+    }
+}
