@@ -55,8 +55,8 @@ let package = Package(
         module("IotoBase", ["CIoto", "CPlatform"]),
         module("IotoJSON", ["IotoBase", "CCJSON"]),
         hasPCRE2
-            ? module("IotoSchema", ["IotoJSON", "CPCRE2"], defines: [.define("IOTO_PCRE2")])
-            : module("IotoSchema", ["IotoJSON"]),
+            ? module("IotoSchema", ["IotoJSON", "CPCRE2", "CPlatform"], defines: [.define("IOTO_PCRE2")])
+            : module("IotoSchema", ["IotoJSON", "CPlatform"]),
         module("IotoSync", ["IotoSchema", "CPlatform"]),
         module("IotoStore", ["IotoSync", "CSQLite"]),
         module("IotoMQTT", ["IotoBase", "CMosquitto"]),

@@ -15,6 +15,7 @@
 
 /* Places that are looked at together. */
 #if defined(__SSE2__) || defined(__aarch64__)
+#define HAS_VECTORS 1
 typedef uint8_t places __attribute__((vector_size(16)));
 typedef uint64_t words __attribute__((vector_size(16)));
 #define ALL(byte) ((places){0} + (byte))
@@ -60,6 +61,58 @@ FAST bool platform_contains(const void *whole, size_t whole_bytes, const void *p
         }
     }
     return false;
+}
+
+/* Texts with escapes are few: their backslashes are looked for in the same pass. */
+FAST bool platform_may_contain(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes)
+{
+    const uint8_t *at = whole;
+    size_t left = whole_bytes;
+#ifdef HAS_VECTORS
+    enum { STEPS = 4, STRIDE = STEPS * sizeof(places) };
+    const uint8_t *wanted = part;
+    size_t first = part_bytes > 3 ? 1 : 0, second = part_bytes - 1 - first;
+    if (part_bytes >= 2 && left >= part_bytes + STRIDE) {
+        const places first_all = ALL(wanted[first]), second_all = ALL(wanted[second]), slash_all = ALL('\\');
+        if (*at == '\\') {
+            return true;
+        }
+        for (; left >= part_bytes + STRIDE - 1; at += STRIDE, left -= STRIDE) {
+            places hits = ALL(0);
+#pragma GCC unroll 4
+            for (size_t step = 0; step < STEPS; step++) {
+                places firsts, seconds;
+                memcpy(&firsts, at + first + step * sizeof firsts, sizeof firsts);
+                memcpy(&seconds, at + second + step * sizeof seconds, sizeof seconds);
+                hits |= ((places) (firsts == first_all) & (places) (seconds == second_all)) | (places) (firsts == slash_all);
+            }
+            if ((((words) hits)[0] | ((words) hits)[1]) == 0) {
+                continue;
+            }
+            for (size_t place = 0; place < STRIDE; place++) {
+                if (at[first + place] == '\\' ||
+                    (at[first + place] == wanted[first] && memcmp(at + place, part, part_bytes) == 0)) {
+                    return true;
+                }
+            }
+        }
+    }
+#endif
+    return platform_contains(at, left, part, part_bytes) || memchr(at, '\\', left) != NULL;
+}
+
+FAST size_t platform_copy_ascii(void *out, size_t room, const char *text)
+{
+    size_t bytes = strlen(text);
+    if (bytes > room) {
+        return 0;
+    }
+    uint8_t seen = 0;
+    for (size_t at = 0; at < bytes; at++) {
+        seen |= (uint8_t) text[at];
+    }
+    memcpy(out, text, bytes);
+    return seen < 0x80 ? bytes : 0;
 }
 
 int platform_compare(const void *a, const void *b, size_t bytes) { return memcmp(a, b, bytes); }

@@ -9,13 +9,14 @@ static inline int ioto_sqlite_bind_text(sqlite3_stmt *stmt, int index, const voi
     return sqlite3_bind_text(stmt, index, (const char *) text, bytes, SQLITE_TRANSIENT);
 }
 
+/* NULL stands for an empty text, and not for SQL's NULL. */
 static inline int ioto_sqlite_bind_text_static(sqlite3_stmt *stmt, int index, const void *text, int bytes)
 {
-    return sqlite3_bind_text(stmt, index, (const char *) text, bytes, SQLITE_STATIC);
+    return sqlite3_bind_text(stmt, index, text == NULL ? "" : (const char *) text, bytes, SQLITE_STATIC);
 }
 
 /* Of CPlatform. */
-bool platform_contains(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes);
+bool platform_may_contain(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes);
 
 /* has(text, part): whether the text has the part in it, or a backslash, which may begin another way to write it. What is no
  * text, and every text when the part is NULL, has it. */
@@ -23,12 +24,11 @@ static void ioto_sqlite_has(sqlite3_context *context, int count, sqlite3_value *
 {
     (void) count;
     bool has = true;
-    if (sqlite3_value_type(values[0]) == SQLITE_TEXT && sqlite3_value_type(values[1]) == SQLITE_TEXT) {
+    if (sqlite3_value_type(values[0]) == SQLITE_TEXT) {
         /* As a blob: a text would be copied to be given a NUL. */
         const void *text = sqlite3_value_blob(values[0]), *part = sqlite3_value_blob(values[1]);
         size_t text_bytes = (size_t) sqlite3_value_bytes(values[0]), part_bytes = (size_t) sqlite3_value_bytes(values[1]);
-        has = text == NULL || part == NULL || platform_contains(text, text_bytes, part, part_bytes) ||
-            platform_contains(text, text_bytes, "\\", 1);
+        has = text == NULL || part == NULL || platform_may_contain(text, text_bytes, part, part_bytes);
     }
     sqlite3_result_int(context, has);
 }

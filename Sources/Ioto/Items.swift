@@ -9,10 +9,7 @@ public func dbCreate(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
-    entry(nil) { () throws(IotoError) in
-        let call = try Call(db, model, props, params, isForItem: true)
-        return call.give(try call.put(creates: true, isUpsert: call.parameters.upsert))
-    }
+    put(db, model, props, params, creates: true)
 }
 
 @_cdecl("dbGet") @implementation
@@ -70,10 +67,7 @@ public func dbUpdate(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
-    entry(nil) { () throws(IotoError) in
-        let call = try Call(db, model, props, params, isForItem: true)
-        return call.give(try call.put(creates: false, isUpsert: call.parameters.upsert))
-    }
+    put(db, model, props, params, creates: false)
 }
 
 @_cdecl("dbSet") @implementation
@@ -105,19 +99,48 @@ public func dbRemove(
     }
 }
 
+/// Creates or updates an item, the short way where that leads to it.
+@inline(never)
+private func put(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?, creates: Bool
+) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        if params == nil, let model, let pairs = plainPairs(props) {
+            // A variable lasts until here; what is not given a name ends before it is used, and with it the call.
+            let call = try DatabaseCall(db)
+            let item = creates
+                ? try call.database.quickCreate(model, pairs.texts, count: pairs.count)
+                : try call.database.quickUpdate(model, pairs.texts, count: pairs.count)
+            if let item { return give(item) }
+        }
+        let call = try Call(db, model, props, params, isForItem: true)
+        return call.give(try call.put(creates: creates, isUpsert: call.parameters.upsert))
+    }
+}
+
 /// The item that pairs of texts name, when nothing else has to be found out about the call; nil says nothing.
 func quickItem(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?
 ) -> Item? {
-    guard let model, let props, props.pointee.size >= UInt32(MemoryLayout<DbProps>.size),
-        props.pointee.json == nil, props.pointee.object == nil, let pairs = props.pointee.pairs
-    else { return nil }
+    guard let model, let pairs = plainPairs(props) else { return nil }
     do throws(IotoError) {
-        return try DatabaseCall(db).database.quickItem(model, pairs, count: Int(props.pointee.count))
+        let call = try DatabaseCall(db)
+        return call.database.quickItem(model, pairs.texts, count: pairs.count)
     } catch {
         // Found out, and told, by the long way.
         return nil
     }
+}
+
+/// The pairs of texts that properties are, when they are nothing else.
+private func plainPairs(
+    _ props: UnsafePointer<DbProps>?
+) -> (texts: UnsafePointer<UnsafePointer<CChar>?>, count: Int)? {
+    guard let props, props.pointee.size >= UInt32(MemoryLayout<DbProps>.size), props.pointee.json == nil,
+        props.pointee.object == nil, let pairs = props.pointee.pairs, props.pointee.count > 0, props.pointee.count % 2 == 0
+    else { return nil }
+    return (pairs, Int(props.pointee.count))
 }
 
 /// The arguments that the calls on items have in common.

@@ -51,14 +51,35 @@ extension Database {
         let context = context
         let prepared = try model.makeItem(properties, context: context, now: store.timeOfDay())
         return try change { (transaction) throws(IotoError) -> StoredItem in
-            guard let existing = try transaction.get(prepared.key, model: model) else {
-                return try transaction.put(model, prepared.key, body: prepared.text)
-            }
-            guard isUpsert else {
-                throw IotoError(.exists, "an item of model \"\(modelName)\" with this key exists")
+            guard isUpsert, let existing = try transaction.get(prepared.key, model: model) else {
+                return try Database.create(model, prepared.key, prepared.text, transaction)
             }
             return try Database.update(existing, properties, context, transaction)
         }
+    }
+
+    /// Creates the item that pairs of C texts make, as `create` does, where nothing of them has to be judged.
+    ///
+    /// - Returns: nil when it takes more than this to tell, and nothing is done.
+    /// - Throws: As `create`, of what comes after the schema.
+    public func quickCreate(
+        _ modelName: UnsafePointer<CChar>, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int
+    ) throws(IotoError) -> Item? {
+        guard let model = schema.model(modelName), model.existsOnDevice,
+            let (key, body) = model.writeItem(isNew: true, pairs, count: count, context: context, now: store.timeOfDay())
+        else { return nil }
+        return try change { (transaction) throws(IotoError) -> StoredItem in
+            try Database.create(model, key, body, transaction)
+        }
+    }
+
+    private static func create(
+        _ model: Model, _ key: ItemKey, _ body: [UInt8], _ transaction: StoreTransaction
+    ) throws(IotoError) -> StoredItem {
+        guard let item = try transaction.create(model, key, body: body) else {
+            throw IotoError(.exists, "an item of model \"\(model.name)\" with this key exists")
+        }
+        return item
     }
 
     /// The item that the properties name.
@@ -117,6 +138,30 @@ extension Database {
             }
             let prepared = try model.makeItem(properties, context: context, now: store.timeOfDay())
             return try transaction.put(model, prepared.key, body: prepared.text)
+        }
+    }
+
+    /// Changes the item that pairs of C texts name, as `update` does, where nothing of them has to be judged.
+    ///
+    /// - Returns: nil when it takes more than this to tell, and nothing is done.
+    /// - Throws: As `update`.
+    public func quickUpdate(
+        _ modelName: UnsafePointer<CChar>, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int
+    ) throws(IotoError) -> Item? {
+        let context = context
+        guard let model = schema.model(modelName), model.existsOnDevice,
+            let (key, _) = model.writeItem(isNew: false, pairs, count: count, context: context, now: 0)
+        else { return nil }
+        return try change { (transaction) throws(IotoError) -> StoredItem in
+            guard let existing = try transaction.get(key, model: model) else {
+                throw IotoError(.notFound, "no such item of model \"\(model.name)\"")
+            }
+            let change = model.writeItem(
+                over: existing.body, isNew: false, pairs, count: count, context: context, now: transaction.timeOfDay())
+            if let change { return try transaction.put(model, key, body: change.body) }
+            // The item is not as it would be written now.
+            let properties = try properties(pairs, count: count, of: model.name, isForItem: true)
+            return try Database.update(existing, properties, context, transaction)
         }
     }
 

@@ -69,6 +69,12 @@ final class Query {
             after: try options.next.map { (token) throws(IotoError) in
                 try PageToken.position(token, index: isPrimary ? nil : index)
             }, isReversed: options.isReversed)
+        // Whatever has this hash key has this value.
+        if match.hash != nil, let path = model.property(ofHash: index), equal[path] != nil, context[path] == nil,
+            let place = properties.index(of: path)
+        {
+            predicates.remove(at: place)
+        }
         if let filter = options.filter {
             predicates.append(try FilterParser.parse(filter, builder, substitutions: options.substitutions))
         }

@@ -180,9 +180,7 @@ final class TriggerDispatcher: @unchecked Sendable {
     private func deliver(_ event: StoreEvent) -> Int {
         var calls = 0
         for trigger in triggers where trigger.wants(event) {
-            guard let stored = event.after ?? event.before, triggers.contains(where: { $0 === trigger }) else {
-                continue
-            }
+            guard triggers.contains(where: { $0 === trigger }) else { continue }
             running = trigger
             lock.unlock()
             let context = TriggerContext(
@@ -190,7 +188,7 @@ final class TriggerDispatcher: @unchecked Sendable {
                 loser: event.loser.map { Item($0) })
             trigger.body(
                 TriggerCall(
-                    model: event.model, item: Item(stored, trigger: context), kind: event.kind, isRemoval: event.isRemoval,
+                    model: event.model, item: Item(event.item, trigger: context), kind: event.kind, isRemoval: event.isRemoval,
                     events: TriggerEvents(event)))
             lock.lock()
             running = nil

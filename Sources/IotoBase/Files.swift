@@ -14,7 +14,7 @@ public enum Files {
             throw IotoError(.io, "\(path): \(systemErrorText(code))", detail: code)
         }
         defer { platform_free(data) }
-        return [UInt8](UnsafeBufferPointer(start: data, count: count))
+        return copyBytes(UnsafeRawBufferPointer(start: data, count: count))
     }
 
     /// Size of a file in bytes, or nil when there is none.

@@ -19,7 +19,7 @@ public struct Text: Hashable, Sendable {
 
     @inlinable
     public init(_ buffer: UnsafeRawBufferPointer) {
-        self.bytes = [UInt8](buffer)
+        self.bytes = copyBytes(buffer)
     }
 
     public init(_ string: String) {
@@ -28,7 +28,7 @@ public struct Text: Hashable, Sendable {
 
     /// Copies a NUL-terminated C text.
     public init(cString: UnsafePointer<CChar>) {
-        self.bytes = [UInt8](UnsafeRawBufferPointer(start: cString, count: platform_length(cString)))
+        self.bytes = copyBytes(UnsafeRawBufferPointer(start: cString, count: platform_length(cString)))
     }
 
     public init<Number: FixedWidthInteger>(decimal number: Number) {
@@ -156,6 +156,15 @@ public func compareBytes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointe
         if order != 0 { return Int(order) }
     }
     return a.count < b.count ? -1 : a.count > b.count ? 1 : 0
+}
+
+/// A copy of bytes, made at once: the array's own initializer takes them one by one where it is compiled for size.
+@inline(never)
+public func copyBytes(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, count in
+        UnsafeMutableRawBufferPointer(buffer).copyMemory(from: bytes)
+        count = bytes.count
+    }
 }
 
 /// Whether `part` stands somewhere in `whole`.

@@ -145,7 +145,7 @@ extension Inbox {
         }
         var payload: [UInt8] = []
         if count > 0, let start = message.payload {
-            payload = [UInt8](UnsafeRawBufferPointer(start: start, count: count))
+            payload = copyBytes(UnsafeRawBufferPointer(start: start, count: count))
         }
         bytesIn += Int64(count)
         payloadBytes += count

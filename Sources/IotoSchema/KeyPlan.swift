@@ -1,3 +1,4 @@
+import CPlatform
 import IotoBase
 
 /// How a primary key is written when all that its templates need are properties of type string: what a get does most
@@ -119,14 +120,10 @@ private struct KeyWriter {
 
     /// A text that is not empty, and ASCII.
     private mutating func write(_ text: UnsafePointer<CChar>) -> Bool {
-        let start = end
-        let bytes = text.unsigned
-        while bytes[end - start] != 0 {
-            guard end < buffer.count, bytes[end - start] < 0x80 else { return false }
-            buffer[end] = bytes[end - start]
-            end += 1
-        }
-        return end > start
+        guard let start = buffer.baseAddress else { return false }
+        let bytes = platform_copy_ascii(start + end, buffer.count - end, text)
+        end += bytes
+        return bytes > 0
     }
 }
 

@@ -195,6 +195,15 @@ extension Model {
         return result
     }
 
+    /// The property of type string that a hash key tells, as it is all that varies in it; nil when none is.
+    @inline(never)
+    public func property(ofHash index: Index) -> Text? {
+        guard let keys = try? indexKeys(index), let variables = keys.hash?.template.variables, variables.count == 1,
+            let variable = variables.first, variable.rest == nil, variable.width == 0, variable.field?.type == .string
+        else { return nil }
+        return variable.path
+    }
+
     @inline(never)
     private func indexKeys(_ index: Index) throws(IotoError) -> IndexKeys {
         if index.name == keys.primaryIndex.name { return keys.primary }

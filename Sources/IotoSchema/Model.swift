@@ -27,6 +27,8 @@ public final class Model: Sendable {
     let keys: ModelKeys
     /// How the primary key is written from texts; nil when it takes more than that.
     let keyPlan: KeyPlan?
+    /// How an item is written from texts; nil when it takes more than that.
+    nonisolated(unsafe) private(set) var itemPlan: ItemPlan?
     let settings: ModelSettings
     /// Places of the fields that carry the timestamps.
     let createdPlace: Int?
@@ -59,6 +61,7 @@ public final class Model: Sendable {
         uniqueFields = parts.fields.fields.filter { $0.attributes.isUnique }
         createdPlace = settings.timestamps.hasCreated ? parts.fields.index(of: settings.createdField) : nil
         updatedPlace = settings.timestamps.hasUpdated ? parts.fields.index(of: settings.updatedField) : nil
+        itemPlan = ItemPlan(self)
     }
 
     /// The fields in the schema's order, followed by those that it implies: timestamps, and properties that a

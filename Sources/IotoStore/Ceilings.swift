@@ -155,9 +155,7 @@ extension StoreTransaction {
             dropped += 1
             try close(key, upTo: row.version.time, .rejected, code: ErrorCode.full.rawValue, reason: "dropped: " + reason)
             if let state = store.item(row, key, model) {
-                note(
-                    .full, before: state, after: item == nil ? nil : state, model, key,
-                    reason: "dropped: " + reason)
+                note(.full, before: state, after: item == nil ? nil : state, reason: "dropped: " + reason)
             }
             try settleExpiry(key)
             return true

@@ -257,6 +257,9 @@ final class Connection {
         return Int64(current)
     }
 
+    /// Rows that the last statement which writes has changed.
+    var changeCount: Int32 { sqlite3_changes(handle) }
+
     /// The error of a failed call.
     func error(_ code: Int32, _ action: Text) -> IotoError {
         let kind: ErrorCode

@@ -6,7 +6,7 @@ import IotoBase
 enum SQL: Int, CaseIterable {
     case begin, beginRead, commit, rollback, dataVersion, pageCount, freePages, shrink
     case readMeta, writeMeta
-    case readItem, writeItem, deleteItem, setItemPosition, setItemVersion
+    case readItem, writeItem, insertItem, deleteItem, setItemPosition, setItemVersion
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
@@ -41,6 +41,9 @@ enum SQL: Int, CaseIterable {
             "SELECT model, time, writer, position, json FROM item WHERE hash = ?1 AND sort = ?2"
         case .writeItem:
             "REPLACE INTO item(hash, sort, json, model, time, writer, position) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+        // Writes nothing when there is a row of that key.
+        case .insertItem:
+            "INSERT OR IGNORE INTO item(hash, sort, json, model, time, writer, position) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
         case .deleteItem: "DELETE FROM item WHERE hash = ?1 AND sort = ?2"
         case .setItemPosition: "UPDATE item SET position = ?3 WHERE hash = ?1 AND sort = ?2"
         case .setItemVersion: "UPDATE item SET time = ?3, writer = ?4 WHERE hash = ?1 AND sort = ?2"

@@ -28,6 +28,12 @@ final class Statement {
         isBorrowed = false
     }
 
+    /// Ends a use that has bound every parameter, as the next one will.
+    func endAllBound() {
+        sqlite3_reset(pointer)
+        isBorrowed = false
+    }
+
     // MARK: Parameters
 
     func bind(_ index: Int32, _ value: Int64) throws(IotoError) {
@@ -55,7 +61,7 @@ final class Statement {
         try check(
             bytes.withUnsafeBytes { bytes in
                 guard let start = bytes.baseAddress, let count = Int32(exactly: bytes.count) else {
-                    return bytes.isEmpty ? ioto_sqlite_bind_text(pointer, index, "", 0) : SQLITE_TOOBIG
+                    return bytes.isEmpty ? ioto_sqlite_bind_text_static(pointer, index, nil, 0) : SQLITE_TOOBIG
                 }
                 return ioto_sqlite_bind_text(pointer, index, start, count)
             })
@@ -70,7 +76,7 @@ final class Statement {
     private func bindInPlace(_ index: Int32, _ bytes: UnsafeRawBufferPointer) -> Int32 {
         // SQLite takes a null pointer for NULL, and an empty array may have no storage.
         guard let start = bytes.baseAddress, !bytes.isEmpty else {
-            return ioto_sqlite_bind_text(pointer, index, "", 0)
+            return ioto_sqlite_bind_text_static(pointer, index, nil, 0)
         }
         guard let count = Int32(exactly: bytes.count) else { return SQLITE_TOOBIG }
         return ioto_sqlite_bind_text_static(pointer, index, start, count)
@@ -163,7 +169,7 @@ final class Statement {
             throw connection.error(SQLITE_NOMEM, "read")
         }
         let count = Int(sqlite3_column_bytes(pointer, column))
-        return [UInt8](UnsafeBufferPointer(start: start, count: count))
+        return copyBytes(UnsafeRawBufferPointer(start: start, count: count))
     }
 
     /// A text's bytes where SQLite has them, until the next step.

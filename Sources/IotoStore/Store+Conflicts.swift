@@ -225,9 +225,8 @@ extension StoreTransaction {
     }
 
     func noteConflict(winner: StoredItem, loser: StoredItem, isRemoval: Bool, isRemote: Bool) {
-        events.append(
-            StoreEvent(
-                .conflict, before: nil, after: winner, model: winner.model, key: winner.key, isRemote: isRemote,
-                loser: loser, isRemoval: isRemoval))
+        let event = StoreEvent(
+            .conflict, before: nil, after: winner, isRemote: isRemote, loser: loser, isRemoval: isRemoval)
+        if let event { events.append(event) }
     }
 }

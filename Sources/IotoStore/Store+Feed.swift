@@ -107,14 +107,14 @@ extension StoreTransaction {
                     let version = Version(time: try store.clock.next(connection), writer: store.replica)
                     try modify { () throws(IotoError) in try restamp(change.key, version, isRemoval: before == nil) }
                 }
+                #if IOTO_MUTANTS
+                    if Mutant.isActive(.outboxRowLost) { try dequeue(position) }
+                #endif
                 noteConflict(winner: mine, loser: theirs, isRemoval: before == nil, isRemote: false)
                 return false
             }
             noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
         } else if let known, known.version >= change.version {
-            #if IOTO_MUTANTS
-                if Mutant.isActive(.outboxRowLost), let position = known.position { try dequeue(position) }
-            #endif
             // The very state whose expiry was the clock's mistake, which was ahead.
             guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
         }
@@ -168,7 +168,7 @@ extension StoreTransaction {
                 if former === model && after != nil {
                     before = item
                 } else {
-                    note(hasExpired ? .expired : .remove, before: item, after: nil, former, key, isRemote: true)
+                    note(hasExpired ? .expired : .remove, before: item, after: nil, isRemote: true)
                 }
             } else {
                 noteExpired(row, key)
@@ -176,8 +176,8 @@ extension StoreTransaction {
         }
         guard let after else { return }
         #if IOTO_MUTANTS
-            if Mutant.isActive(.eventTwice) { note(.update, before: before, after: after, model, key, isRemote: true) }
+            if Mutant.isActive(.eventTwice) { note(.update, before: before, after: after, isRemote: true) }
         #endif
-        note(before == nil ? .create : .update, before: before, after: after, model, key, isRemote: true)
+        note(before == nil ? .create : .update, before: before, after: after, isRemote: true)
     }
 }

@@ -308,7 +308,7 @@ extension StoreTransaction {
         try trim.run()
 
         guard let model = store.models.model(row.model), let item = store.item(row, key, model) else { return }
-        note(.rejected, before: item, after: isRemoval ? nil : item, model, key, reason: reason)
+        note(.rejected, before: item, after: isRemoval ? nil : item, reason: reason)
     }
 
     func writeCursor(_ cursor: StreamCursor) throws(IotoError) {

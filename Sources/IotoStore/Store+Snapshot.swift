@@ -81,7 +81,7 @@ extension StoreTransaction {
             } else {
                 try run(.deleteItem, item.key)
                 try reindex(item.key, from: row, to: nil)
-                note(.remove, before: item, after: nil, item.model, item.key, isRemote: true)
+                note(.remove, before: item, after: nil, isRemote: true)
             }
         }
     }

@@ -137,7 +137,7 @@ extension StoreTransaction {
                 guard failure == nil, error.detail == 0, error.code == .full || error.code == .exists else { throw error }
                 refusal = nil
                 refused += 1
-                note(.full, before: nil, after: item, item.model, item.key, reason: "refused: " + error.message)
+                note(.full, before: nil, after: item, reason: "refused: " + error.message)
             }
         }
     }

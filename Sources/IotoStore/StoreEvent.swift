@@ -20,34 +20,39 @@ public struct StoreEvent: Sendable {
     }
 
     public let kind: Kind
-    public let model: Model
-    public let key: ItemKey
-    /// The item before the change; nil when it was created.
-    public let before: StoredItem?
-    /// The item after it; nil when it was removed. Of a change that was rejected, `before` and `after` are the item
-    /// as it is stored; of a removal that was rejected, `before` has the properties that the key is made of, and
-    /// `after` is nil.
-    public let after: StoredItem?
     /// Whether the cloud made the change.
     public let isRemote: Bool
+    /// The version that has won a conflict is a removal; `after` then has the properties that the key is made of.
+    public let isRemoval: Bool
+    private let isGone: Bool
+    /// The item after the change, or, when that has removed it, before it.
+    public let item: StoredItem
+    /// The item before the change; nil when it was created.
+    public let before: StoredItem?
     /// The cloud's reason for a rejection, or which ceiling was met and what was done; else "".
     public let reason: Text
     /// Of a conflict, where `after` is the version that has won: the one that has not.
     public let loser: StoredItem?
-    /// The version that has won a conflict is a removal; `after` then has the properties that the key is made of.
-    public let isRemoval: Bool
 
-    init(
-        _ kind: Kind, before: StoredItem?, after: StoredItem?, model: Model, key: ItemKey, isRemote: Bool,
-        reason: Text = "", loser: StoredItem? = nil, isRemoval: Bool = false
+    /// The item after it; nil when it was removed. Of a change that was rejected, `before` and `after` are the item
+    /// as it is stored; of a removal that was rejected, `before` has the properties that the key is made of, and
+    /// `after` is nil.
+    public var after: StoredItem? { isGone ? nil : item }
+    public var model: Model { item.model }
+    public var key: ItemKey { item.key }
+
+    /// Nil when there is neither an item before nor one after it.
+    init?(
+        _ kind: Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool, reason: Text = "", loser: StoredItem? = nil,
+        isRemoval: Bool = false
     ) {
+        guard let item = after ?? before else { return nil }
+        self.item = item
         self.loser = loser
         self.isRemoval = isRemoval
         self.kind = kind
-        self.model = model
-        self.key = key
         self.before = before
-        self.after = after
+        isGone = after == nil
         self.isRemote = isRemote
         self.reason = reason
     }

@@ -129,7 +129,7 @@ extension StoreTransaction {
         try run(.deleteItem, item.key)
         try reindex(item.key, from: row, to: nil)
         try bury(item)
-        if !isSilent { note(.expired, before: item, after: nil, item.model, item.key) }
+        if !isSilent { note(.expired, before: item, after: nil) }
     }
 
     /// Leaves a tombstone with the version of an item that has expired, where a change of the cloud may have to be

@@ -97,7 +97,7 @@ public struct ScannedRow {
     @inline(never)
     public func item() throws(IotoError) -> StoredItem {
         let version = try StoredRow.version(statement, replica: store.replica)
-        return StoredItem(model: model, key: try key(), body: [UInt8](body), version: version)
+        return StoredItem(model: model, key: try key(), body: copyBytes(body), version: version)
     }
 }
 

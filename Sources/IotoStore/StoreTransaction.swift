@@ -110,14 +110,7 @@ public final class StoreTransaction {
     ///   the same model has a unique value.
     public func put(_ model: Model, _ key: ItemKey, body: [UInt8]) throws(IotoError) -> StoredItem {
         try checkUse()
-        guard body.count <= Limits.itemBytesMax else {
-            throw IotoError(
-                .limit, "model '\(model.name)': an item of \(body.count) bytes; \(Limits.itemBytesMax) are allowed")
-        }
-        guard key.hash.count <= Limits.keyBytesMax, key.sort.count <= Limits.keyBytesMax else {
-            throw IotoError(
-                .limit, "model '\(model.name)': a key has more than \(Limits.keyBytesMax) bytes")
-        }
+        try checkSize(model, key, body)
         try use(model)
         let before = try current(key)
         if let before, before.model != store.models.number(model), let other = store.models.model(before.model),
@@ -140,6 +133,39 @@ public final class StoreTransaction {
         } catch {
             noteRefusal(StoredItem(model: model, key: key, body: body, version: .zero), error)
             throw error
+        }
+    }
+
+    /// Stores a new item, without a look for another one of its key where the insertion itself tells that.
+    ///
+    /// - Returns: nil when there is an item of the model with that key.
+    /// - Throws: As `put`.
+    public func create(_ model: Model, _ key: ItemKey, body: [UInt8]) throws(IotoError) -> StoredItem? {
+        try checkUse()
+        try checkSize(model, key, body)
+        try use(model)
+        let isPlain = !model.isDelayed && model.uniqueFields.isEmpty && !store.mayBeFull(model)
+        if isPlain, model.isReplicated ? try tombstone(key) == nil : true {
+            do throws(IotoError) {
+                if let item = try modify({ () throws(IotoError) in try insert(model, key, body) }) { return item }
+                changes -= 1
+            } catch {
+                noteRefusal(StoredItem(model: model, key: key, body: body, version: .zero), error)
+                throw error
+            }
+        }
+        guard try get(key, model: model) == nil else { return nil }
+        return try put(model, key, body: body)
+    }
+
+    private func checkSize(_ model: Model, _ key: ItemKey, _ body: [UInt8]) throws(IotoError) {
+        guard body.count <= Limits.itemBytesMax else {
+            throw IotoError(
+                .limit, "model '\(model.name)': an item of \(body.count) bytes; \(Limits.itemBytesMax) are allowed")
+        }
+        guard key.hash.count <= Limits.keyBytesMax, key.sort.count <= Limits.keyBytesMax else {
+            throw IotoError(
+                .limit, "model '\(model.name)': a key has more than \(Limits.keyBytesMax) bytes")
         }
     }
 
@@ -172,6 +198,24 @@ public final class StoreTransaction {
         IotoError(.notFound, "model '\(item.model.name)': the item does not exist")
     }
 
+    /// Inserts an item that has neither a row nor a tombstone; nil, and nothing is written, when it has a row.
+    private func insert(_ model: Model, _ key: ItemKey, _ body: [UInt8]) throws(IotoError) -> StoredItem? {
+        var version = Version.zero
+        var position: Int64?
+        if model.syncsUp {
+            version = try nextVersion()
+            position = store.lanes.position(version.time, model.ordinal)
+        }
+        let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
+        try write(.insertItem, item, position: position)
+        guard connection.changeCount > 0 else { return nil }
+        if let position { try enter(model, key, body.count, version, position) }
+        if model.mergesFields { try stampFields(item, over: nil, isWaiting: false) }
+        try reindex(key, from: nil, to: item)
+        note(.create, before: nil, after: item)
+        return item
+    }
+
     private func put(
         _ model: Model, _ key: ItemKey, _ body: [UInt8], over before: StoredRow?
     ) throws(IotoError) -> StoredItem {
@@ -191,7 +235,7 @@ public final class StoreTransaction {
         try reindex(key, from: before, to: item)
         let replaced = before.flatMap { store.live($0, key, model) }
         if replaced == nil { noteExpired(before, key) }
-        note(replaced == nil ? .create : .update, before: replaced, after: item, model, key)
+        note(replaced == nil ? .create : .update, before: replaced, after: item)
         return item
     }
 
@@ -213,7 +257,7 @@ public final class StoreTransaction {
                 try write(.writeTombstone, tombstone, position: position)
             }
         }
-        note(.remove, before: item, after: nil, item.model, item.key)
+        note(.remove, before: item, after: nil)
     }
 
     /// A new version for a change, which stands in the outbox already or enters it at its end.
@@ -226,18 +270,30 @@ public final class StoreTransaction {
     ) throws(IotoError) -> (Version, Int64) {
         // The clock has seen every version of this file; of one that was edited it has not.
         if let previous { store.clock.observe(previous.version.time) }
-        let version = Version(time: try store.clock.next(connection), writer: store.replica)
-        receipted?.append((key, version.time))
-        let number = store.models.number(model)
+        let version = try nextVersion()
         if let previous, let position = previous.position, try isPending(position) {
+            receipted?.append((key, version.time))
+            let number = store.models.number(model)
             if previous.model != number { store.gauge = nil }
             store.gauge?.add(number, items: 0, bytes: Int64(size - previous.body.count))
             return (version, position)
         }
         let end = store.lanes.position(version.time, model.ordinal)
-        try append(key, at: end)
-        store.gauge?.add(number, items: 1, bytes: Int64(size))
+        try enter(model, key, size, version, end)
         return (version, end)
+    }
+
+    private func nextVersion() throws(IotoError) -> Version {
+        Version(time: try store.clock.next(connection), writer: store.replica)
+    }
+
+    /// Puts a change into the outbox, at its end.
+    private func enter(
+        _ model: Model, _ key: ItemKey, _ size: Int, _ version: Version, _ position: Int64
+    ) throws(IotoError) {
+        receipted?.append((key, version.time))
+        try append(key, at: position)
+        store.gauge?.add(store.models.number(model), items: 1, bytes: Int64(size))
     }
 
     // MARK: Steps of transactions
@@ -279,10 +335,10 @@ public final class StoreTransaction {
         return row
     }
 
-    /// Writes a row of `item` (`.writeItem`) or `tombstone` (`.writeTombstone`).
+    /// Writes a row of `item` (`.writeItem`, `.insertItem`) or `tombstone` (`.writeTombstone`).
     func write(_ sql: SQL, _ item: StoredItem, position: Int64?) throws(IotoError) {
         let statement = try connection.statement(sql)
-        defer { statement.end() }
+        defer { statement.endAllBound() }
         try statement.bind(4, store.models.number(item.model))
         try statement.bind(5, bits: item.version.time)
         let isOwn = item.version.writer == store.replica || item.version == .zero
@@ -344,16 +400,14 @@ public final class StoreTransaction {
         guard let row, let model = store.models.model(row.model), let item = store.item(row, key, model),
             store.isExpired(model, item.body)
         else { return }
-        note(.expired, before: item, after: nil, model, key)
+        note(.expired, before: item, after: nil)
     }
 
     func note(
-        _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, _ model: Model, _ key: ItemKey,
-        isRemote: Bool = false, reason: Text = ""
+        _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {
-        events.append(
-            StoreEvent(
-                kind, before: before, after: after, model: model, key: key, isRemote: isRemote, reason: reason))
+        guard let event = StoreEvent(kind, before: before, after: after, isRemote: isRemote, reason: reason) else { return }
+        events.append(event)
     }
 
     func noteRefusal(_ item: StoredItem, _ error: IotoError) {

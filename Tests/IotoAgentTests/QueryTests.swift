@@ -144,6 +144,19 @@ private func error<Result>(_ body: () throws -> Result) -> IotoError {
         #expect(error { try database.ids("{gs1pk: 'Other'}", QueryOptions(index: "gs1")) }.code == .key)
     }
 
+    @Test func whatTheHashKeyTellsIsNotAskedAgain() throws {
+        let fixture = try Fixture(schema: source)
+        let database = try fixture.open()
+        func needle(_ json: String, index: Text? = nil) throws -> [UInt8]? {
+            try database.query("Fault", try object(json), QueryOptions(index: index)).scan.needle
+        }
+        #expect(try needle("{severity: 'high'}") != nil)
+        #expect(try needle("{severity: 'high'}", index: "gs2") == nil)
+        // The context has another device in its place.
+        #expect(try needle("{deviceId: 'd2'}") != nil)
+        #expect(try database.ids("{deviceId: 'd2'}") == [])
+    }
+
     @Test func anIndexThatIsNotThereIsAnError() throws {
         let unknown = error { try database.ids("{}", QueryOptions(index: "gs9")) }
         #expect(unknown.code == .misuse && unknown.message.string.hasSuffix("has no index 'gs9'"))

@@ -53,6 +53,10 @@ int platform_compare(const void *a, const void *b, size_t bytes);
 void platform_free(void *memory);
 /* Whether `part` stands somewhere in `whole`. */
 bool platform_contains(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes);
+/* Whether `part` or a backslash stands in it. */
+bool platform_may_contain(const void *whole, size_t whole_bytes, const void *part, size_t part_bytes);
+/* Copy a text without its NUL. Returns its bytes; 0 when they are more than `room`, or one is beyond ASCII. */
+size_t platform_copy_ascii(void *out, size_t room, const char *text);
 /* strlen(), and strcmp() that tells equality alone. */
 size_t platform_length(const char *text);
 bool platform_equal(const char *a, const char *b);

@@ -272,6 +272,7 @@ final class Device: ClientOwner, StoreObserver {
             unsynced = [after]
         }
         if disk.hasFailed { doubts.append(attempt) }
+        publish()
     }
 
     func storeDidCommit(_ events: [StoreEvent]) {
@@ -477,15 +478,16 @@ final class Device: ClientOwner, StoreObserver {
             let message = inbox.removeFirst()
             world.tell(who, "receives \(describe(message))")
             call(.message(message)) { replicator!.received(message.topic, message.payload, now) }
-            if message.topic.hasSuffix("/SYNC") { checkReceipts() }
-            publish()
+            if message.topic.hasSuffix("/SYNC") {
+                if !disk.hasFailed { judge.deviceHeard(self, message) }
+                checkReceipts()
+            }
         }
         if let bytes = changedBytes {
             changedBytes = nil
             call(.none) { replicator!.changed(bytes: bytes, now) }
         }
         call(.none) { replicator!.tick(now) }
-        publish()
         finishRequests()
         guard let replicator else { return }
         var deadline = connectAt

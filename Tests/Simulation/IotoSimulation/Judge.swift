@@ -17,6 +17,9 @@ final class Judge {
         /// The highest version that each item had, of the items and of the tombstones that are gone by now.
         var highest: [ItemKey: Version] = [:]
         var applied: Set<AppliedVersion> = []
+        /// Versions that this process has sent, and those of them that it knows an answer to.
+        var sent: Set<Version> = []
+        var answered: Set<Version> = []
     }
 
     private struct AppliedVersion: Hashable {
@@ -152,6 +155,8 @@ final class Judge {
     /// A database was opened: it must hold what was confirmed, and of what was under way all or nothing.
     func reopened(_ device: Device, _ found: StoreImage) {
         let image = forgetting(device.image, found)
+        memories[device.id]?.sent = []
+        memories[device.id]?.answered = []
         if found == image { return }
         let unsynced = device.durability == .normal && device.wasPowerCut ? device.unsynced.map { forgetting($0, found) } : []
         if unsynced.contains(found) {
@@ -251,6 +256,10 @@ final class Judge {
                 continue
             }
             world.require(model.syncsUp, .direction, "\(device.who) sends \(sort.string)")
+            world.require(
+                !(memories[device.id]?.answered.contains(version) ?? false), .once,
+                "\(device.who) sends \(sort.string) at \(version.story), which was answered")
+            memories[device.id, default: Memory()].sent.insert(version)
             let key = ItemKey(hash: "device#" + device.id, sort: sort)
             if let known = contents[version] {
                 world.require(
@@ -264,6 +273,16 @@ final class Judge {
             } else if let row = device.image.row(key), row.version == version {
                 contents[version] = Content(key: key, isRemoval: row.isRemoval, body: row.body)
             }
+        }
+    }
+
+    /// The device has taken over an answer.
+    func deviceHeard(_ device: Device, _ message: Message) {
+        guard let json = try? JSON.parse(message.payload), json["retryAfter"] == nil else { return }
+        for entry in json["vers"]?.arrayValue ?? [] {
+            guard let version = entry.stringValue.flatMap({ Version($0) }), memories[device.id]?.sent.contains(version) ?? false
+            else { continue }
+            memories[device.id]!.answered.insert(version)
         }
     }
 

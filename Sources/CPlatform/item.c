@@ -1,0 +1,282 @@
+#include "platform_item.h"
+
+#include <string.h>
+
+#if defined(__GNUC__) && !defined(__clang__)
+#define FAST __attribute__((optimize("O2")))
+#else
+#define FAST
+#endif
+
+bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
+                         platform_given *values)
+{
+    memset(values, 0, count * sizeof *values);
+    size_t next = 0;
+    for (size_t at = 0; at + 1 < text_count; at += 2) {
+        const char *name = texts[at], *text = texts[at + 1];
+        if (name == NULL || text == NULL) {
+            return false;
+        }
+        /* Most callers give them in the schema's order. */
+        size_t tried = 0;
+        while (fields[next].kind == PLATFORM_FIELD_NONE || strcmp(fields[next].name, name) != 0) {
+            if (++tried > count) {
+                return false;
+            }
+            next = next + 1 < count ? next + 1 : 0;
+        }
+        if (values[next].text != NULL) {
+            return false;
+        }
+        values[next].text = text;
+        values[next].bytes = strlen(text);
+        next = next + 1 < count ? next + 1 : 0;
+    }
+    return true;
+}
+
+size_t platform_item_bytes(const platform_field *fields, size_t count, const platform_given *values)
+{
+    size_t bytes = 2;
+    for (size_t at = 0; at < count; at++) {
+        if (values[at].text != NULL || values[at].made != 0) {
+            /* Quotes, colon and comma; quotes of a text, or `false` in the place of `0`. */
+            bytes += fields[at].name_bytes + values[at].bytes + 4 + (values[at].made != 0 ? 0 : 4);
+        }
+    }
+    return bytes;
+}
+
+/* The highest bit of some byte is set when one of eight is a control character, a quote or a backslash. */
+FAST static uint64_t escapes(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quotes = word ^ ones * '"', slashes = word ^ ones * '\\';
+    return (((word - ones * 0x20) & ~word) | ((quotes - ones) & ~quotes) | ((slashes - ones) & ~slashes)) & ones << 7;
+}
+
+/* Copy a text that needs no escape. Returns the end, or NULL. `seen` gathers its bytes. */
+FAST static char *copy_text(char *out, const char *text, size_t bytes, uint64_t *seen)
+{
+    uint64_t bad = 0, all = 0, word;
+    if (bytes >= sizeof word) {
+        for (size_t at = 0;; at += sizeof word) {
+            /* The last eight bytes once more, where they are not a multiple of eight. */
+            if (at > bytes - sizeof word) {
+                at = bytes - sizeof word;
+            }
+            memcpy(&word, text + at, sizeof word);
+            memcpy(out + at, &word, sizeof word);
+            bad |= escapes(word);
+            all |= word;
+            if (at == bytes - sizeof word) {
+                break;
+            }
+        }
+    } else {
+        word = UINT64_C(0x2020202020202020);
+        for (size_t at = 0; at < bytes; at++) {
+            out[at] = text[at];
+            word = word << 8 | (uint8_t) text[at];
+        }
+        bad = escapes(word);
+        all = word;
+    }
+    *seen |= all;
+    return bad ? NULL : out + bytes;
+}
+
+static bool is_allowed(const char *allowed, const char *text)
+{
+    for (; *allowed != '\0'; allowed += strlen(allowed) + 1) {
+        if (strcmp(allowed, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether this is a number as JSON writes it; -0 is not. */
+static bool is_number(const char *text, size_t bytes)
+{
+    size_t digits = 0, at = text[0] == '-', point = 0;
+    if (text[at] == '0' && (at > 0 || (bytes > 1 && text[1] != '.'))) {
+        return false;
+    }
+    for (; at < bytes; at++) {
+        if (text[at] == '.' && point == 0 && digits > 0) {
+            point = at;
+        } else if (text[at] >= '0' && text[at] <= '9') {
+            digits++;
+        } else {
+            return false;
+        }
+    }
+    return digits > 0 && digits <= 18 && (point == 0 || point != bytes - 1);
+}
+
+/* JSON's word for a boolean, or NULL. */
+static const char *boolean(const char *text)
+{
+    if (strcmp(text, "true") == 0 || strcmp(text, "1") == 0) {
+        return "true";
+    }
+    return strcmp(text, "false") == 0 || strcmp(text, "0") == 0 ? "false" : NULL;
+}
+
+static char *append(char *out, const char *text, size_t bytes)
+{
+    memcpy(out, text, bytes);
+    return out + bytes;
+}
+
+/* Write a value. Returns the end, or NULL when it is not of its field's kind. */
+static char *write_value(char *end, const platform_field *field, const platform_given *value, const char *made,
+                         uint64_t *seen)
+{
+    const char *text = value->text;
+    if (value->made != 0) {
+        return append(end, made + value->made - 1, value->bytes);
+    }
+    switch (field->kind) {
+    case PLATFORM_FIELD_TEXT:
+        if (field->allowed != NULL && !is_allowed(field->allowed, text)) {
+            return NULL;
+        }
+        *end++ = '"';
+        end = copy_text(end, text, value->bytes, seen);
+        if (end != NULL) {
+            *end++ = '"';
+        }
+        return end;
+    case PLATFORM_FIELD_NUMBER:
+        return is_number(text, value->bytes) ? append(end, text, value->bytes) : NULL;
+    case PLATFORM_FIELD_BOOLEAN:
+        text = boolean(text);
+        return text != NULL ? append(end, text, strlen(text)) : NULL;
+    default:
+        return NULL;
+    }
+}
+
+static bool is_ascii_alone(uint64_t seen) { return (seen & UINT64_C(0x8080808080808080)) == 0; }
+
+size_t platform_item_write(const platform_field *fields, size_t count, const platform_given *values,
+                           const char *made, char *out, bool *is_ascii)
+{
+    char *end = out;
+    uint64_t seen = 0;
+    for (size_t at = 0; at < count; at++) {
+        if (values[at].text == NULL && values[at].made == 0) {
+            continue;
+        }
+        *end = end == out ? '{' : ',';
+        end[1] = '"';
+        end = append(end + 2, fields[at].name, fields[at].name_bytes);
+        *end++ = '"';
+        *end++ = ':';
+        end = write_value(end, &fields[at], &values[at], made, &seen);
+        if (end == NULL) {
+            return 0;
+        }
+    }
+    if (end == out) {
+        *end++ = '{';
+    }
+    *end++ = '}';
+    *is_ascii = is_ascii_alone(seen);
+    return (size_t) (end - out);
+}
+
+/* The end of a string that begins before `at`, past its quote; `limit` when it has none. */
+static const char *string_end(const char *at, const char *limit)
+{
+    while (at < limit && *at != '"') {
+        at += *at == '\\' && limit - at > 1 ? 2 : 1;
+    }
+    return at < limit ? at + 1 : limit;
+}
+
+/* The end of the value at `at`, which a comma or a bracket follows; `limit` when there is none. */
+static const char *value_end(const char *at, const char *limit)
+{
+    size_t depth = 0;
+    while (at < limit) {
+        char byte = *at;
+        if (byte == '"') {
+            at = string_end(at + 1, limit);
+            continue;
+        }
+        if (depth == 0 && (byte == ',' || byte == '}' || byte == ']')) {
+            return at;
+        }
+        depth += byte == '{' || byte == '[';
+        depth -= byte == '}' || byte == ']';
+        at++;
+    }
+    return limit;
+}
+
+size_t platform_item_update(const platform_field *fields, size_t count, const platform_given *values,
+                            const char *made, const char *item, size_t item_bytes, char *out, bool *is_ascii)
+{
+    if (item_bytes < 2 || item[0] != '{') {
+        return 0;
+    }
+    const char *at = item + 1, *limit = item + item_bytes;
+    char *end = out;
+    size_t place = 0, missing = 0;
+    uint64_t seen = 0;
+    for (size_t field = 0; field < count; field++) {
+        missing += values[field].text != NULL || values[field].made != 0;
+    }
+    while (at < limit && *at == '"') {
+        const char *name = at + 1, *value = string_end(name, limit);
+        size_t bytes = (size_t) (value - 1 - name), found = place;
+        if (limit - value < 2 || *value != ':') {
+            return 0;
+        }
+        const char *after = value_end(++value, limit);
+        if (after == limit || after == value) {
+            return 0;
+        }
+        while (found < count && (fields[found].name_bytes != bytes || memcmp(fields[found].name, name, bytes) != 0)) {
+            found++;
+        }
+        if (found == count) {
+            /* A property that is no field stands behind them, or the fields are in another order. */
+            for (size_t before = 0; before < place; before++) {
+                if (fields[before].name_bytes == bytes && memcmp(fields[before].name, name, bytes) == 0) {
+                    return 0;
+                }
+            }
+            place = count;
+        } else {
+            place = found + 1;
+        }
+        const platform_given *given = found < count ? &values[found] : NULL;
+        *end = end == out ? '{' : ',';
+        end++;
+        if (given == NULL || (given->text == NULL && given->made == 0)) {
+            end = append(end, at, (size_t) (after - at));
+        } else {
+            end = append(end, at, (size_t) (value - at));
+            char *written = write_value(end, &fields[found], given, made, &seen);
+            size_t length = (size_t) (after - value);
+            if (written == NULL ||
+                (given->is_fixed && ((size_t) (written - end) != length || memcmp(end, value, length) != 0))) {
+                return 0;
+            }
+            end = written;
+            missing--;
+        }
+        at = *after == ',' ? after + 1 : after;
+    }
+    if (missing > 0 || at + 1 != limit || *at != '}' || at[-1] == ',' || end == out) {
+        return 0;
+    }
+    *end++ = '}';
+    *is_ascii = is_ascii_alone(seen);
+    return (size_t) (end - out);
+}
