@@ -89,7 +89,7 @@ extension Database {
         _ modelName: Text, _ properties: JSONObject, options: QueryOptions = QueryOptions()
     ) throws(IotoError) -> Item {
         let model = try model(modelName)
-        guard let stored = try store.get(try exactKey(model, properties), model: model) else {
+        guard let stored = try store.get(try model.exactKey(properties, context: context), model: model) else {
             throw IotoError(.notFound, "no such item of model \"\(modelName)\"")
         }
         return Item(stored, fields: options.fields)
@@ -140,7 +140,7 @@ extension Database {
             // The key is made by the schema, by a generated id for one: there is nothing to be found yet.
             return try create(modelName, properties)
         }
-        let key = try exactKey(model, properties)
+        let key = try model.exactKey(properties, context: context)
         return try change { (transaction) throws(IotoError) -> StoredItem in
             if let existing = try transaction.get(key, model: model) {
                 return try Database.update(existing, properties, context, transaction)
@@ -200,13 +200,6 @@ extension Database {
         }
         waitForTriggers()
         return removed
-    }
-
-    private func exactKey(_ model: Model, _ properties: JSONObject) throws(IotoError) -> ItemKey {
-        guard case .exact(let key) = try model.key(properties, context: context) else {
-            throw IotoError(.key, "the properties do not give the whole key of model \"\(model.name)\"")
-        }
-        return key
     }
 
     private func change(

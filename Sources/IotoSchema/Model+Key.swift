@@ -50,13 +50,27 @@ extension Model {
         ItemKey(hash: try attribute(keys.primary.hash, source), sort: try attribute(keys.primary.sort, source))
     }
 
+    /// The whole key that the properties of a get, update or upsert give, as `key` takes them.
+    ///
+    /// - Throws: As `key`; `.key` when a property is missing.
+    public func exactKey(_ properties: JSONObject, context: Context) throws(IotoError) -> ItemKey {
+        let given = GivenProperties(properties: properties, context: context, model: self)
+        return ItemKey(
+            hash: try whole(keys.primary.hash, try match(keys.primary.hash, given)),
+            sort: try whole(keys.primary.sort, try match(keys.primary.sort, given)))
+    }
+
     private func attribute(_ part: KeyPart?, _ source: VariableReader) throws(IotoError) -> Text {
         guard let part else { return Text() }
-        switch try resolve(part, source) {
+        return try whole(part, try resolve(part, source))
+    }
+
+    private func whole(_ part: KeyPart?, _ resolution: Resolution) throws(IotoError) -> Text {
+        switch resolution {
         case .whole(let text):
             return text
         case .partial(_, let missing):
-            guard !part.isProperty else {
+            guard let part, !part.isProperty else {
                 throw failure(.key, "property '\(missing)' is missing, which is the key")
             }
             throw failure(.key, "attribute '\(part.attribute)' needs property '\(missing)'")

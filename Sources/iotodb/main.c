@@ -20,7 +20,10 @@ static void hearLog(void *context, IoLogLevel level, const char *message)
 int failed(void)
 {
     const char *text = dbGetError(NULL);
-    return complain("%s", text[0] != '\0' ? text : ioStrError(dbGetErrorCode()));
+    if (text[0] == '\0') text = ioStrError(dbGetErrorCode());
+    // The firmware sets such values once, and a person may not know that they are part of the key.
+    bool isMissing = strstr(text, "needs property '") != NULL || strstr(text, ": is required") != NULL;
+    return complain("%s%s", text, isMissing ? "; a value that the items share is given by --context NAME=VALUE" : "");
 }
 
 int complain(const char *format, ...)

@@ -170,6 +170,16 @@ static void items(Db *db)
     EXPECT_NUMBER(run("get", path, "Note", "id=none", NULL), 1);
     EXPECT(complains("no such item"));
     EXPECT_NUMBER(run("get", path, "Note", "count=3", NULL), 1);
+    EXPECT(complains("model \"Note\": attribute 'sk' needs property 'id'"));
+    const char *without[] = {program, NULL, path, "Note", "id=b", "--schema", testData("schema.json5"), NULL};
+    for (without[1] = "get"; without[1] != NULL; without[1] = strcmp(without[1], "get") == 0 ? "set" : NULL) {
+        unlink(scratch("errors.txt"));
+        free(output);
+        free(errors);
+        EXPECT_NUMBER(childRun(without, scratch("errors.txt"), &output), 1);
+        errors = readFile(scratch("errors.txt"));
+        EXPECT(complains("deviceId") && complains("--context NAME=VALUE"));
+    }
     EXPECT_NUMBER(run("get", path, "Note", "id", NULL), 2);
     EXPECT_NUMBER(run("get", path, "Note", "{id: ", NULL), 1);
     EXPECT_NUMBER(run("get", path, "Nothing", "id=a", NULL), 1);

@@ -43,6 +43,7 @@ public final class CloudService: Sendable {
                 try? await Task.sleep(for: .seconds(3600))
             }
         }
+        let expiry = Task { [store, schema] in await CloudExpiry(store: store, schema: schema).run() }
 
         var isReady = false
         while let events = await inbox.next() {
@@ -56,8 +57,10 @@ public final class CloudService: Sendable {
             }
         }
         watch.cancel()
-        purge.cancel()
-        await purge.value
+        for task in [purge, expiry] {
+            task.cancel()
+            await task.value
+        }
         await session.stop()
     }
 

@@ -45,6 +45,12 @@ public protocol CloudStore: Sendable {
     /// - Returns: The change as stored; nil when the item is not, or no longer, at the version that is expected.
     func write(_ write: LocalWrite) async throws(IotoError) -> Change?
 
+    /// Removes items that have expired, in one transaction: those that are still at the version that is expected. Each removal
+    /// has the next version above that, on the store's account, so that it gives way to any other change.
+    ///
+    /// - Returns: The number of items removed.
+    func expire(_ removals: [LocalWrite]) async throws(IotoError) -> Int
+
     /// Forgets tombstones that were stored before `time`, Unix milliseconds, a bounded number at a time. Devices that have not
     /// come as far in a feed begin it anew.
     ///

@@ -71,6 +71,32 @@ extension SQLiteStore {
         }
     }
 
+    public func expire(_ removals: [LocalWrite]) async throws(IotoError) -> Int {
+        let (writer, history) = (writer, history)
+        return try await write { db in
+            var clock = try SQLiteStore.clock(in: db)
+            var feed = FeedWriter(db: db, history: history)
+            var removed = 0
+            for removal in removals {
+                guard let current = try SQLiteStore.stored(removal.key, in: db), !current.change.isRemoval,
+                    current.change.version == removal.expected, current.change.version.time + 1 < HybridClock.timeMax
+                else { continue }
+                let version = Version(time: current.change.version.time + 1, writer: writer)
+                clock.observe(version.time)
+                feed.time = clock.next(wall: Instant.now.wall)
+                let change = Change(
+                    model: removal.model, key: removal.key, version: version, isRemoval: true, body: removal.body)
+                try SQLiteStore.replace(
+                    current, by: ItemState(change, stream: removal.stream, owner: removal.owner, over: current), feed: &feed)
+                removed += 1
+            }
+            guard removed > 0 else { return 0 }
+            try feed.finish()
+            try SQLiteStore.setClock(clock, in: db)
+            return removed
+        }
+    }
+
     // MARK: - Within a transaction
 
     static func stored(_ key: ItemKey, in db: Database) throws -> ItemState? {
