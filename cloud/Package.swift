@@ -22,6 +22,7 @@ let package = Package(
             dependencies: [
                 .product(name: "IotoReplication", package: "ioto"),
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),

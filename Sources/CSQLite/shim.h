@@ -40,6 +40,19 @@ static inline int ioto_sqlite_add_functions(sqlite3 *database)
 }
 
 /*
+ * Waits until the disk has what is committed in the log. A database that has none waits with each commit.
+ */
+static inline int ioto_sqlite_sync_log(sqlite3 *database)
+{
+    sqlite3_file *file = NULL;
+    int code = sqlite3_file_control(database, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+    if (code != SQLITE_OK || file == NULL || file->pMethods == NULL) {
+        return code;
+    }
+    return file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+}
+
+/*
  * The header of the WAL-index (sqlite.org/walformat.html, 2.1 and 2.1.1), which every commit of every process changes:
  * two that are equal are of the same state of the database, since the sum over all frames of the log is part of it.
  */

@@ -102,7 +102,7 @@ extension Database {
         _ modelName: Text, _ properties: JSONObject, _ visit: (ToldVersion) -> Void
     ) throws(IotoError) {
         let model = try model(modelName)
-        guard try store.explain(try exactKey(model, properties), model: model, visit) else {
+        guard try store.explain(try model.exactKey(properties, context: context), model: model, visit) else {
             throw IotoError(.notFound, "nothing is known of such an item of model \"\(modelName)\"")
         }
     }

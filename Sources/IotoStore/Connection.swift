@@ -120,6 +120,18 @@ final class Connection {
         }
     }
 
+    /// Rows that the last statement changed.
+    var changes: Int64 { Int64(sqlite3_changes(handle)) }
+
+    /// Takes all that is committed to the disk.
+    func syncLog() throws(IotoError) {
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.neverSynced) { return }
+        #endif
+        let code = ioto_sqlite_sync_log(handle)
+        if code != SQLITE_OK { throw error(code, "sync") }
+    }
+
     /// Sets the memory for pages of the file.
     func setPageCache(_ kibibytes: Int64) throws(IotoError) {
         try execute("PRAGMA cache_size = -" + Text(decimal: kibibytes))

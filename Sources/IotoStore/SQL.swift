@@ -12,7 +12,7 @@ enum SQL: Int, CaseIterable {
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
-    case enqueue, dequeue, readOutbox, isPending, pending, countPending, pendingRange, weighPending, oldestPending
+    case enqueue, dequeue, dequeueKey, readOutbox, isPending, pending, countPending, pendingRange, weighPending, oldestPending
     case countItems, countTombstones
     case readCursor, writeCursor, deleteCursor
     case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked
@@ -20,7 +20,7 @@ enum SQL: Int, CaseIterable {
     case scanIndex, scanIndexReversed, scanIndexAll, scanIndexAllReversed
     case writeRejected, trimRejected, countRejected, readRejected, deleteRejected
     case readStamps, writeStamps, deleteStamps
-    case writeReceipt, readReceipt, closeReceipts, moveReceipts, trimReceipts, trimOpenReceipts
+    case writeReceipt, readReceipt, openReceipt, closeReceipts, moveReceipts, trimReceipts, trimOpenReceipts
 
     var text: Text {
         switch self {
@@ -116,6 +116,7 @@ enum SQL: Int, CaseIterable {
 
         case .enqueue: "INSERT INTO outbox(hash, sort, position) VALUES(?1, ?2, ?3)"
         case .dequeue: "DELETE FROM outbox WHERE position = ?1"
+        case .dequeueKey: "DELETE FROM outbox WHERE position = ?3 AND hash = ?1 AND sort = ?2"
         case .readOutbox: "SELECT hash, sort FROM outbox WHERE position = ?1"
         case .isPending: "SELECT 1 FROM outbox WHERE position = ?1"
         case .pending:
@@ -157,6 +158,7 @@ enum SQL: Int, CaseIterable {
         case .deleteStamps: "DELETE FROM field WHERE hash = ?1 AND sort = ?2"
         case .writeReceipt: "REPLACE INTO receipt(hash, sort, number, time, state, code, reason) VALUES(?1, ?2, ?3, ?4, 0, 0, '')"
         case .readReceipt: "SELECT state, code, reason, hash, sort, time FROM receipt WHERE number = ?1"
+        case .openReceipt: "SELECT 1 FROM receipt WHERE state = 0"
         case .closeReceipts:
             """
             UPDATE receipt SET state = ?4, code = ?5, reason = ?6 \

@@ -207,6 +207,13 @@ extension StoreTransaction {
                 if Mutant.isActive(.ackOfLaterTryIgnored) { position = entry.pending.position }
             #endif
             // A row that is gone was settled before, or gave way to a newer change of the cloud.
+            if case .acknowledged = entry.answer, row.version == sent.version {
+                guard try dequeue(position, key) else { return }
+                store.gauge?.add(row.model, items: -1, bytes: -Int64(row.body.count))
+                try forgetStamps(key, store.models.model(row.model))
+                if item != nil { try settleExpiry(key) }
+                return
+            }
             guard try queuedKey(position) == key else { return }
             #if IOTO_MUTANTS
                 if Mutant.isActive(.ackClearsNewer) { return try dequeue(position) }
@@ -232,6 +239,15 @@ extension StoreTransaction {
             }
             if item != nil { try settleExpiry(key) }
         }
+    }
+
+    /// - Returns: Whether the row was there, and of this item.
+    private func dequeue(_ position: Int64, _ key: ItemKey) throws(IotoError) -> Bool {
+        let statement = try connection.statement(.dequeueKey)
+        defer { statement.end() }
+        try statement.bind(3, position)
+        _ = try statement.step(key: key)
+        return connection.changes > 0
     }
 
     private func queuedKey(_ position: Int64) throws(IotoError) -> ItemKey? {

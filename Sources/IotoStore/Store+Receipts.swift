@@ -94,6 +94,7 @@ extension StoreTransaction {
     func endReceipt() throws(IotoError) -> Int64 {
         guard let changes = receipted else { return 0 }
         receipted = nil
+        hasOpenReceipts = nil
         try use(nil)
         guard let last = changes.last else { return 0 }
         let number = Int64(bitPattern: last.time)
@@ -117,6 +118,7 @@ extension StoreTransaction {
     func close(_ key: ItemKey, upTo time: UInt64, _ state: Receipt.State, code: Int32 = 0, reason: Text = "")
         throws(IotoError)
     {
+        guard try mayHaveReceipts() else { return }
         let statement = try connection.statement(.closeReceipts)
         defer { statement.end() }
         try statement.bind(3, bits: time)
@@ -124,6 +126,16 @@ extension StoreTransaction {
         try statement.bind(5, Int64(code))
         try statement.bind(6, reason)
         _ = try statement.step(key: key)
+    }
+
+    /// Most often there is no open receipt at all, which is looked up once in a transaction.
+    private func mayHaveReceipts() throws(IotoError) -> Bool {
+        if let hasOpenReceipts { return hasOpenReceipts }
+        let statement = try connection.statement(.openReceipt)
+        defer { statement.end() }
+        let found = try statement.step()
+        hasOpenReceipts = found
+        return found
     }
 
     /// A version that the cloud answers for goes by another time now, and so do the open receipts up to it.

@@ -296,31 +296,14 @@ extension Store {
     }
 
     /// Takes all that is committed to the disk, whatever the store's durability, unless that was done for a version
-    /// of this time before.
+    /// of this time before. Of all that this process has committed by then, no version has to be taken there again.
     func makeDurable(upTo time: UInt64) throws(IotoError) {
         guard let writer, !isInTransaction else { return }
         try acquire()
         defer { release() }
         guard time > durableTime else { return }
-        try writer.setDurability(.full)
-        let result: Result<Void, IotoError>
-        do throws(IotoError) {
-            try StoreFormat.transaction(writer) { () throws(IotoError) in
-                cache.beginWrite()
-                try noticeOthers(writer)
-                try clock.touch(writer)
-            }
-            cache.endWrite([])
-            clock.didCommit()
-            durableTime = time
-            result = .success(())
-        } catch {
-            cache.abandonWrite()
-            clock.didRollBack()
-            result = .failure(error)
-        }
-        try writer.setDurability(options.durability)
-        try result.get()
+        try writer.syncLog()
+        durableTime = max(time, clock.committed)
     }
 
     /// Lends the writer's connection outside a transaction, for the upkeep of the file. Not within a transaction.

@@ -11,6 +11,10 @@ struct StoreClock {
     /// The ceiling in the file, as this connection sees it.
     private var ceiling: UInt64
     private var committedCeiling: UInt64
+    /// The last time given, and the last that was given in a transaction that is committed. Whatever another process gives
+    /// after that is above it, since the ceiling that it finds is.
+    private var issued: UInt64 = 0
+    private(set) var committed: UInt64 = 0
     /// Milliseconds that the next raise reserves.
     private var reserve: UInt64 = 0
     /// SQLite's counter of the commits of others.
@@ -54,6 +58,7 @@ struct StoreClock {
         var time = clock.next(wall: wall())
         if time & 1 != 0 { time = clock.next(wall: wall()) }
         try raise(connection)
+        issued = time
         return time
     }
 
@@ -73,19 +78,15 @@ struct StoreClock {
         reserve = min(max(1, reserve * 2), StoreLimits.clockReserveMax)
     }
 
-    /// Writes the ceiling whether it is passed or not.
-    mutating func touch(_ connection: Connection) throws(IotoError) {
-        ceiling = max(ceiling, clock.last)
-        try StoreFormat.writeMeta(connection, StoreFormat.metaClock, bits: ceiling)
-    }
-
     mutating func didCommit() {
         committedCeiling = ceiling
+        committed = issued
     }
 
     /// The clock itself stays ahead: a time that was rolled back is not given again.
     mutating func didRollBack() {
         ceiling = committedCeiling
+        issued = committed
     }
 
     /// Gives back what is reserved, within a write transaction: the next one who opens the file need not skip it.

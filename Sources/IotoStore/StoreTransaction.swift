@@ -43,6 +43,8 @@ public final class StoreTransaction {
     var resolutions: [Resolution]?
     /// The changes that have entered the outbox since a receipt was asked for; nil: none was.
     var receipted: [(key: ItemKey, time: UInt64)]?
+    /// Whether the file has receipts of changes that wait; nil: to be looked up.
+    var hasOpenReceipts: Bool?
 
     init(_ store: Store, _ connection: Connection) {
         self.store = store

@@ -10,14 +10,19 @@ struct UpState {
         var open: Set<Version>
         /// When it is sent again, on the monotonic clock.
         var deadline: Int64
-        let sentAt: Int64
+        /// When the last of them went out.
+        var sentAt: Int64
+        /// The outbox has been sent up to here, and the window is filled again from there; nil: something may have come before
+        /// that, which goes out when all of these are answered.
+        var position: Int64?
     }
 
     var sequence: Int64
     var backoff: Backoff
     var inFlight: Batch?
-    /// How many messages of a backlog go out together: twice as many after each time that their answers came soon, and one
-    /// after silence, so that a link that is slow, or a hub that is, has one to carry at a time.
+    /// How many messages of a backlog are on their way: twice as many after each time that their answers came soon, and one
+    /// after silence, so that a link that is slow, or a hub that is, has one to carry at a time. When half of them are
+    /// answered others follow.
     var window = 1
     /// What was sent and not answered yet, over all tries: a late answer to an earlier try counts too.
     var sent: [Version: PendingChange] = [:]
@@ -91,7 +96,6 @@ extension DeviceReplicator {
     }
 
     private func sendBatch(_ now: Instant) throws(IotoError) {
-        var position = Int64.min
         up.gatheredBytes = 0
         up.sendAt = nil
         up.isUrgent = true
@@ -104,12 +108,34 @@ extension DeviceReplicator {
                 up.inFlight = nil
             }
         }
-        for _ in 0..<(peer == .version2 ? up.window : 1)
-        where up.isUrgent && (up.inFlight?.open.count ?? 0) <= Limits.batchItemsMax {
-            try sendMessage(after: &position, now)
-        }
+        try sendMessages(after: .min, count: peer == .version2 ? up.window : 1, now)
         if up.inFlight?.open.isEmpty == true { up.flush = nil }
     }
+
+    private func sendMessages(after start: Int64, count: Int, _ now: Instant) throws(IotoError) {
+        var position = start
+        for _ in 0..<count where up.isUrgent && (up.inFlight?.open.count ?? 0) <= Limits.batchItemsMax {
+            try sendMessage(after: &position, now)
+        }
+        up.inFlight?.sentAt = now.monotonic
+        up.inFlight?.position = position
+    }
+
+    /// Answers have come up to a message: others follow the backlog's last one.
+    private func fillWindow(_ answered: Int64, _ now: Instant) throws(IotoError) {
+        let messages = up.sequence &- answered
+        guard let batch = up.inFlight, let position = batch.position, up.isUrgent, peer == .version2, messages >= 0,
+            messages <= Int64(up.window / 2)
+        else { return }
+        guard isSoon(batch, now) else {
+            up.inFlight?.position = nil
+            return
+        }
+        up.window = min(up.window * 2, DeviceReplicator.windowMax)
+        try sendMessages(after: position, count: up.window - Int(messages), now)
+    }
+
+    private func isSoon(_ batch: UpState.Batch, _ now: Instant) -> Bool { now.monotonic - batch.sentAt < 1_000 }
 
     /// Sends one message of what waits behind `position`.
     private func sendMessage(after position: inout Int64, _ now: Instant) throws(IotoError) {
@@ -210,6 +236,7 @@ extension DeviceReplicator {
             // Until then it counts as unanswered, and nothing else is sent.
             let isLate = up.sequence &- retry.sequence >= Int64(up.window)
             if !isLate { up.inFlight?.deadline = now.monotonic + pause(retry.milliseconds) }
+            up.inFlight?.position = nil
             return
         }
         guard let time = json.hexadecimal("time") else {
@@ -249,14 +276,17 @@ extension DeviceReplicator {
             statistics.sentItems -= again
             // What has a new version now goes out under it, and a page that waited for that can be applied.
             up.isUrgent = true
+            up.inFlight?.position = nil
             for index in down.streams.indices where down.streams[index].askAt != nil && down.streams[index].asked == nil {
                 down.streams[index].askAt = now.monotonic
             }
         }
-        try settle(Settlement(entries: entries, hubTime: time, advance: advance), refused, now)
+        try settle(
+            Settlement(entries: entries, hubTime: time, advance: advance), refused, answered: json["seq"]?.integerValue, now)
     }
 
-    func settle(_ settlement: Settlement, _ refused: Int, _ now: Instant) throws(IotoError) {
+    /// - Parameter answered: The last message that is answered, if that is known.
+    func settle(_ settlement: Settlement, _ refused: Int, answered: Int64? = nil, _ now: Instant) throws(IotoError) {
         try storage.settle(settlement)
         let entries = settlement.entries
         statistics.lastUp = now.wall
@@ -271,13 +301,13 @@ extension DeviceReplicator {
             // It goes on, if slowly.
             if !entries.isEmpty {
                 up.inFlight?.deadline = max(batch.deadline, now.monotonic + configuration.answerTimeout.first)
+                if let answered { try fillWindow(answered, now) }
             }
             return
         }
         up.inFlight = nil
         up.backoff.reset()
-        let isSoon = now.monotonic - batch.sentAt < 1_000
-        up.window = isSoon ? min(up.window * 2, DeviceReplicator.windowMax) : max(up.window / 2, 1)
+        up.window = isSoon(batch, now) ? min(up.window * 2, DeviceReplicator.windowMax) : max(up.window / 2, 1)
         if var flush = up.flush { up.flush = try isFlushed(&flush) ? nil : flush }
         // What has won over the cloud's waits under another version, and nobody has told of it.
         if up.sendAt == nil, try storage.pendingRange() != nil { up.sendAt = now.monotonic + configuration.syncDelay }

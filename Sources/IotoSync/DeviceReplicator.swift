@@ -97,6 +97,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// - Parameter bytes: Their size.
     public func changed(bytes: Int, _ now: Instant) {
         up.gather(bytes: bytes, now: now, delay: configuration.syncDelay)
+        up.inFlight?.position = nil
         sendIfDue(now)
     }
 

@@ -87,8 +87,9 @@ extension HubReplicator {
         request(.apply(accepted, device: session.id), .apply(device: session.id, ack))
     }
 
-    /// Changes after which no further message is taken into a transaction: with the largest message the answer still fits.
-    private static var togetherMax: Int { 600 }
+    /// Changes after which no further message is taken into a transaction: with the largest message the answer still fits, and
+    /// the device works on the next messages meanwhile.
+    private static var togetherMax: Int { 250 }
 
     /// Checks one change of a device. The hub does not believe the device: the item has to fit the schema, its model has to
     /// go up, and it has to be the device's own.
@@ -261,7 +262,7 @@ extension HubReplicator {
         }
         for version in ack.versions { clock.observe(version.time) }
         sendAck(ack, session)
-        for advance in advances { moved(advance.stream) }
+        for advance in advances where advance != ack.advance { moved(advance.stream) }
     }
 
     private func answerCatchUp(

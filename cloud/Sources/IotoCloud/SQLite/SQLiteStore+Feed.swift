@@ -22,19 +22,25 @@ struct FeedWriter {
     /// - Parameter parted: What those who follow the stream still know of an item that has left it; nil while it is in.
     mutating func append(_ key: ItemKey, version: Version, to stream: Text, parted: [UInt8]? = nil) throws {
         let position = try nextPosition(in: stream)
-        try remove(key, from: stream)
-        try db.cachedStatement(
-            sql: "INSERT INTO feed(stream, position, hash, sort, parted, time, writer, committed) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
-        ).execute(arguments: [
-            stream.string, position, key.hash.string, key.sort.string, parted.map { Text($0).string },
-            Int64(bitPattern: version.time), Int64(bitPattern: version.writer),
-            Int64(bitPattern: time),
-        ])
+        // The item's older entry is the other row of its key, which gives way.
+        let statement = try ByteStatement(
+            "REPLACE INTO feed(stream, position, hash, sort, parted, time, writer, committed) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+            in: db)
+        try statement.bind(1, stream)
+        try statement.bind(2, position)
+        try statement.bind(3, key: (key.hash, key.sort))
+        try statement.bind(5, parted)
+        try statement.bind(6, bits: version.time)
+        try statement.bind(7, bits: version.writer)
+        try statement.bind(8, bits: time)
+        try statement.run()
     }
 
     func remove(_ key: ItemKey, from stream: Text) throws {
-        try db.cachedStatement(sql: "DELETE FROM feed WHERE stream = ? AND hash = ? AND sort = ?")
-            .execute(arguments: [stream.string, key.hash.string, key.sort.string])
+        let statement = try ByteStatement("DELETE FROM feed WHERE stream = ? AND hash = ? AND sort = ?", in: db)
+        try statement.bind(1, stream)
+        try statement.bind(2, key: (key.hash, key.sort))
+        try statement.run()
     }
 
     /// Writes the new ends of the feeds. To be called once, last.
@@ -108,23 +114,24 @@ extension SQLiteStore {
                 case .after(let position): position
                 case .since(let time): try SQLiteStore.position(before: time, in: stream, db)
                 }
-            let statement = try db.cachedStatement(
-                sql: """
-                    SELECT f.position, f.parted, f.time, f.writer, i.hash, i.sort, i.model, i.time, i.writer,
-                        i.removed IS NOT NULL, i.json, i.own, i.stamps
-                    FROM feed f JOIN item i ON i.hash = f.hash AND i.sort = f.sort
-                    WHERE f.stream = ? AND f.position > ? ORDER BY f.position
-                    """)
-            let rows = try Row.fetchCursor(statement, arguments: [stream.string, position])
             var page = FeedPage(
                 stream: stream, history: history, previous: position, cursor: position, hasMore: false, entries: [],
                 time: try SQLiteStore.clock(in: db).last)
             page.floor =
                 try Int64.fetchOne(
                     db.cachedStatement(sql: "SELECT floor FROM head WHERE stream = ?"), arguments: [stream.string]) ?? 0
+            let rows = try ByteStatement(
+                """
+                SELECT f.position, f.parted, f.time, f.writer, i.hash, i.sort, i.model, i.time, i.writer,
+                    i.removed IS NOT NULL, i.json, i.own, i.stamps
+                FROM feed f JOIN item i ON i.hash = f.hash AND i.sort = f.sort
+                WHERE f.stream = ? AND f.position > ? ORDER BY f.position
+                """, in: db)
+            try rows.bind(1, stream)
+            try rows.bind(2, position)
             var bytes = 0
-            while let row = try rows.next() {
-                let entry = SQLiteStore.feedEntry(row)
+            while try rows.step() {
+                let entry = SQLiteStore.feedEntry(rows)
                 bytes += entry.change.body.count + 2 * (entry.change.key.hash.count + entry.change.key.sort.count) + 128
                 if !page.entries.isEmpty, bytes > bytesMax || page.entries.count >= itemsMax {
                     page.hasMore = true
@@ -132,6 +139,7 @@ extension SQLiteStore {
                 }
                 page.entries.append(entry)
             }
+            rows.end()
             page.end = try SQLiteStore.head(of: stream, in: db)
             page.cursor = if page.hasMore, let last = page.entries.last { last.position } else { page.end }
             return page
@@ -155,16 +163,16 @@ extension SQLiteStore {
         return low - 1
     }
 
-    private static func feedEntry(_ row: Row) -> FeedEntry {
+    private static func feedEntry(_ row: ByteStatement) -> FeedEntry {
         var change = SQLiteStore.change(row, from: 4)
-        if let parted = SQLiteStore.bytes(row, 1) {
+        if !row.isNull(1) {
             change.isRemoval = true
-            change.body = parted
+            change.body = row.bytes(1)
             change.version = SQLiteStore.version(row, from: 2)
         } else {
-            change.own = UInt64(bitPattern: row[11] as Int64)
+            change.own = row.bits(11)
             change.stamps = SQLiteStore.stamps(row, 12)
         }
-        return FeedEntry(position: row[0], change: change)
+        return FeedEntry(position: row.integer(0), change: change)
     }
 }

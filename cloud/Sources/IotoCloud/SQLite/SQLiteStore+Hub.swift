@@ -30,7 +30,7 @@ extension SQLiteStore {
 
     /// Enters a device, or notes that it was seen. The first account that it names is its account for good.
     private func open(_ device: DeviceRecord) async throws(IotoError) -> DeviceRecord {
-        try await write { db in
+        try await write(isTold: true) { db in
             let known = try Row.fetchOne(
                 db.cachedStatement(sql: "SELECT \(deviceColumns) FROM device WHERE id = ?"), arguments: [device.id.string])
             let record = try known.map { row in try SQLiteStore.device(row).following(device) } ?? device
@@ -45,7 +45,7 @@ extension SQLiteStore {
 
     private func apply(_ changes: [StreamedChange], device: Text) async throws(IotoError) -> HubAnswer {
         let (writer, history) = (writer, history)
-        return try await write { db in
+        return try await write(isTold: true) { db in
             let clock = try SQLiteStore.clock(in: db)
             var arbiter = Arbiter(
                 device: device, clock: clock, writer: writer, history: history, wall: Instant.now.wall)

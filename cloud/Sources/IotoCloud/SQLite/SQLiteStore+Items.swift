@@ -12,18 +12,20 @@ extension SQLiteStore {
 
     public func items(model: Text, after key: ItemKey?, limit: Int) async throws(IotoError) -> [Change] {
         try await read { db in
-            let statement = try db.cachedStatement(
-                sql: """
-                    SELECT hash, sort, model, time, writer, removed IS NOT NULL, json FROM item
-                    WHERE removed IS NULL AND model = ? AND (? IS NULL OR (hash, sort) > (?, ?))
-                    ORDER BY hash, sort LIMIT ?
-                    """)
-            let rows = try Row.fetchAll(
-                statement,
-                arguments: [
-                    model.string, key?.hash.string, key?.hash.string, key?.sort.string, max(0, limit),
-                ])
-            return rows.map { SQLiteStore.change($0, from: 0) }
+            let statement = try ByteStatement(
+                """
+                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json FROM item
+                WHERE removed IS NULL AND model = ? AND (? IS NULL OR (hash, sort) > (?, ?))
+                ORDER BY hash, sort LIMIT ?
+                """, in: db)
+            try statement.bind(1, model)
+            try statement.bind(2, key?.hash)
+            try statement.bind(3, key?.hash)
+            try statement.bind(4, key?.sort)
+            try statement.bind(5, Int64(max(0, limit)))
+            var changes: [Change] = []
+            while try statement.step() { changes.append(SQLiteStore.change(statement, from: 0)) }
+            return changes
         }
     }
 
@@ -100,37 +102,45 @@ extension SQLiteStore {
     // MARK: - Within a transaction
 
     static func stored(_ key: ItemKey, in db: Database) throws -> ItemState? {
-        let statement = try db.cachedStatement(
-            sql: """
-                SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps, trail
-                FROM item WHERE hash = ? AND sort = ?
-                """)
-        return try Row.fetchOne(statement, arguments: [key.hash.string, key.sort.string]).map { row in
-            var change = change(row, from: 0)
-            change.stamps = stamps(row, 11)
-            var item = ItemState(
-                change: change, stream: (row[7] as String?).map { Text($0) }, owner: Text(row[8] as String))
-            item.marks = ((row[9] as String?) ?? "").split(separator: ",").compactMap { Int64($0) }
-            item.own = UInt64(bitPattern: row[10] as Int64)
-            item.trail = bytes(row, 12) ?? []
-            return item
+        let statement = try ByteStatement(
+            """
+            SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps, trail
+            FROM item WHERE hash = ? AND sort = ?
+            """, in: db)
+        try statement.bind(1, key: (key.hash, key.sort))
+        guard try statement.step() else { return nil }
+        defer { statement.end() }
+        var change = change(statement, from: 0)
+        change.stamps = stamps(statement, 11)
+        var item = ItemState(change: change, stream: statement.optionalText(7), owner: statement.text(8))
+        item.marks = statement.bytes(9).split(separator: UInt8(ascii: ",")).compactMap {
+            Int64(String(decoding: $0, as: UTF8.self))
         }
+        item.own = statement.bits(10)
+        item.trail = statement.bytes(12)
+        return item
     }
 
     /// Position of the item's entry in a feed.
     static func position(of key: ItemKey, in stream: Text, _ db: Database) throws -> Int64? {
-        let statement = try db.cachedStatement(
-            sql: "SELECT position FROM feed WHERE stream = ? AND hash = ? AND sort = ?")
-        return try Int64.fetchOne(statement, arguments: [stream.string, key.hash.string, key.sort.string])
+        let statement = try ByteStatement(
+            "SELECT position FROM feed WHERE stream = ? AND hash = ? AND sort = ?", in: db)
+        try statement.bind(1, stream)
+        try statement.bind(2, key: (key.hash, key.sort))
+        guard try statement.step() else { return nil }
+        defer { statement.end() }
+        return statement.integer(0)
     }
 
     static func setMarks(_ marks: [Int64], of key: ItemKey, in db: Database) throws {
-        try db.cachedStatement(sql: "UPDATE item SET marks = ? WHERE hash = ? AND sort = ?")
-            .execute(arguments: [text(marks), key.hash.string, key.sort.string])
+        let statement = try ByteStatement("UPDATE item SET marks = ? WHERE hash = ? AND sort = ?", in: db)
+        try statement.bind(1, text(marks))
+        try statement.bind(2, key: (key.hash, key.sort))
+        try statement.run()
     }
 
-    private static func text(_ marks: [Int64]) -> String? {
-        marks.isEmpty ? nil : marks.map { String($0) }.joined(separator: ",")
+    private static func text(_ marks: [Int64]) -> Text? {
+        marks.isEmpty ? nil : Text(marks.map { String($0) }.joined(separator: ","))
     }
 
     /// Stores a state of an item in the place of the current one, and enters it in the feeds.
@@ -138,22 +148,28 @@ extension SQLiteStore {
         _ current: ItemState?, by item: ItemState, feed: inout FeedWriter
     ) throws {
         let (change, stream) = (item.change, item.stream)
-        try feed.db.cachedStatement(
-            sql: """
-                INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps, marks, own, trail)
-                VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, time = excluded.time,
-                    writer = excluded.writer, removed = excluded.removed, json = excluded.json,
-                    owner = excluded.owner, stream = excluded.stream, stamps = excluded.stamps,
-                    marks = excluded.marks, own = excluded.own, trail = excluded.trail
-                """
-        ).execute(arguments: [
-            change.key.hash.string, change.key.sort.string, change.model.string,
-            Int64(bitPattern: change.version.time), Int64(bitPattern: change.version.writer),
-            change.isRemoval ? Instant.now.wall : nil, Text(change.body).string, item.owner.string, stream?.string,
-            change.stamps.isEmpty ? nil : Text(JSON.object(change.stamps).text).string, text(item.marks),
-            Int64(bitPattern: item.own), item.trail.isEmpty ? nil : Text(item.trail).string,
-        ])
+        let statement = try ByteStatement(
+            """
+            INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps, marks, own, trail)
+            VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, time = excluded.time,
+                writer = excluded.writer, removed = excluded.removed, json = excluded.json,
+                owner = excluded.owner, stream = excluded.stream, stamps = excluded.stamps,
+                marks = excluded.marks, own = excluded.own, trail = excluded.trail
+            """, in: feed.db)
+        try statement.bind(1, key: (change.key.hash, change.key.sort))
+        try statement.bind(3, change.model)
+        try statement.bind(4, bits: change.version.time)
+        try statement.bind(5, bits: change.version.writer)
+        try statement.bind(6, change.isRemoval ? Instant.now.wall : nil)
+        try statement.bind(7, change.body)
+        try statement.bind(8, item.owner)
+        try statement.bind(9, stream)
+        try statement.bind(10, change.stamps.isEmpty ? nil : JSON.object(change.stamps).text)
+        try statement.bind(11, text(item.marks))
+        try statement.bind(12, bits: item.own)
+        try statement.bind(13, item.trail.isEmpty ? nil : item.trail)
+        try statement.run()
         if let current, let left = current.stream, left != stream {
             // Whoever follows the stream that the item leaves gets to see it go, and nothing of what it now is: it may
             // be another device's. A model that no longer goes down leaves its items where they are.
@@ -174,27 +190,18 @@ extension SQLiteStore {
     }
 
     /// A change from the columns hash, sort, model, time, writer, removal, json.
-    static func change(_ row: Row, from index: Int) -> Change {
+    static func change(_ row: ByteStatement, from index: Int32) -> Change {
         Change(
-            model: Text(row[index + 2] as String),
-            key: ItemKey(hash: Text(row[index] as String), sort: Text(row[index + 1] as String)),
-            version: version(row, from: index + 3),
-            isRemoval: row[index + 5],
-            body: bytes(row, index + 6) ?? [])
+            model: row.text(index + 2), key: ItemKey(hash: row.text(index), sort: row.text(index + 1)),
+            version: version(row, from: index + 3), isRemoval: row.integer(index + 5) != 0, body: row.bytes(index + 6))
     }
 
     /// The times of the fields' changes, see `FieldMerge`.
-    static func stamps(_ row: Row, _ index: Int) -> JSONObject {
-        bytes(row, index).map { FieldMerge.object($0) } ?? [:]
+    static func stamps(_ row: ByteStatement, _ index: Int32) -> JSONObject {
+        row.isNull(index) ? [:] : FieldMerge.object(row.bytes(index))
     }
 
-    static func version(_ row: Row, from index: Int) -> Version {
-        Version(
-            time: UInt64(bitPattern: row[index] as Int64), writer: UInt64(bitPattern: row[index + 1] as Int64))
-    }
-
-    /// The bytes of a text column.
-    static func bytes(_ row: Row, _ index: Int) -> [UInt8]? {
-        (row[index] as Data?).map { [UInt8]($0) }
+    static func version(_ row: ByteStatement, from index: Int32) -> Version {
+        Version(time: row.bits(index), writer: row.bits(index + 1))
     }
 }

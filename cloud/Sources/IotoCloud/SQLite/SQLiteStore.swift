@@ -131,12 +131,14 @@ public final class SQLiteStore: CloudStore {
     }
 
     /// One durable transaction. Watchers look again when it is done.
+    ///
+    /// - Parameter isTold: Whoever asked for it hears what has moved; watchers find it in their own time.
     func write<Value: Sendable>(
-        _ body: @escaping @Sendable (Database) throws -> Value
+        isTold: Bool = false, _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(IotoError) -> Value {
         do {
             let value = try await opened().write(body)
-            watchers.withLock { $0 }.forEach { $0.look() }
+            if !isTold { watchers.withLock { $0 }.forEach { $0.look() } }
             return value
         } catch {
             throw IotoError(error, path: path)

@@ -74,13 +74,13 @@ enum StoreFormat {
 
     /// A named value; nil when there is none.
     static func meta<Value: DatabaseValueConvertible>(_ name: String, in db: Database) throws -> Value? {
-        try Value.fetchOne(db, sql: "SELECT value FROM meta WHERE name = ?", arguments: [name])
+        try Value.fetchOne(db.cachedStatement(sql: "SELECT value FROM meta WHERE name = ?"), arguments: [name])
     }
 
     static func setMeta(_ name: String, _ value: any DatabaseValueConvertible, in db: Database) throws {
-        try db.execute(
-            sql: "INSERT INTO meta(name, value) VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
-            arguments: [name, value])
+        try db.cachedStatement(
+            sql: "INSERT INTO meta(name, value) VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
+        ).execute(arguments: [name, value])
     }
 
     /// By which tombstones are found whose time is over.
