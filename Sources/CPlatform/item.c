@@ -8,8 +8,8 @@
 #define FAST
 #endif
 
-FAST bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
-                              platform_given *values)
+bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
+                         platform_given *values)
 {
     memset(values, 0, count * sizeof *values);
     size_t next = 0;
@@ -36,7 +36,7 @@ FAST bool platform_item_match(const platform_field *fields, size_t count, const 
     return true;
 }
 
-FAST size_t platform_item_bytes(const platform_field *fields, size_t count, const platform_given *values)
+size_t platform_item_bytes(const platform_field *fields, size_t count, const platform_given *values)
 {
     size_t bytes = 2;
     for (size_t at = 0; at < count; at++) {
@@ -87,7 +87,7 @@ FAST static char *copy_text(char *out, const char *text, size_t bytes, uint64_t 
     return bad ? NULL : out + bytes;
 }
 
-FAST static bool is_allowed(const char *allowed, const char *text)
+static bool is_allowed(const char *allowed, const char *text)
 {
     for (; *allowed != '\0'; allowed += strlen(allowed) + 1) {
         if (strcmp(allowed, text) == 0) {
@@ -98,7 +98,7 @@ FAST static bool is_allowed(const char *allowed, const char *text)
 }
 
 /* Whether this is a number as JSON writes it; -0 is not. */
-FAST static bool is_number(const char *text, size_t bytes)
+static bool is_number(const char *text, size_t bytes)
 {
     size_t digits = 0, at = text[0] == '-', point = 0;
     if (text[at] == '0' && (at > 0 || (bytes > 1 && text[1] != '.'))) {
@@ -117,7 +117,7 @@ FAST static bool is_number(const char *text, size_t bytes)
 }
 
 /* JSON's word for a boolean, or NULL. */
-FAST static const char *boolean(const char *text)
+static const char *boolean(const char *text)
 {
     if (strcmp(text, "true") == 0 || strcmp(text, "1") == 0) {
         return "true";
@@ -125,15 +125,15 @@ FAST static const char *boolean(const char *text)
     return strcmp(text, "false") == 0 || strcmp(text, "0") == 0 ? "false" : NULL;
 }
 
-FAST static char *append(char *out, const char *text, size_t bytes)
+static char *append(char *out, const char *text, size_t bytes)
 {
     memcpy(out, text, bytes);
     return out + bytes;
 }
 
 /* Write a value. Returns the end, or NULL when it is not of its field's kind. */
-FAST static char *write_value(char *end, const platform_field *field, const platform_given *value, const char *made,
-                              uint64_t *seen)
+static char *write_value(char *end, const platform_field *field, const platform_given *value, const char *made,
+                         uint64_t *seen)
 {
     const char *text = value->text;
     if (value->made != 0) {
@@ -162,8 +162,8 @@ FAST static char *write_value(char *end, const platform_field *field, const plat
 
 static bool is_ascii_alone(uint64_t seen) { return (seen & UINT64_C(0x8080808080808080)) == 0; }
 
-FAST size_t platform_item_write(const platform_field *fields, size_t count, const platform_given *values,
-                                const char *made, char *out, bool *is_ascii)
+size_t platform_item_write(const platform_field *fields, size_t count, const platform_given *values,
+                           const char *made, char *out, bool *is_ascii)
 {
     char *end = out;
     uint64_t seen = 0;
@@ -190,7 +190,7 @@ FAST size_t platform_item_write(const platform_field *fields, size_t count, cons
 }
 
 /* The end of a string that begins before `at`, past its quote; `limit` when it has none. */
-FAST static const char *string_end(const char *at, const char *limit)
+static const char *string_end(const char *at, const char *limit)
 {
     while (at < limit && *at != '"') {
         at += *at == '\\' && limit - at > 1 ? 2 : 1;
@@ -199,7 +199,7 @@ FAST static const char *string_end(const char *at, const char *limit)
 }
 
 /* The end of the value at `at`, which a comma or a bracket follows; `limit` when there is none. */
-FAST static const char *value_end(const char *at, const char *limit)
+static const char *value_end(const char *at, const char *limit)
 {
     size_t depth = 0;
     while (at < limit) {
@@ -218,8 +218,8 @@ FAST static const char *value_end(const char *at, const char *limit)
     return limit;
 }
 
-FAST size_t platform_item_update(const platform_field *fields, size_t count, const platform_given *values,
-                                 const char *made, const char *item, size_t item_bytes, char *out, bool *is_ascii)
+size_t platform_item_update(const platform_field *fields, size_t count, const platform_given *values,
+                            const char *made, const char *item, size_t item_bytes, char *out, bool *is_ascii)
 {
     if (item_bytes < 2 || item[0] != '{') {
         return 0;

@@ -9,15 +9,7 @@ public func dbCreate(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
-    entry(nil) { () throws(IotoError) in
-        if params == nil, let model, let pairs = plainPairs(props) {
-            // A variable lasts until here; what is not given a name ends before it is used, and with it the call.
-            let call = try DatabaseCall(db)
-            if let item = try call.database.quickCreate(model, pairs.texts, count: pairs.count) { return give(item) }
-        }
-        let call = try Call(db, model, props, params, isForItem: true)
-        return call.give(try call.put(creates: true, isUpsert: call.parameters.upsert))
-    }
+    put(db, model, props, params, creates: true)
 }
 
 @_cdecl("dbGet") @implementation
@@ -75,14 +67,7 @@ public func dbUpdate(
     _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
     _ params: UnsafePointer<DbParams>?
 ) -> OpaquePointer? {
-    entry(nil) { () throws(IotoError) in
-        if params == nil, let model, let pairs = plainPairs(props) {
-            let call = try DatabaseCall(db)
-            if let item = try call.database.quickUpdate(model, pairs.texts, count: pairs.count) { return give(item) }
-        }
-        let call = try Call(db, model, props, params, isForItem: true)
-        return call.give(try call.put(creates: false, isUpsert: call.parameters.upsert))
-    }
+    put(db, model, props, params, creates: false)
 }
 
 @_cdecl("dbSet") @implementation
@@ -111,6 +96,26 @@ public func dbRemove(
             count = try database.remove(model, properties, isMany: isMany, options: options)
         }
         return Int32(clamping: count)
+    }
+}
+
+/// Creates or updates an item, the short way where that leads to it.
+@inline(never)
+private func put(
+    _ db: OpaquePointer?, _ model: UnsafePointer<CChar>?, _ props: UnsafePointer<DbProps>?,
+    _ params: UnsafePointer<DbParams>?, creates: Bool
+) -> OpaquePointer? {
+    entry(nil) { () throws(IotoError) in
+        if params == nil, let model, let pairs = plainPairs(props) {
+            // A variable lasts until here; what is not given a name ends before it is used, and with it the call.
+            let call = try DatabaseCall(db)
+            let item = creates
+                ? try call.database.quickCreate(model, pairs.texts, count: pairs.count)
+                : try call.database.quickUpdate(model, pairs.texts, count: pairs.count)
+            if let item { return give(item) }
+        }
+        let call = try Call(db, model, props, params, isForItem: true)
+        return call.give(try call.put(creates: creates, isUpsert: call.parameters.upsert))
     }
 }
 

@@ -66,7 +66,7 @@ extension Database {
         _ modelName: UnsafePointer<CChar>, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int
     ) throws(IotoError) -> Item? {
         guard let model = schema.model(modelName), model.existsOnDevice,
-            let (key, body) = model.writeItem(pairs, count: count, context: context, now: store.timeOfDay())
+            let (key, body) = model.writeItem(isNew: true, pairs, count: count, context: context, now: store.timeOfDay())
         else { return nil }
         return try change { (transaction) throws(IotoError) -> StoredItem in
             try Database.create(model, key, body, transaction)
@@ -162,14 +162,14 @@ extension Database {
     ) throws(IotoError) -> Item? {
         let context = context
         guard let model = schema.model(modelName), model.existsOnDevice,
-            let (key, _) = model.writeChange(of: nil, pairs, count: count, context: context, now: 0)
+            let (key, _) = model.writeItem(isNew: false, pairs, count: count, context: context, now: 0)
         else { return nil }
         return try change { (transaction) throws(IotoError) -> StoredItem in
             guard let existing = try transaction.get(key, model: model) else {
                 throw IotoError(.notFound, "no such item of model \"\(model.name)\"")
             }
-            let change = model.writeChange(
-                of: existing.body, pairs, count: count, context: context, now: transaction.timeOfDay())
+            let change = model.writeItem(
+                over: existing.body, isNew: false, pairs, count: count, context: context, now: transaction.timeOfDay())
             if let change { return try transaction.put(model, key, body: change.body) }
             // The item is not as it would be written now.
             let properties = try properties(pairs, count: count, of: model.name, isForItem: true)

@@ -97,45 +97,39 @@ extension Field {
 }
 
 extension Model {
-    /// A new item, as `makeItem` would make it of properties that are given as pairs of C texts.
+    /// A new or changed item, as `makeItem` or `makeUpdate` would make it of properties that are given as pairs of C texts.
     ///
     /// - Parameters:
-    ///   - pairs: Name, value, name, value, ...
+    ///   - item: The stored body that is changed; nil: there is none, or it is not known yet. What is given of a change is
+    ///     then written as if it were all, which tells the key, and whether the properties take no more than this.
+    ///   - isNew: What is not given is filled in.
+    ///   - pairs: Name, value, name, value, ...; those of the key among them.
     ///   - count: Number of texts.
     /// - Returns: nil when it takes more than this to tell.
+    @inline(never)
     public func writeItem(
-        _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int, context: Context, now: Int64
+        over item: [UInt8]? = nil, isNew: Bool, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int,
+        context: Context, now: Int64
     ) -> (key: ItemKey, body: [UInt8])? {
         guard let plan = itemPlan else { return nil }
         return withUnsafeTemporaryAllocation(of: platform_given.self, capacity: plan.fields.count) { values in
+            var made: [UInt8] = []
             guard let start = values.baseAddress,
                 platform_item_match(plan.fields.baseAddress, values.count, pairs, count, start),
-                let made = make(plan, values, context, now)
+                putContext(plan, values, context, &made),
+                isNew ? make(plan, values, now, &made) : prepareChange(plan, values, now, &made)
             else { return nil }
-            return made.withUnsafeBytes { write(plan, values, $0, over: nil) }
+            return made.withUnsafeBytes { write(plan, values, $0, over: item) }
         }
     }
 
-    /// A changed item, as `makeUpdate` would make it of properties that are given as pairs of C texts, the key's among them.
-    ///
-    /// - Parameter item: The stored body; nil: the key alone is asked for, and whether the properties themselves take no more than
-    ///   this to tell. The body is that of the change.
-    /// - Returns: nil when it takes more than this to tell.
-    public func writeChange(
-        of item: [UInt8]?, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int, context: Context, now: Int64
-    ) -> (key: ItemKey, body: [UInt8])? {
-        guard let plan = itemPlan else { return nil }
-        return withUnsafeTemporaryAllocation(of: platform_given.self, capacity: plan.fields.count) { values in
-            guard let start = values.baseAddress,
-                platform_item_match(plan.fields.baseAddress, values.count, pairs, count, start)
-            else { return nil }
-            var made: [UInt8] = []
-            guard putContext(plan, values, context, &made) else { return nil }
-            for place in plan.keyPlaces { values[place].is_fixed = true }
-            if let place = createdPlace, values[place].text != nil { return nil }
-            if let place = updatedPlace { values[place].put(fields[place].date(now), &made) }
-            return made.withUnsafeBytes { write(plan, values, $0, over: item) }
-        }
+    private func prepareChange(
+        _ plan: ItemPlan, _ values: UnsafeMutableBufferPointer<platform_given>, _ now: Int64, _ made: inout [UInt8]
+    ) -> Bool {
+        for place in plan.keyPlaces { values[place].is_fixed = true }
+        if let place = createdPlace, values[place].text != nil { return false }
+        if let place = updatedPlace { values[place].put(fields[place].date(now), &made) }
+        return true
     }
 
     private func putContext(
@@ -152,10 +146,8 @@ extension Model {
 
     /// Makes what is not written as it is given, as JSON.
     private func make(
-        _ plan: ItemPlan, _ values: UnsafeMutableBufferPointer<platform_given>, _ context: Context, _ now: Int64
-    ) -> [UInt8]? {
-        var made: [UInt8] = []
-        guard putContext(plan, values, context, &made) else { return nil }
+        _ plan: ItemPlan, _ values: UnsafeMutableBufferPointer<platform_given>, _ now: Int64, _ made: inout [UInt8]
+    ) -> Bool {
         for place in plan.special {
             let field = fields[place]
             if place == createdPlace || place == updatedPlace {
@@ -167,16 +159,16 @@ extension Model {
             if let text = values[place].text {
                 if plan.fields[place].kind != PLATFORM_FIELD_MADE { continue }
                 let text = Text(cString: text)
-                guard field.type.isScalar, text.isValidUTF8 else { return nil }
+                guard field.type.isScalar, text.isValidUTF8 else { return false }
                 given = .string(text)
             }
             do throws(FieldFault) {
                 values[place].put(try field.complete(given, .creation(now: now, settings.generator)), &made)
             } catch {
-                return nil
+                return false
             }
         }
-        return made
+        return true
     }
 
     /// - Parameter item: The item that is changed; nil: it is new.

@@ -22,7 +22,7 @@ import Testing
         let texts = texts.map { $0.map { CText(Text($0)) } }
         return withExtendedLifetime(texts) {
             texts.map { $0?.pointer }.withUnsafeBufferPointer { pointers in
-                model.writeItem(pointers.baseAddress!, count: pointers.count, context: context, now: now)
+                model.writeItem(isNew: true, pointers.baseAddress!, count: pointers.count, context: context, now: now)
             }
         }
     }
@@ -84,7 +84,7 @@ import Testing
         for bytes: [UInt8] in [[0xC3], [0xFF, 0x41], [0x41, 0x80], Array("1234567".utf8) + [0xC3, 0x28]] {
             let (name, value) = (CText("id"), CText(Text(bytes)))
             let texts: [UnsafePointer<CChar>?] = [name.pointer, value.pointer]
-            #expect(model.writeItem(texts, count: 2, context: [:], now: now) == nil)
+            #expect(model.writeItem(isNew: true, texts, count: 2, context: [:], now: now) == nil)
             withExtendedLifetime((name, value)) {}
         }
     }
@@ -139,10 +139,10 @@ import Testing
         return withExtendedLifetime(texts) {
             texts.map { Optional($0.pointer) }.withUnsafeBufferPointer { pointers in
                 let pairs = pointers.baseAddress!
-                guard let named = model.writeChange(of: nil, pairs, count: texts.count, context: context, now: now) else {
+                guard let named = model.writeItem(isNew: false, pairs, count: texts.count, context: context, now: now) else {
                     return nil
                 }
-                let found = model.writeChange(of: item, pairs, count: texts.count, context: context, now: now)
+                let found = model.writeItem(over: item, isNew: false, pairs, count: texts.count, context: context, now: now)
                 #expect(found == nil || found?.key == named.key)
                 return found?.body
             }
