@@ -76,13 +76,13 @@ import Testing
     @Test func changeThatTheCloudOverrulesIsTold() async throws {
         let test = try TestStore()
         var entry = change("a", time: 10)
-        entry.rule = ConflictRule(winner: .cloud, seen: nil, sent: 10)
+        entry.rule = ConflictRule(winner: .cloud, seen: nil)
         try await test.apply(entry)
         let write = LocalWrite(
             model: "Setting", key: key("a"), body: Text("{}").bytes, stream: "device/d1", owner: "d1", expected: entry.change.version)
         _ = try await test.store.write(write)
         var late = change("a", time: 1 << 61)
-        late.rule = ConflictRule(winner: .cloud, seen: StreamCursor(stream: "", history: test.store.history, position: 1), sent: 1 << 61)
+        late.rule = ConflictRule(winner: .cloud, seen: StreamCursor(stream: "", history: test.store.history, position: 1))
         try await test.apply(late)
         #expect(
             try await story(test, "a") == [
@@ -91,20 +91,19 @@ import Testing
             ])
     }
 
-    @Test func changeThatIsStoredUnderAnotherVersionIsTold() async throws {
+    @Test func changeThatTheDeviceWinsWithIsTold() async throws {
         let test = try TestStore()
         var entry = change("a", time: 10)
         try await test.apply(entry)
         let write = LocalWrite(
             model: "Setting", key: key("a"), body: Text("{}").bytes, stream: "device/d1", owner: "d1", expected: entry.change.version)
         _ = try await test.store.write(write)
-        entry = change("a", time: 11)
-        entry.rule = ConflictRule(winner: .device, seen: StreamCursor(stream: "", history: test.store.history, position: 1), sent: 11)
+        entry = change("a", time: 1 << 61)
+        entry.rule = ConflictRule(winner: .device, seen: StreamCursor(stream: "", history: test.store.history, position: 1))
         try await test.apply(entry)
         #expect(
             try await story(test, "a") == [
-                "upsert replica 0000000000000007 up current", "upsert replica 0000000000000007 up restamped",
-                "upsert cloud cloud lost", "upsert replica 0000000000000007 up overwritten",
+                "upsert replica 0000000000000007 up current", "upsert cloud cloud lost", "upsert replica 0000000000000007 up overwritten",
             ])
     }
 
