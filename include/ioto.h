@@ -432,7 +432,7 @@ IOTO_API DbItem *dbGet(Db *db, const char *model, const DbProps *props, const Db
 IOTO_API DbList *dbFind(Db *db, const char *model, const DbProps *props, const DbParams *params);
 
 /** The number of items that dbFind() would find, at most `limit` if that is set; or a negative code, as dbFind().
- *  Threads: any. @since 0.2 */
+ *  Threads: any. @since 0.1 */
 IOTO_API int64_t dbCount(Db *db, const char *model, const DbProps *props, const DbParams *params);
 
 /** The first item that dbFind() would find, or NULL: DB_ERR_NOT_FOUND. Threads: any. @since 0.1 */
@@ -473,7 +473,7 @@ IOTO_API int dbRemove(Db *db, const char *model, const DbProps *props, const DbP
  * @param notify  Run the triggers of DB_ON_EXPIRED.
  * @return The number removed, or DB_ERR_MISUSE, DB_ERR_READ_ONLY, and the other errors of the storage.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbRemoveExpired(Db *db, bool notify);
 
@@ -580,7 +580,7 @@ IOTO_API void dbFree(void *text);
  * @return 0; DB_ERR_MISUSE if a transaction of this thread is under way on `db`; DB_ERR_BUSY if another thread's, or
  *         another process, is in the way for too long; DB_ERR_READ_ONLY.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbBegin(Db *db);
 /**
@@ -590,11 +590,11 @@ IOTO_API int dbBegin(Db *db);
  * @return 0; DB_ERR_MISUSE if no transaction of this thread is under way; DB_ERR_FULL, DB_ERR_IO and the other errors of the
  *         storage; the error of a call that failed half-way.
  * Threads: the one of dbBegin().
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbCommit(Db *db);
 /** Take back every change since dbBegin(). Returns 0, or DB_ERR_MISUSE if no transaction of this thread is under way.
- *  Threads: the one of dbBegin(). @since 0.2 */
+ *  Threads: the one of dbBegin(). @since 0.1 */
 IOTO_API int dbRollback(Db *db);
 
 /** @} */
@@ -630,7 +630,7 @@ typedef struct DbLimits {
  * @param limits  The limits, copied; NULL: none.
  * @return 0 or DB_ERR_MISUSE, also within a transaction of the calling thread.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbSetLimits(Db *db, const DbLimits *limits);
 
@@ -663,7 +663,7 @@ typedef struct DbStats {
  *
  * @return 0, DB_ERR_MISUSE, or an error of the storage.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbGetStats(Db *db, DbStats *out);
 
@@ -681,7 +681,7 @@ IOTO_API int dbGetStats(Db *db, DbStats *out);
  * @return 0; DB_ERR_MISUSE, also within a transaction of this thread; DB_ERR_EXISTS if a database is open at `path` or was
  *         not closed (its `-wal` is there); DB_ERR_FULL; DB_ERR_IO.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbSave(Db *db, const char *path);
 
@@ -807,7 +807,7 @@ typedef struct DbConflict DbConflict;
  */
 typedef void (*DbResolveProc)(void *arg, Db *db, const DbModel *model, const DbItem *mine, const DbItem *theirs, DbConflict *conflict);
 /** Set who decides, for all models of the database; NULL: nobody, and the later version wins. Returns 0, or DB_ERR_READ_ONLY,
- *  DB_ERR_BUSY, DB_ERR_MISUSE. Threads: any; best before ioStart(). @since 0.2 */
+ *  DB_ERR_BUSY, DB_ERR_MISUSE. Threads: any; best before ioStart(). @since 0.1 */
 IOTO_API int dbSetResolver(Db *db, DbResolveProc proc, void *arg);
 /**
  * Decide: the item becomes the cloud's version with these properties changed; where the cloud has removed it, the device's.
@@ -815,7 +815,7 @@ IOTO_API int dbSetResolver(Db *db, DbResolveProc proc, void *arg);
  *
  * @return 0, or as dbUpdate(): DB_ERR_SCHEMA, ...; then the decision is as if it had not been called.
  * Threads: the callback's.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbResolve(DbConflict *conflict, const DbProps *props);
 
@@ -834,7 +834,7 @@ IOTO_API int dbResolve(DbConflict *conflict, const DbProps *props);
  *         closes it with the database: watch it, and neither read nor close it. Or DB_ERR_MISUSE from a trigger on the
  *         library's thread; DB_ERR_MEMORY if no descriptor is left.
  * Threads: any; best the loop's.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbGetFd(Db *db);
 /**
@@ -844,7 +844,7 @@ IOTO_API int dbGetFd(Db *db);
  *                trigger waits.
  * @return The number of triggers called, 0 when none waits or triggers are running already; DB_ERR_MISUSE before dbGetFd().
  * Threads: any; one at a time runs triggers.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbDispatch(Db *db, int max_ms);
 
@@ -977,13 +977,13 @@ IOTO_API int ioFlushSync(Io *io);
  *
  * @return 0, also when the database was not fenced; or a negative code of the storage.
  * Threads: any, not within a transaction.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int ioRejoin(Io *io);
 
-/** dbGetFd() of the agent's database. Threads: any; best the loop's. @since 0.2 */
+/** dbGetFd() of the agent's database. Threads: any; best the loop's. @since 0.1 */
 IOTO_API int ioGetFd(Io *io);
-/** dbDispatch() of the agent's database. Threads: any. @since 0.2 */
+/** dbDispatch() of the agent's database. Threads: any. @since 0.1 */
 IOTO_API int ioDispatch(Io *io, int max_ms);
 
 /** What has become of a change, see ioGetReceipt(). */
@@ -1080,7 +1080,14 @@ typedef struct IoStatus {
     int64_t catchUpDone, catchUpTotal;
 } IoStatus;
 
-/** Fill `out`, whose `size` the caller has set to sizeof(IoStatus). Returns 0 or DB_ERR_MISUSE. Threads: any. @since 0.1 */
+/**
+ * Fill `out`, whose `size` the caller has set to sizeof(IoStatus). What is pending is weighed by reading it, about a second for a
+ * million changes and beside everything else: with a long backlog not for every turn of a loop. ioSetStatusProc() asks nothing.
+ *
+ * @return 0 or DB_ERR_MISUSE.
+ * Threads: any.
+ * @since 0.1
+ */
 IOTO_API int ioGetStatus(Io *io, IoStatus *out);
 
 /** Told of a status, which is valid during the call. */
@@ -1096,7 +1103,7 @@ typedef void (*IoStatusProc)(void *context, Io *io, const IoStatus *status);
  * @param context  Passed to `proc`.
  * @return 0 or DB_ERR_MISUSE.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int ioSetStatusProc(Io *io, IoStatusProc proc, void *context);
 
@@ -1129,7 +1136,7 @@ typedef struct IoTransport {
  * @param transport  Copied.
  * @return 0 or DB_ERR_MISUSE, also once the agent has been started.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int ioSetTransport(Io *io, const IoTransport *transport);
 /**
@@ -1137,7 +1144,7 @@ IOTO_API int ioSetTransport(Io *io, const IoTransport *transport);
  *
  * @return 0, or DB_ERR_MISUSE when the agent has a session of its own.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int ioTransportState(Io *io, bool isConnected);
 /**
@@ -1147,7 +1154,7 @@ IOTO_API int ioTransportState(Io *io, bool isConnected);
  * @return 1 when the message is the agent's; 0 when its topic is none of the agent's; DB_ERR_LIMIT when too much waits for the
  *         agent: the message is dropped, and what it said comes again; DB_ERR_MISUSE.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int ioTransportMessage(Io *io, const char *topic, const void *payload, size_t payload_bytes);
 
@@ -1157,15 +1164,15 @@ IOTO_API int ioTransportMessage(Io *io, const char *topic, const void *payload, 
  *  For tools and diagnostics: what the schema has, what waits for the cloud, whether the file is sound. `iotodb` is made of it.
  *  @{ */
 
-/** Number of models of the schema; 0 for NULL. Threads: any. @since 0.2 */
+/** Number of models of the schema; 0 for NULL. Threads: any. @since 0.1 */
 IOTO_API size_t dbModelCount(Db *db);
 /** The model at `index`, counted from 0 in the order of the schema, owned by the database; NULL beyond the end. Threads: any.
- *  @since 0.2 */
+ *  @since 0.1 */
 IOTO_API const DbModel *dbModelAt(Db *db, size_t index);
-/** Where items of a model exist: "both", "device" or "cloud"; static. "" for NULL. Threads: any. @since 0.2 */
+/** Where items of a model exist: "both", "device" or "cloud"; static. "" for NULL. Threads: any. @since 0.1 */
 IOTO_API const char *dbModelEnable(const DbModel *model);
 /** Which way its changes travel: "none", "up", "down" or "both"; static, and "none" whatever the schema says where `enable` is
- *  not "both". "" for NULL. Threads: any. @since 0.2 */
+ *  not "both". "" for NULL. Threads: any. @since 0.1 */
 IOTO_API const char *dbModelSync(const DbModel *model);
 
 /** A change that waits for the cloud, or that the cloud refused. Fields are appended at the end in later versions. */
@@ -1199,11 +1206,11 @@ typedef bool (*DbPendingProc)(void *context, const DbPending *change);
  * @param context  Passed to `proc`.
  * @return The number of calls, or a negative code.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbEachPending(Db *db, DbPendingProc proc, void *context);
 /** List the changes that the cloud refused, the oldest first: the last 1000 are kept. As dbEachPending(). Threads: any.
- *  @since 0.2 */
+ *  @since 0.1 */
 IOTO_API int dbEachRejected(Db *db, DbPendingProc proc, void *context);
 
 /** Told of a problem that dbCheck() found: one line that names the place, valid during the call. It must not call the
@@ -1219,7 +1226,7 @@ typedef void (*DbReportProc)(void *context, const char *problem);
  * @param context  Passed to `proc`.
  * @return The number of problems, 0 when the database is sound, or a negative code when it could not be checked.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int dbCheck(Db *db, DbReportProc proc, void *context);
 
@@ -1231,7 +1238,7 @@ IOTO_API int dbCheck(Db *db, DbReportProc proc, void *context);
  * @return Bytes by which the database became smaller, or a negative code: DB_ERR_READ_ONLY; DB_ERR_BUSY when others write or
  *         read for too long; DB_ERR_MISUSE within a transaction of this thread.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int64_t dbVacuum(Db *db);
 
@@ -1276,7 +1283,7 @@ typedef bool (*IoDigestProc)(void *context, const char *model, const char *hash,
  * @return 0; DB_ERR_MISUSE, also when `stream` is NULL and there is no `deviceId`; DB_ERR_CORRUPT when an item is not JSON; a code of
  *         the storage.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int ioDigest(Db *db, const char *stream, IoDigest *out, IoDigestProc proc, void *context);
 
@@ -1318,7 +1325,7 @@ typedef void (*IoVersionProc)(void *context, const IoVersion *version);
  * @return The number of calls; DB_ERR_NOT_FOUND when nothing is known of such an item; DB_ERR_MODEL; DB_ERR_KEY; DB_ERR_MISUSE; a
  *         code of the storage.
  * Threads: any.
- * @since 0.2
+ * @since 0.1
  */
 IOTO_API int ioExplain(Db *db, const char *model, const DbProps *props, IoVersionProc proc, void *context);
 
