@@ -36,6 +36,8 @@ bool platform_item_match(const platform_field *fields, size_t count, const char 
     return true;
 }
 
+enum { BYTES_MAX = 1 << 24 };
+
 size_t platform_item_bytes(const platform_field *fields, size_t count, const platform_given *values)
 {
     size_t bytes = 2;
@@ -43,6 +45,10 @@ size_t platform_item_bytes(const platform_field *fields, size_t count, const pla
         if (values[at].text != NULL || values[at].made != 0) {
             /* Quotes, colon and comma; quotes of a text, or `false` in the place of `0`. */
             bytes += fields[at].name_bytes + values[at].bytes + 4 + (values[at].made != 0 ? 0 : 4);
+        }
+        /* Far beyond any item; a sum of long texts must not come round on 32 bits. */
+        if (bytes > BYTES_MAX) {
+            return BYTES_MAX;
         }
     }
     return bytes;
