@@ -59,11 +59,11 @@
 
         /// Seeds by the names of mutants.
         private static let hints: [String: UInt64] = [
-            "ackClearsNewer": 2, "ackOfLaterTryIgnored": 5, "cursorBeforeItems": 3, "tombstoneIgnored": 2,
-            "noTombstone": 1, "versionIgnored": 2, "clockNotPersisted": 4, "outboxRowLost": 5,
-            "deviceTrustsDirection": 5, "hubTrustsDirection": 21, "hubTrustsOwner": 24, "neverResent": 2,
-            "gapIgnored": 2, "advanceUnchecked": 2, "hubAcksBeforeStoring": 1, "questionForgotten": 3, "pleaIgnored": 4,
-            "moveMissed": 3, "sentBeforeDurable": 18, "neverSynced": 2, "eventTwice": 1, "stampStored": 2,
+            "ackClearsNewer": 3, "ackOfLaterTryIgnored": 5, "cursorBeforeItems": 3, "tombstoneIgnored": 2,
+            "noTombstone": 1, "versionIgnored": 2, "clockNotPersisted": 11, "outboxRowLost": 5,
+            "deviceTrustsDirection": 11, "hubTrustsDirection": 21, "hubTrustsOwner": 24, "neverResent": 7,
+            "gapIgnored": 2, "advanceUnchecked": 2, "hubAcksBeforeStoring": 1, "questionForgotten": 9, "pleaIgnored": 26,
+            "moveMissed": 3, "sentBeforeDurable": 18, "neverSynced": 2, "eventTwice": 1, "stampStored": 3,
             "purgedEarly": 16,
         ]
     }
