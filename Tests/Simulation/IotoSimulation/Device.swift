@@ -15,7 +15,7 @@ final class Device: ClientOwner, StoreObserver {
         case message(Message)
     }
 
-    private struct Request {
+    struct Request {
         let number: Int
         var flush: FlushProgress?
         var catchUp: Int64?
@@ -24,13 +24,13 @@ final class Device: ClientOwner, StoreObserver {
     }
 
     /// Thrown by an application that changes its mind.
-    private static let changeOfMind = IotoError(.misuse, "the application changes its mind")
+    static let changeOfMind = IotoError(.misuse, "the application changes its mind")
 
     let id: Text
     let account: Text
     var who: String { id.string }
-    private unowned let world: World
-    private let judge: Judge
+    unowned let world: World
+    let judge: Judge
     private let broker: Broker
     let link: Link
     let disk: Disk
@@ -48,9 +48,15 @@ final class Device: ClientOwner, StoreObserver {
     private var jitter = JitterGenerator(seed: 0)
     private var inbox: [Message] = []
     private var changedBytes: Int?
-    private var requests: [Request] = []
-    private var requestCount = 0
+    var requests: [Request] = []
+    var requestCount = 0
     private var stepToken = 0
+    /// An older state of the database, and what is in it.
+    private var backup: (disk: Disk, image: StoreImage)?
+    private var isBackedUp = false
+    /// It goes on from an older state, and not under another id yet.
+    private(set) var isRestored = false
+    private(set) var hasRejoined = false
     /// Counts the processes.
     private(set) var incarnation = 0
 
@@ -67,9 +73,9 @@ final class Device: ClientOwner, StoreObserver {
     private(set) var published = 0
     private var windowStart: Int64 = 0
     private var publishedInWindow = 0
-    private var valueCount = 0
+    var valueCount = 0
     /// Receipts that were given and not settled, and of the items under each the number of the write.
-    private var receipts: [(number: Int64, sequences: [ItemKey: Int])] = []
+    var receipts: [(number: Int64, sequences: [ItemKey: Int])] = []
 
     init(
         _ world: World, id: Text, account: Text, wall: WallClock, link: Link, broker: Broker, judge: Judge,
@@ -123,6 +129,7 @@ final class Device: ClientOwner, StoreObserver {
             world.after(world.random.integer(1_000...10_000)) { self.boot() }
             return
         }
+        let former = replica
         replica = store!.replica
         reader = ImageReader(disk)
         guard let found = reader?.read(replica: replica) else {
@@ -133,8 +140,17 @@ final class Device: ClientOwner, StoreObserver {
             who,
             "starts with \(found.keys.count) rows, \(found.outbox.count) pending, replica "
                 + "\(String(replica & 0xFFFF, radix: 16)), durability \(durability)")
-        judge.reopened(self, found)
+        if former != 0, former != replica {
+            judge.became(self, found, writer: former)
+            (unsynced, receipts, hasRejoined, isRestored) = ([], [], true, false)
+        } else {
+            judge.reopened(self, found)
+        }
         image = found
+        if backup == nil, isBackedUp {
+            backup = (Disk(world, who: id.string, forgetsOnFailedSync: false), found)
+            backup!.disk.take(imageOf: disk)
+        }
         // What a killed process wrote may still wait to be synced.
         unsynced = wasPowerCut ? [found] : unsynced + [found]
         // What was lost may have been under one, and its number given again.
@@ -217,6 +233,40 @@ final class Device: ClientOwner, StoreObserver {
         world.after(world.random.span(100...30_000)) { self.boot() }
     }
 
+    // MARK: Identity
+
+    /// Has what the database is at its next start kept.
+    func backUp() {
+        isBackedUp = true
+        backup = nil
+        kill()
+    }
+
+    /// Puts the older state in the place of what there is.
+    func restore() {
+        guard let backup else { return }
+        world.tell(who, "is restored from a backup")
+        world.count(fault: "restored")
+        disk.kill()
+        if store != nil { end() }
+        disk.take(imageOf: backup.disk)
+        image = backup.image
+        (unsynced, doubts, receipts, isRestored, wasPowerCut) = ([image], [], [], true, false)
+        judge.became(self, image, writer: replica)
+        (self.backup, isBackedUp) = (nil, false)
+        reboot()
+    }
+
+    /// The hub has fenced it: as `ioRejoin`, and a start.
+    private func rejoin() {
+        guard let store, !disk.isDead else { return }
+        world.tell(who, "joins again")
+        world.count(fault: "fenced")
+        try? store.renewIdentity()
+        if disk.isDead { return powerIsGone() }
+        kill()
+    }
+
     /// The end of the simulation.
     func shutDown() {
         disk.kill()
@@ -243,13 +293,13 @@ final class Device: ClientOwner, StoreObserver {
         world.after(time) { [link] in link.restore() }
     }
 
-    private var monotonic: Int64 { world.now - bootTime + 1 }
-    private var now: Instant { Instant(monotonic: monotonic, wall: wall.time) }
+    var monotonic: Int64 { world.now - bootTime + 1 }
+    var now: Instant { Instant(monotonic: monotonic, wall: wall.time) }
 
     // MARK: Calls of the product
 
     /// Runs a call that may write, and has it judged.
-    private func call(_ attempt: Attempt, _ body: () -> Void) {
+    func call(_ attempt: Attempt, _ body: () -> Void) {
         guard store != nil else { return }
         events = []
         self.attempt = attempt
@@ -287,152 +337,6 @@ final class Device: ClientOwner, StoreObserver {
         }
     }
 
-    // MARK: The application
-
-    private func properties(_ model: Model, _ id: Int64) -> JSONObject {
-        var properties: JSONObject = ["id": .string(Text(decimal: id))]
-        if model.field(at: "deviceId") != nil { properties["deviceId"] = .string(self.id) }
-        if model.field(at: "accountId") != nil { properties["accountId"] = .string(account) }
-        return properties
-    }
-
-    private func newValue() -> JSON {
-        valueCount += 1
-        var value = "\(who).\(incarnation).\(valueCount)"
-        if world.random.chance(100) { value += String(repeating: "+", count: world.random.index(1500)) }
-        return .string(Text(value))
-    }
-
-    /// Writes, or removes, one item or several in a transaction; sometimes takes it all back.
-    func write(ids: Int64) {
-        guard let store else { return }
-        let count = world.random.chance(150) ? world.random.index(4) + 1 : 1
-        let isTakenBack = world.random.chance(50)
-        var attempts: [ItemKey: [UInt8]?] = [:]
-        var steps: [(model: Model, prepared: PreparedItem, isRemoval: Bool)] = []
-        for _ in 0..<count {
-            let name: Text = world.random.pick(
-                [
-                    "Reading", "Reading", "Reading", "Note", "Note", "Note", "Note", "Lamp", "Valve", "Secret", "Setting",
-                    "Notice",
-                ])
-            let model = Models.model(name)
-            if !model.syncsUp, model.syncsDown, world.random.chance(600) { continue }
-            var item = properties(model, world.random.integer(1...ids))
-            item["value"] = newValue()
-            guard let prepared = try? model.makeItem(item, context: Context(), now: wall.time) else { continue }
-            steps.append((model, prepared, world.random.chance(250)))
-            attempts[prepared.key] = .some(steps.last!.isRemoval ? nil : prepared.text)
-        }
-        guard !steps.isEmpty else { return }
-        let isWanted = world.random.chance(300)
-        let former = judge.writes
-        var receipt: Int64 = 0
-        func receipted(
-            _ store: Store, _ isWanted: Bool, _ body: (StoreTransaction) throws(IotoError) -> Void
-        ) throws(IotoError) {
-            guard isWanted else { return try store.write(body) }
-            receipt = try store.withReceipt { () throws(IotoError) in try store.write(body) }
-        }
-        call(.local(attempts)) {
-            do throws(IotoError) {
-                receipt = 0
-                try receipted(store, isWanted) { (transaction) throws(IotoError) in
-                    for step in steps {
-                        let existing = try transaction.get(step.prepared.key, model: step.model)
-                        if step.isRemoval {
-                            if let existing { try transaction.remove(existing) }
-                        } else {
-                            _ = try transaction.put(step.model, step.prepared.key, body: step.prepared.text)
-                        }
-                    }
-                    if isTakenBack { throw Device.changeOfMind }
-                }
-                world.tell(who, "writes \(story(steps))\(receipt == 0 ? "" : ", receipt \(receipt & 0xFFFF_FFFF)")")
-            } catch {
-                receipt = 0
-                world.tell(who, "fails to write \(story(steps)): \(error.message.string)")
-            }
-        }
-        if receipt != 0, self.store === store {
-            let waiting = Set(image.outbox.values)
-            receipts.append(
-                (receipt, judge.sequences(of: attempts.keys.filter { waiting.contains($0) }, in: image, from: former)))
-        }
-    }
-
-    private func story(_ steps: [(model: Model, prepared: PreparedItem, isRemoval: Bool)]) -> String {
-        steps.map { step in
-            let version = store.flatMap { try? $0.get(step.prepared.key, model: step.model)?.version.story } ?? "-"
-            return step.isRemoval
-                ? "no \(step.prepared.key.sort.string)"
-                : "\(step.prepared.key.sort.string) = \(storyValue(step.prepared.text).prefix(12)) at \(version)"
-        }.joined(separator: ", ")
-    }
-
-    /// Looks whether a receipt lies.
-    ///
-    /// - Parameter isOver: Nothing waits any more.
-    func checkReceipts(isOver: Bool = false) {
-        guard let store else { return }
-        receipts.removeAll { entry in
-            do throws(IotoError) {
-                let receipt = try store.receipt(entry.number)
-                judge.check(self, receipt, entry.sequences, isOver: isOver)
-                return receipt?.state != .stored
-            } catch { return false }
-        }
-    }
-
-    /// Asks for everything to be sent, as `ioSyncUp`.
-    func flush() {
-        guard store != nil, replicator != nil, requests.count < 4 else { return }
-        let expected = image.outbox.values.map { (key: $0, version: image.version($0)) }.sorted { $0.key < $1.key }
-        call(.none) {
-            do throws(IotoError) {
-                guard let progress = try replicator!.flush(now) else { return }
-                requestCount += 1
-                world.tell(who, "asks for a flush (\(requestCount)) of \(expected.count)")
-                requests.append(Request(number: requestCount, flush: progress, catchUp: nil, expected: expected))
-            } catch {}
-        }
-        scheduleStep(after: 0)
-    }
-
-    /// Asks for everything that is new, as `ioSyncDown`.
-    func catchUp() {
-        guard store != nil, replicator != nil, requests.count < 4 else { return }
-        let expected = judge.versionsInCloud(for: self)
-        requestCount += 1
-        world.tell(who, "asks to catch up (\(requestCount))")
-        call(.none) {
-            requests.append(
-                Request(number: requestCount, flush: nil, catchUp: replicator!.catchUp(now), expected: expected))
-        }
-        scheduleStep(after: 0)
-    }
-
-    private func finishRequests() {
-        var open: [Request] = []
-        for var request in requests {
-            guard let replicator else { return }
-            var isDone = false
-            if request.flush != nil {
-                isDone = (try? replicator.isFlushed(&request.flush!)) ?? false
-                if isDone { judge.flushed(self, request.expected) }
-            } else if let generation = request.catchUp {
-                isDone = replicator.isConnected && replicator.isCaughtUp(since: generation)
-                if isDone { judge.caughtUp(self, request.expected) }
-            }
-            if isDone {
-                world.tell(who, "its request (\(request.number)) is done")
-            } else {
-                open.append(request)
-            }
-        }
-        requests = open
-    }
-
     // MARK: The agent
 
     func clientConnected() {}
@@ -459,7 +363,7 @@ final class Device: ClientOwner, StoreObserver {
         scheduleStep(after: world.random.span(0...20))
     }
 
-    private func scheduleStep(after delay: Int64) {
+    func scheduleStep(after delay: Int64) {
         guard store != nil else { return }
         stepToken += 1
         let token = stepToken
@@ -490,6 +394,11 @@ final class Device: ClientOwner, StoreObserver {
         call(.none) { replicator!.tick(now) }
         finishRequests()
         guard let replicator else { return }
+        if replicator.isFenced {
+            world.require(isRestored, .identity, "\(who) is fenced without a reason")
+            let process = incarnation
+            return world.after(world.random.span(1_000...30_000)) { if process == self.incarnation { self.rejoin() } }
+        }
         var deadline = connectAt
         if let due = replicator.deadline { deadline = min(deadline ?? due, due) }
         if let deadline { scheduleStep(after: max(1, deadline - monotonic)) }
@@ -514,47 +423,5 @@ final class Device: ClientOwner, StoreObserver {
         }
         world.require(publishedInWindow < 1000, .activity, "\(who) sends more than 100 messages a second")
         world.require(client.pendingCount < 1000, .bounds, "\(who): \(client.pendingCount) messages wait")
-    }
-}
-
-/// A message in a few words.
-func describe(_ message: Message) -> String {
-    let verb = message.topic.string.split(separator: "/").last ?? ""
-    guard let json = try? JSON.parse(message.payload) else { return "\(verb), not JSON" }
-    func changes() -> String {
-        (json["changes"]?.arrayValue ?? []).map { change in
-            let version = change.wireVersion(in: json)?.story ?? "?"
-            let key = change.wireKey?.string ?? "?"
-            let value = change["item"]?["value"]?.stringValue?.string.prefix(12) ?? ""
-            return change["cmd"]?.stringValue == "remove" ? "no \(key) at \(version)" : "\(key) = \(value) at \(version)"
-        }.joined(separator: ", ")
-    }
-    switch verb {
-    case "syncToDynamo": return "changes #\(json["seq"]?.integerValue ?? 0): \(changes())"
-    case "syncDown":
-        let cursors = json["cursors"]?.objectValue.map { object in
-            object.members.map { "\($0.key.string) from \($0.value["cursor"]?.integerValue ?? 0)" }
-                .joined(separator: ", ")
-        }
-        return "question #\(json["seq"]?.integerValue ?? 0): \(cursors ?? "")"
-    case "SYNC":
-        func versions(_ name: Text, _ member: Text? = nil) -> String {
-            (json[name]?.arrayValue ?? []).map { entry in
-                let text = member.map { entry[$0] } ?? entry
-                return text?.stringValue.flatMap { Version($0) }?.story ?? "?"
-            }.joined(separator: ", ")
-        }
-        let feed = json["feed"].map { ", feed \($0["prev"]?.integerValue ?? 0) to \($0["cursor"]?.integerValue ?? 0)" }
-        return "ack #\(json["seq"]?.integerValue ?? 0): \(versions("vers"))"
-            + (json["rejected"] == nil ? "" : ", refused \(versions("rejected", "ver"))")
-            + (json["again"] == nil ? "" : ", again \(versions("again", "ver")) as \(versions("again", "to"))")
-            + (feed ?? "")
-    case "BATCH":
-        if json["ask"] != nil { return "plea to ask" }
-        let answers = json["seq"]?.integerValue.map { " (answer to #\($0))" } ?? ""
-        return "page of \(json["stream"]?.stringValue?.string ?? "?") \(json["prev"]?.integerValue ?? 0) to "
-            + "\(json["cursor"]?.integerValue ?? 0)\(answers)\(json["more"]?.boolValue == true ? ", more" : "")"
-            + "\(json["reset"] == nil ? "" : ", reset"): \(changes())"
-    default: return String(verb)
     }
 }

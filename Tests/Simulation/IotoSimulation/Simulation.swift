@@ -241,7 +241,7 @@ struct Mixture {
     enum Fault: CaseIterable {
         case kill, cutPower, cutPowerInWrite, restart, failDisk, fillDisk
         case breakConnection, cutLink, restartBroker, loseBroker
-        case crashHub, failStore, stepClock, intrude, goRogue
+        case crashHub, failStore, stepClock, intrude, goRogue, backUp, restore
     }
 
     init(_ random: inout Random) {
@@ -312,6 +312,8 @@ struct Mixture {
             device.wall.step(by: step)
         case .intrude: simulation.intruder.intrude(simulation.devices.map { $0.id })
         case .goRogue: simulation.writeRogue()
+        case .backUp: device.backUp()
+        case .restore: device.restore()
         }
     }
 }

@@ -1,0 +1,150 @@
+import IotoBase
+import IotoJSON
+import IotoSchema
+import IotoStore
+import IotoSync
+
+/// What goes over the wire, and which versions a write goes under.
+extension Judge {
+    func devicePublishes(_ device: Device, _ message: Message) {
+        guard message.topic.hasSuffix("syncToDynamo"), let json = try? JSON.parse(message.payload) else { return }
+        for change in json["changes"]?.arrayValue ?? [] {
+            guard let version = change.wireVersion(in: json),
+                let name = change["item"]?["_type"]?.stringValue, let model = Models.schema.model(name),
+                let sort = change.wireKey
+            else {
+                world.fail(.identity, "\(device.who) sends a change that is none")
+                continue
+            }
+            world.require(model.syncsUp, .direction, "\(device.who) sends \(sort.string)")
+            world.require(
+                !(memories[device.id]?.answered.contains(version) ?? false), .once,
+                "\(device.who) sends \(sort.string) at \(version.story), which was answered")
+            memories[device.id, default: Memory()].sent.insert(version)
+            let key = ItemKey(hash: "device#" + device.id, sort: sort)
+            // An older state may give a version again: the hub does not heed it.
+            if device.isRestored { continue }
+            if let known = contents[version] {
+                world.require(
+                    known.key == key && known.isRemoval == (change["cmd"]?.stringValue == "remove"), .identity,
+                    "\(device.who) sends \(key.story) at \(version.story), which is \(known.key.story)")
+                let value = change["item"]?["value"]
+                let knownValue = (try? JSON.parse(known.body))?["value"]
+                world.require(
+                    known.isRemoval || value == knownValue, .identity,
+                    "\(device.who) sends \(key.story) at \(version.story) with two values")
+            } else if let row = device.image.row(key), row.version == version {
+                contents[version] = Content(key: key, isRemoval: row.isRemoval, body: row.body)
+            }
+        }
+    }
+
+    /// The device has taken over an answer.
+    func deviceHeard(_ device: Device, _ message: Message) {
+        guard let json = try? JSON.parse(message.payload), json["retryAfter"] == nil else { return }
+        for entry in json["vers"]?.arrayValue ?? [] {
+            guard let version = entry.stringValue.flatMap({ Version($0) }), memories[device.id]?.sent.contains(version) ?? false
+            else { continue }
+            memories[device.id]!.answered.insert(version)
+        }
+    }
+
+    func hubPublishes(_ message: Message) {
+        guard let json = try? JSON.parse(message.payload) else { return }
+        if message.topic.hasSuffix("/SYNC") {
+            let lists: [Text] = ["vers", "rejected", "again", "overruled"]
+            world.require(
+                json["retryAfter"] != nil || json["fenced"] != nil || json["v"] == nil
+                    || lists.contains { !(json[$0]?.arrayValue ?? []).isEmpty }, .acknowledgement, "an empty ack")
+            for entry in json["again"]?.arrayValue ?? [] {
+                guard let from = entry["ver"]?.stringValue.flatMap({ Version($0) }),
+                    let to = entry["to"]?.stringValue.flatMap({ Version($0) })
+                else { continue }
+                world.require(
+                    contents[to] == nil || restamps[from]?.contains(to) ?? false, .identity,
+                    "\(from.story) is to go as \(to.story), which is another change")
+                cloudStamped(from, to)
+                if let content = contents[from] { stamped.insert(content.key) }
+            }
+            for entry in json["overruled"]?.arrayValue ?? [] {
+                guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }),
+                    let content = contents[version]
+                else { continue }
+                stamped.insert(content.key)
+            }
+            for entry in json["rejected"]?.arrayValue ?? [] {
+                if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { rejections.insert(version) }
+            }
+            for entry in json["vers"]?.arrayValue ?? [] {
+                if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version) }
+            }
+        } else if message.topic.hasSuffix("/BATCH"), message.topic.hasPrefix("ioto/device/") {
+            let device = message.topic.string.split(separator: "/")[2]
+            let stream = json["stream"]?.stringValue?.string ?? ""
+            for change in json["changes"]?.arrayValue ?? [] {
+                if let owner = change["item"]?["deviceId"]?.stringValue?.string {
+                    world.require(owner == device, .tenancy, "a page of \(stream) for \(device) has an item of \(owner)")
+                }
+            }
+        }
+    }
+
+    /// Whether the one version takes the other's place as the hub has said.
+    func isRestamp(_ from: Version, _ to: Version) -> Bool { restamps[from]?.contains(to) ?? false }
+
+    /// A change goes under another version from now on.
+    private func cloudStamped(_ sent: Version, _ stored: Version) {
+        if !(restamps[sent]?.contains(stored) ?? false) { restamps[sent, default: []].append(stored) }
+        guard let key = contents[sent]?.key else { return }
+        alias(key, sent, stored)
+    }
+
+    func alias(_ key: ItemKey, _ sent: Version, _ stored: Version) {
+        let alias = AppliedVersion(key: key, version: stored)
+        guard let number = sequences[AppliedVersion(key: key, version: sent)], sequences[alias] == nil else { return }
+        sequences[alias] = number
+        aliases[number].versions.append(stored)
+    }
+
+    func number(_ version: Version, _ key: ItemKey) {
+        guard sequences[AppliedVersion(key: key, version: version)] == nil else { return }
+        sequences[AppliedVersion(key: key, version: version)] = aliases.count
+        aliases.append((key, [version]))
+    }
+
+    // MARK: Receipts
+
+    /// How many writes there were.
+    var writes: Int { aliases.count }
+
+    /// The numbers of the writes of the items, from the one given on.
+    func sequences(of keys: [ItemKey], in image: StoreImage, from first: Int) -> [ItemKey: Int] {
+        var found: [ItemKey: Int] = [:]
+        for key in keys {
+            if let number = sequences[AppliedVersion(key: key, version: image.version(key))], number >= first { found[key] = number }
+        }
+        return found
+    }
+
+    func check(_ device: Device, _ receipt: Receipt?, _ writes: [ItemKey: Int], isOver: Bool) {
+        guard let receipt else { return world.fail(.receipts, "\(device.who) has forgotten a receipt") }
+        world.require(!isOver || receipt.state != .stored, .receipts, "\(device.who): a receipt is never settled")
+        guard receipt.state == .durable else { return }
+        for (key, number) in writes.sorted(by: { $0.key < $1.key }) {
+            let there = cloud.items[key]?.change.version ?? .zero
+            world.require(
+                lastStored[key] ?? -1 >= number
+                    || aliases[number...].contains { $0.key == key && $0.versions.contains { there >= $0 } }, .receipts,
+                "\(device.who): \(key.story) is said to be durable, and the cloud has \(there.story)")
+        }
+    }
+
+    private func acknowledged(_ version: Version) {
+        guard let content = contents[version] else { return }
+        let item = cloud.items[content.key]
+        world.require(
+            item != nil && item!.change.version >= version, .acknowledgement,
+            "\(content.key.story) at \(version.story) is acknowledged, and the cloud has "
+                + (item?.change.version.story ?? "nothing"))
+    }
+}

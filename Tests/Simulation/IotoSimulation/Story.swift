@@ -1,0 +1,44 @@
+import IotoBase
+import IotoJSON
+
+/// A message in a few words.
+func describe(_ message: Message) -> String {
+    let verb = message.topic.string.split(separator: "/").last ?? ""
+    guard let json = try? JSON.parse(message.payload) else { return "\(verb), not JSON" }
+    func changes() -> String {
+        (json["changes"]?.arrayValue ?? []).map { change in
+            let version = change.wireVersion(in: json)?.story ?? "?"
+            let key = change.wireKey?.string ?? "?"
+            let value = change["item"]?["value"]?.stringValue?.string.prefix(12) ?? ""
+            return change["cmd"]?.stringValue == "remove" ? "no \(key) at \(version)" : "\(key) = \(value) at \(version)"
+        }.joined(separator: ", ")
+    }
+    switch verb {
+    case "syncToDynamo": return "changes #\(json["seq"]?.integerValue ?? 0): \(changes())"
+    case "syncDown":
+        let cursors = json["cursors"]?.objectValue.map { object in
+            object.members.map { "\($0.key.string) from \($0.value["cursor"]?.integerValue ?? 0)" }
+                .joined(separator: ", ")
+        }
+        return "question #\(json["seq"]?.integerValue ?? 0): \(cursors ?? "")"
+    case "SYNC":
+        func versions(_ name: Text, _ member: Text? = nil) -> String {
+            (json[name]?.arrayValue ?? []).map { entry in
+                let text = member.map { entry[$0] } ?? entry
+                return text?.stringValue.flatMap { Version($0) }?.story ?? "?"
+            }.joined(separator: ", ")
+        }
+        let feed = json["feed"].map { ", feed \($0["prev"]?.integerValue ?? 0) to \($0["cursor"]?.integerValue ?? 0)" }
+        return "ack #\(json["seq"]?.integerValue ?? 0): \(versions("vers"))"
+            + (json["rejected"] == nil ? "" : ", refused \(versions("rejected", "ver"))")
+            + (json["again"] == nil ? "" : ", again \(versions("again", "ver")) as \(versions("again", "to"))")
+            + (feed ?? "")
+    case "BATCH":
+        if json["ask"] != nil { return "plea to ask" }
+        let answers = json["seq"]?.integerValue.map { " (answer to #\($0))" } ?? ""
+        return "page of \(json["stream"]?.stringValue?.string ?? "?") \(json["prev"]?.integerValue ?? 0) to "
+            + "\(json["cursor"]?.integerValue ?? 0)\(answers)\(json["more"]?.boolValue == true ? ", more" : "")"
+            + "\(json["reset"] == nil ? "" : ", reset"): \(changes())"
+    default: return String(verb)
+    }
+}
