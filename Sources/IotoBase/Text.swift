@@ -161,7 +161,9 @@ public func compareBytes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointe
 /// A copy of bytes, made at once: the array's own initializer takes them one by one where it is compiled for size.
 @inline(never)
 public func copyBytes(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
-    [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, count in
+    // All empty arrays share one storage, whose count would be written.
+    if bytes.isEmpty { return [] }
+    return [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, count in
         UnsafeMutableRawBufferPointer(buffer).copyMemory(from: bytes)
         count = bytes.count
     }
