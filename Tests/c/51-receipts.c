@@ -6,6 +6,8 @@
  */
 #include "support/device.h"
 
+#include <stdatomic.h>
+
 static int state(Io *io, int64_t receipt)
 {
     IoReceipt out = {.size = sizeof out};
@@ -49,7 +51,8 @@ static void ofWhatArrives(Io *io, Cloud *cloud)
     claim("updates and removals have receipts, and what does not go to the cloud has none");
 }
 
-static int refusals;
+/** Counted when the reason is there. */
+static atomic_int refusals;
 static char reason[160];
 
 static void onRejected(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params, const char *cmd,
