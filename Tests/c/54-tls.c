@@ -110,9 +110,12 @@ static void mayNotSpeakForOthers(void)
     EXPECT(ioSync(io, 2000) != 0);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
     EXPECT_NUMBER(spyCount(spy, "service/d2/", NULL), 0);
+    IoStatus status = deviceStatus(io);
+    EXPECT_NUMBER(status.lastError, DB_ERR_DENIED);
+    EXPECT(strstr(status.lastErrorText, "not authorized") != NULL);
     ioClose(io);
     spyStop(spy);
-    claim("a device's rights are no right to another one's topics, and what it wrote waits");
+    claim("a device's rights are no right to another one's topics, and what it wrote waits, with the reason");
 }
 
 /** A token in software with the device's key, which is gone from the disk then. */
