@@ -2,6 +2,7 @@ import IotoBase
 import IotoJSON
 import IotoSchema
 import IotoSync
+import Synchronization
 
 /// What `Store.write` gives its closure: reads that see what the transaction has written, and writes. It is used on the
 /// thread of `write` alone, and not after it.
@@ -417,6 +418,9 @@ public final class StoreTransaction {
     func note(
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {
+        // An event keeps its items until the commit. The first one always stands for the transaction, should it be refused.
+        if !store.isWatched.load(ordering: .relaxed), kind.isChange, !events.isEmpty,
+            let model = (after ?? before)?.model, !model.syncsUp, model.ttlField == nil { return }
         guard let event = StoreEvent(kind, before: before, after: after, isRemote: isRemote, reason: reason) else { return }
         events.append(event)
     }
