@@ -56,7 +56,7 @@ extension StoreTransaction {
                 model, hash: nil, sortPrefix: Text(), after: nil, isReversed: false
             ) { (item) throws(IotoError) -> Bool in
                 // An item without a version never was the cloud's.
-                if item.version != .zero, item.body.withUnsafeBytes({ Stream.of($0, model) }) == stream, try !isNamed(item.key, in: stream) {
+                if item.version != .zero, item.body.withUnsafeBytes({ Stream.home(of: $0, model: model) }) == stream, try !isNamed(item.key, in: stream) {
                     missing.append(item)
                 }
                 return true

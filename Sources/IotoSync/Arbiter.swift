@@ -21,21 +21,18 @@ public struct ItemState: Sendable, Equatable {
         self.owner = owner
     }
 
-    /// The state that takes the place of `former`. A tombstone has only its key's properties, which need not say what stream the
-    /// item is in, nor whose it is.
-    public init(_ change: Change, stream: Text?, owner: Text, over former: ItemState?) {
+    /// The state that takes the place of `former`, of which the trail says `fate`. A tombstone has only its key's properties, which
+    /// need not say what stream the item is in, nor whose it is.
+    public init(
+        _ change: Change, stream: Text?, owner: Text, over former: ItemState?, _ fate: Trail.Fate = .overwritten
+    ) {
         self.change = change
         self.stream = change.isRemoval && stream != nil ? former?.stream ?? stream : stream
         self.owner = change.isRemoval ? former?.owner ?? owner : owner
-        if let former { (marks, own) = (former.marks, former.own) }
-        follow(former, .overwritten)
-    }
-
-    /// Enters in the trail what the state before becomes.
-    mutating func follow(_ former: ItemState?, _ fate: Trail.Fate) {
         guard let former else { return }
-        let change = former.change
-        trail = Trail.adding(Trail.entry(change.version, fate, isRemoval: change.isRemoval), to: former.trail)
+        (marks, own) = (former.marks, former.own)
+        trail = Trail.adding(
+            Trail.entry(former.change.version, fate, isRemoval: former.change.isRemoval), to: former.trail)
     }
 
     /// The trail with a change that came and is not stored, since this state stays. One that comes again, or is older than what the
@@ -147,10 +144,9 @@ public struct Arbiter {
         }
         guard entry.change.version > current?.change.version ?? .zero else { return lost(entry.change, to: current) }
         clock.observe(entry.change.version.time)
-        var item = ItemState(entry.change, stream: entry.stream, owner: device, over: current)
+        var item = ItemState(entry.change, stream: entry.stream, owner: device, over: current, fate)
         item.marks = marks
         if entry.rule != nil { item.own = sent.time }
-        item.follow(current, fate)
         if fate == .merged { item.trail = Trail.adding(Trail.entry(sent, .joined, isRemoval: false), to: item.trail) }
         stored += 1
         return .store(item)

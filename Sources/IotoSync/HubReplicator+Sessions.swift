@@ -221,10 +221,7 @@ extension HubReplicator {
         case (.arrive(_, let ack), .applied(_, let refused, let advances, let met, _)):
             arrived(ack, refused, met, advances, session)
         case (.apply(_, var ack), .applied(_, let refused, let advances, let met, let again)):
-            for entry in again {
-                ack.versions.removeAll { $0 == entry.version }
-                clock.observe(entry.newVersion.time)
-            }
+            for entry in again { clock.observe(entry.newVersion.time) }
             ack.again = again
             applied(ack, refused, advances, met, session)
         case (.answer(_, let catchUp, let isReset), .page(let page)):
@@ -240,17 +237,20 @@ extension HubReplicator {
     ) {
         var ack = ack
         var bytes = 0
+        // They are not simply acknowledged.
+        var others = Set(ack.again.map { $0.version })
         for entry in met {
             bytes += entry.other.body.count + codec.overhead(of: entry.other)
             let fits = ack.met.isEmpty || bytes <= HubReplicator.pageBytesMax
             // What gave way and no answer can carry is answered when it comes again.
-            if fits || entry.taken == nil { ack.versions.removeAll { $0 == entry.version } }
+            if fits || entry.taken == nil { others.insert(entry.version) }
             if fits { ack.met.append(entry) }
         }
         for version in refused {
-            ack.versions.removeAll { $0 == version }
+            others.insert(version)
             refuse(version, IotoError(.denied, "the item is another device's"), session.id, &ack)
         }
+        ack.versions.removeAll { others.contains($0) }
         let own = Stream.device(session.id)
         for advance in advances {
             if advance.stream == own, var feed = session.feed, !feed.isReading, feed.sent == advance.previous {

@@ -110,7 +110,7 @@ public final class HubReplicator {
             }
             sessions[device] = nil
             // The answers that it waited for are not those of the session that comes next.
-            for (number, ticket) in tickets where ticket.session == device { tickets[number] = nil }
+            for (number, ticket) in tickets where ticket.device == device { tickets[number] = nil }
             return
         }
         let session = sessions[device] ?? DeviceSession(id: device)
@@ -208,15 +208,7 @@ enum Ticket {
     /// How far an agent of version 1 was told that it is caught up.
     case note(device: Text)
 
-    /// The device whose session is busy until the answer.
-    var session: Text? {
-        switch self {
-        case .open(let device), .apply(let device, _), .answer(let device, _, _), .arrive(let device, _): device
-        case .push, .follow, .send, .note: nil
-        }
-    }
-
-    /// The device whose session waits for the answer.
+    /// The device whose session waits for the answer; nil when it goes to many.
     var device: Text? {
         switch self {
         case .open(let device), .apply(let device, _), .answer(let device, _, _), .arrive(let device, _),

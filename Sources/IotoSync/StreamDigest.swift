@@ -69,7 +69,7 @@ public struct StreamDigest: Sendable, Equatable {
     public mutating func add(
         _ model: Model, _ key: ItemKey, _ body: UnsafeRawBufferPointer
     ) throws(IotoError) -> ContentHash? {
-        guard Stream.of(body, model) == stream else { return nil }
+        guard Stream.home(of: body, model: model) == stream else { return nil }
         var item = ContentHash()
         guard item.add(model, key, body) else { throw IotoError(.corrupt, "item '\(key.hash)' '\(key.sort)': not JSON") }
         hash.add(item)
@@ -87,8 +87,9 @@ public struct StreamDigest: Sendable, Equatable {
 }
 
 extension Stream {
-    /// The stream that an item counts to, from its body. What only goes up is its device's.
-    public static func of(_ body: UnsafeRawBufferPointer, _ model: Model) -> Text? {
+    /// The stream that an item counts to where replicas are compared, from its body as it is stored: the one that carries it, and
+    /// of a model that only goes up, its device's.
+    public static func home(of body: UnsafeRawBufferPointer, model: Model) -> Text? {
         guard model.syncsUp || model.syncsDown else { return nil }
         if let device = text("deviceId", in: body) { return Stream.device(device) }
         guard model.syncsDown else { return nil }

@@ -70,7 +70,8 @@ extension Trail {
 
     /// The trail with an entry more, unless its version is in it.
     public static func adding(_ entry: [UInt8], to trail: [UInt8]) -> [UInt8] {
-        for known in entries(trail) where known.version.text.bytes == Array(entry.dropFirst()) { return trail }
+        for end in stride(from: entryBytes, through: trail.count, by: entryBytes)
+        where trail[(end - entryBytes + 1)..<end] == entry[1...] { return trail }
         return Array((entry + trail).prefix(entriesMax * entryBytes))
     }
 }
