@@ -6,12 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The library is built for size; this is for what every item goes through. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define FAST __attribute__((optimize("O2")))
-#else
-#define FAST
-#endif
+#include "fast.h"
 
 /* Places that are looked at together. */
 #if defined(__SSE2__) || defined(__aarch64__)

@@ -2,11 +2,7 @@
 
 #include <string.h>
 
-#if defined(__GNUC__) && !defined(__clang__)
-#define FAST __attribute__((optimize("O2")))
-#else
-#define FAST
-#endif
+#include "fast.h"
 
 bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
                          platform_given *values)

@@ -21,7 +21,7 @@ final class Connection {
     let path: Text
     /// Outlives the connection, whose file system layer it is.
     private let meter: FileMeter?
-    private var handle: OpaquePointer?
+    private(set) var handle: OpaquePointer?
     /// One slot for each case of `SQL`, filled when it is first used.
     private var statements: [Statement?]
     /// Most pages, where there is a limit; else 0.
@@ -31,7 +31,7 @@ final class Connection {
     /// Whether it is to be closed when it comes back.
     var isStale = false
     /// The header of the log when the snapshot was taken that stays open between reads; nil: there is none.
-    private var snapshot: ioto_log_header?
+    private(set) var snapshot: ioto_log_header?
 
     /// - Throws: `.io` when the file can't be opened, `.corrupt` when it is no database, and SQLite's other errors.
     init(path: Text, mode: Mode, meter: FileMeter? = nil) throws(IotoError) {

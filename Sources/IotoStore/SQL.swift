@@ -11,7 +11,7 @@ enum SQL: Int, CaseIterable {
     case readItem, writeItem, insertItem, deleteItem, setItemPosition, setItemVersion
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
-    case scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
+    case itemRoot, scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
     case enqueue, dequeue, dequeueKey, readOutbox, isPending, pending, countPending, pendingRange, weighPending, firstPending
     case oldestPending
     case countItems, countTombstones
@@ -84,6 +84,7 @@ enum SQL: Int, CaseIterable {
             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.position = old.position)
             """
 
+        case .itemRoot: "SELECT rootpage FROM sqlite_master WHERE name = 'item'"
         // In every scan 9 is a text that an item must have in it, or NULL.
         // Bounds: 1 hash, 2 lowest sort key, 3 the sort key above the last, 4 model.
         case .scanHash:
