@@ -105,16 +105,17 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         guard let verb = configuration.topics.parseDown(topic) else { return }
         do throws(IotoError) {
             guard verb == "SYNC" || verb == "BATCH" || Version1Verb(verb) != nil else { return }
-            let (json, isVersion1) = try codec.parse(payload)
+            let message = try codec.parse(payload)
+            let json = message.json
             if compresses, json["z"]?.integerValue == 1 { peerInflates = true }
-            if !isVersion1, let nonce = json.hexadecimal("fenced") {
+            if !message.isVersion1, let nonce = json.hexadecimal("fenced") {
                 fenced(nonce, now)
-            } else if isVersion1 {
+            } else if message.isVersion1 {
                 try receivedVersion1(verb, json, now)
             } else if verb == "SYNC" {
                 try receivedAck(json, now)
             } else if verb == "BATCH" {
-                try receivedPage(json, now)
+                try receivedPage(message, now)
                 sendIfDue(now)
             }
         } catch {

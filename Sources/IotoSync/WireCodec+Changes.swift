@@ -145,8 +145,12 @@ extension WireCodec {
     var keyAttribute: Text? { schema.primary.sort ?? schema.primary.hash }
 
     /// A change for a device.
-    func changeDown(_ json: JSON, context: Context) throws(IotoError) -> Change {
-        let (change, model, _) = try change(json, context: context)
+    func changeDown(_ entry: WireChange, context: Context) throws(IotoError) -> Change {
+        let change: Change, model: Model
+        switch entry {
+        case .plain(let read, let of, _): (change, model) = (read, of)
+        case .whole(let json): (change, model, _) = try self.change(json, context: context)
+        }
         #if IOTO_MUTANTS
             let isTrusted = Mutant.isActive(.deviceTrustsDirection)
         #else

@@ -30,17 +30,17 @@ extension WireCodec {
         return output
     }
 
-    /// - Returns: The message without its changes, and those as they stand, to be read one by one.
-    func decodeUp(_ json: JSON) throws(IotoError) -> (message: UpMessage, changes: [JSON]) {
+    /// - Returns: The message without its changes.
+    func decodeUp(_ json: JSON) throws(IotoError) -> UpMessage {
         guard let sequence = json["seq"]?.integerValue, let replica = json.hexadecimal("replica"),
-            let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax
+            json["changes"]?.arrayValue != nil
         else { throw IotoError(.protocolViolation, "a syncToDynamo without valid seq, replica or changes") }
         var message = UpMessage(
             sequence: sequence, replica: replica, account: json["account"]?.stringValue ?? "", changes: [], epoch: epoch(json))
         if let history = json.hexadecimal("history"), let position = json["cursor"]?.integerValue {
             message.seen = StreamCursor(stream: Text(), history: history, position: position)
         }
-        return (message, changes)
+        return message
     }
 
     func encode(_ ack: AckMessage) -> [UInt8] {
@@ -105,7 +105,7 @@ extension WireCodec {
         case .overruled, .won:
             let isWon = kind == .won
             do throws(IotoError) {
-                let other = try changeDown(entry[isWon ? "over" : "by"] ?? .null, context: context)
+                let other = try changeDown(.whole(entry[isWon ? "over" : "by"] ?? .null), context: context)
                 guard other.key == sent.key else { throw IotoError(.protocolViolation, "it met another item") }
                 return isWon ? .won(over: other) : .overruled(by: other)
             } catch {
