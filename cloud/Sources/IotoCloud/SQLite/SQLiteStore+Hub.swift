@@ -50,20 +50,29 @@ extension SQLiteStore {
             var arbiter = Arbiter(
                 device: device, clock: clock, writer: writer, history: history, wall: Instant.now.wall)
             var feed = FeedWriter(db: db, history: history)
+            // Whether the next item is likely to be one that is not stored yet: then it is tried without a look.
+            var expectsNew = true
             for entry in changes {
+                if expectsNew {
+                    var attempt = arbiter
+                    if case .store(let item) = attempt.decide(entry, over: nil, position: nil) {
+                        feed.time = attempt.clock.last
+                        if try SQLiteStore.insert(item, feed: &feed) {
+                            arbiter = attempt
+                            continue
+                        }
+                    }
+                }
                 let key = entry.change.key
                 let current = try SQLiteStore.stored(key, in: db)
-                var position: Int64?
-                if entry.rule != nil, let stream = current?.stream {
-                    position = try SQLiteStore.position(of: key, in: stream, db)
-                }
-                switch arbiter.decide(entry, over: current, position: position) {
+                expectsNew = current == nil
+                switch arbiter.decide(entry, over: current?.item, position: current?.position) {
                 case .pass: break
                 case .mark(let marks): try SQLiteStore.setMarks(marks, of: key, in: db)
                 case .note(let trail): try SQLiteStore.setTrail(trail, of: key, in: db)
                 case .store(let item):
                     feed.time = arbiter.clock.last
-                    try SQLiteStore.replace(current, by: item, feed: &feed)
+                    try SQLiteStore.replace(current?.item, by: item, feed: &feed)
                 }
             }
             try feed.finish()
