@@ -1081,8 +1081,8 @@ typedef struct IoStatus {
 } IoStatus;
 
 /**
- * Fill `out`, whose `size` the caller has set to sizeof(IoStatus). What is pending is weighed by reading it, about a second for a
- * million changes and beside everything else: with a long backlog not for every turn of a loop. ioSetStatusProc() asks nothing.
+ * Fill `out`, whose `size` the caller has set to sizeof(IoStatus). What is pending is weighed by reading it at the first call, and
+ * again when another process has written to the database: about a second for a million changes. Otherwise a call takes microseconds.
  *
  * @return 0 or DB_ERR_MISUSE.
  * Threads: any.

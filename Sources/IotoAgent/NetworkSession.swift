@@ -134,7 +134,11 @@ final class NetworkSession: MQTTDelegate {
         isEnded = true
     }
 
-    func mqttPublished(_ id: Int32) {}
+    func mqttPublished(_ id: Int32, _ error: IotoError?) {
+        // The connection stays: what comes down is not concerned, and the replicator tries again in its own time.
+        if let error, lastError?.code != error.code { Log.warning(error.message) }
+        if error != nil || lastError?.code == .denied { lastError = error }
+    }
 
     func mqttReceived(_ topic: Text, _ payload: [UInt8]) {
         replicator.received(topic, payload, .now)

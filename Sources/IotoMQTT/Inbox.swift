@@ -10,7 +10,7 @@ final class Inbox {
         case connected(sessionPresent: Bool)
         case disconnected(IotoError?)
         case subscribed(Int32, accepted: Bool)
-        case published(Int32)
+        case published(Int32, code: Int32)
         case received(Text, [UInt8])
     }
 
@@ -84,8 +84,8 @@ extension Inbox {
         mosquitto_subscribe_v5_callback_set(client) { _, object, id, count, granted, _ in
             Inbox.from(object)?.subscribed(Int32(id), Int(count), granted)
         }
-        mosquitto_publish_v5_callback_set(client) { _, object, id, _, _ in
-            Inbox.from(object)?.append(.published(Int32(id)))
+        mosquitto_publish_v5_callback_set(client) { _, object, id, code, _ in
+            Inbox.from(object)?.append(.published(Int32(id), code: Int32(code)))
         }
         mosquitto_message_v5_callback_set(client) { _, object, message, _ in
             guard let message else { return }

@@ -61,6 +61,13 @@ extension MQTTClient {
         }
     }
 
+    /// - Parameter code: A reason code of MQTT 5.0, 3.4.2.1, of which those from 0x80 on are refusals.
+    func refusedPublication(_ code: Int32) -> IotoError? {
+        guard code >= 0x80 else { return nil }
+        let reason: Text = code == 0x87 ? "not authorized" : "code \(code)"
+        return error(.denied, "the broker does not take what is published: \(reason)", code)
+    }
+
     func notConnected() -> IotoError {
         error(.offline, handle == nil ? "the MQTT client is closed" : "not connected", 0)
     }

@@ -213,7 +213,7 @@ public final class MQTTClient {
             case .connected(let sessionPresent): delegate.mqttConnected(sessionPresent: sessionPresent)
             case .disconnected(let error): delegate.mqttDisconnected(error)
             case .subscribed(let id, let accepted): delegate.mqttSubscribed(id, accepted: accepted)
-            case .published(let id): delegate.mqttPublished(id)
+            case .published(let id, let code): delegate.mqttPublished(id, refusedPublication(code))
             case .received(let topic, let payload): delegate.mqttReceived(topic, payload)
             }
         }

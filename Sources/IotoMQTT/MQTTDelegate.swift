@@ -19,8 +19,10 @@ public protocol MQTTDelegate: AnyObject {
     /// - Parameter accepted: False when it refused at least one of the filters (return code 0x80; MQTT 3.1.1, 3.9.3).
     func mqttSubscribed(_ id: Int32, accepted: Bool)
 
-    /// The broker has acknowledged a message of QoS 1, or a message of QoS 0 is handed to the operating system.
-    func mqttPublished(_ id: Int32)
+    /// The broker has answered a message of QoS 1, or a message of QoS 0 is handed to the operating system.
+    ///
+    /// - Parameter error: Why the broker does not take it; nil when it does. A broker of MQTT 3.1.1 has no way to tell.
+    func mqttPublished(_ id: Int32, _ error: IotoError?)
 
     /// A message has arrived. Its acknowledgement leaves after this method has returned, so that a process which dies
     /// within it is sent the message again.

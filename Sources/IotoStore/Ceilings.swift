@@ -35,42 +35,6 @@ struct Refusal {
     let reason: Text
 }
 
-/// What waits in the outbox, by model. Rows that lead to nothing count as those of model 0.
-struct OutboxGauge {
-    struct Weight {
-        var items: Int64 = 0
-        var bytes: Int64 = 0
-
-        mutating func add(_ items: Int64, _ bytes: Int64) {
-            self.items += items
-            self.bytes += bytes
-        }
-    }
-
-    private(set) var total = Weight()
-    /// When the oldest entered, by the clock of the database; of the moment of weighing.
-    private(set) var oldest: Int64 = .max
-    private var models: [Int64: Weight] = [:]
-
-    init(_ connection: Connection) throws(IotoError) {
-        let statement = try connection.statement(.weighPending)
-        defer { statement.end() }
-        while try statement.step() {
-            add(try statement.integer(0), items: try statement.integer(1), bytes: try statement.integer(2))
-            oldest = min(oldest, try statement.integer(3))
-        }
-    }
-
-    mutating func add(_ model: Int64, items: Int64, bytes: Int64) {
-        total.add(items, bytes)
-        var weight = models[model] ?? Weight()
-        weight.add(items, bytes)
-        models[model] = weight
-    }
-
-    func weight(of model: Int64) -> Weight { models[model] ?? Weight() }
-}
-
 extension StoreTransaction {
     /// Sees to it that a change of a model finds room, by giving up older ones of the same model where the schema says so.
     ///

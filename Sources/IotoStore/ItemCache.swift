@@ -173,17 +173,31 @@ final class ItemCache: @unchecked Sendable {
     /// To be called after the commit, before anyone is told of it.
     ///
     /// - Parameter changes: Of items; nil when they are too many to be told.
-    func endWrite(_ changes: [Change]?) {
+    /// - Returns: The generation of the state that it has left, for `isCurrent`; nil when that is not known.
+    func endWrite(_ changes: [Change]?) -> UInt64? {
         lock.lock()
         defer { lock.unlock() }
         isWriting = false
-        guard let shared, let header = moved(shared) else { return }
+        guard let shared else { return nil }
+        guard let header = moved(shared) else { return generation }
         let commits = commits(upTo: header)
         // More than one commit, or none where there had to be one: it was not this transaction alone.
-        guard let changes, commits == 1 || (commits == 0 && changes.isEmpty) else { return renew(shared) }
+        guard let changes, commits == 1 || (commits == 0 && changes.isEmpty) else {
+            renew(shared)
+            return nil
+        }
         for (key, item) in changes { replace(key, item) }
         known = header
         generation += 1
+        return generation
+    }
+
+    /// Whether nobody has committed since the state of this generation, in this process or another.
+    func isCurrent(_ generation: UInt64) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        guard let shared else { return false }
+        return generation == self.generation && ioto_log_header_is(shared, &known)
     }
 
     /// To be called when the transaction was rolled back.

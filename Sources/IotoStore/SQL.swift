@@ -12,7 +12,8 @@ enum SQL: Int, CaseIterable {
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
-    case enqueue, dequeue, dequeueKey, readOutbox, isPending, pending, countPending, pendingRange, weighPending, oldestPending
+    case enqueue, dequeue, dequeueKey, readOutbox, isPending, pending, countPending, pendingRange, weighPending, firstPending
+    case oldestPending
     case countItems, countTombstones
     case readCursor, writeCursor, deleteCursor
     case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked
@@ -133,8 +134,7 @@ enum SQL: Int, CaseIterable {
         case .countPending: "SELECT count(*) FROM outbox"
         case .weighPending:
             """
-            SELECT coalesce(i.model, t.model, 0) AS m, count(*), sum(length(CAST(coalesce(i.json, t.json, '') AS BLOB))), \
-            min(o.position & 1152921504606846975) \
+            SELECT coalesce(i.model, t.model, 0) AS m, count(*), sum(length(CAST(coalesce(i.json, t.json, '') AS BLOB))) \
             FROM outbox AS o \
             LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
             LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort GROUP BY m
@@ -146,6 +146,7 @@ enum SQL: Int, CaseIterable {
             LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort \
             WHERE coalesce(i.model, t.model) = ?1 ORDER BY o.position LIMIT 1
             """
+        case .firstPending: "SELECT min(position) FROM outbox WHERE position >= ?1"
         case .pendingRange: "SELECT (SELECT min(position) FROM outbox), (SELECT max(position) FROM outbox)"
 
         case .readCursor: "SELECT history, position FROM cursor WHERE stream = ?1"

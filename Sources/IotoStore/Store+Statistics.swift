@@ -101,23 +101,6 @@ extension Store {
         }
     }
 
-    /// What waits in the outbox, as the transaction sees it.
-    func outboxGauge(_ connection: Connection) throws(IotoError) -> OutboxGauge {
-        if let gauge { return gauge }
-        let weighed = try OutboxGauge(connection)
-        gauge = weighed
-        return weighed
-    }
-
-    /// What waits in the outbox, and for how long, in milliseconds.
-    ///
-    /// - Complexity: In the number of changes.
-    public func pendingWeight() throws(IotoError) -> (items: Int64, bytes: Int64, age: Int64) {
-        let gauge = try read { (connection) throws(IotoError) in try OutboxGauge(connection) }
-        guard gauge.total.items > 0 else { return (0, 0, 0) }
-        return (gauge.total.items, gauge.total.bytes, max(0, options.wallClock() - gauge.oldest >> 16))
-    }
-
     // MARK: Free pages
 
     /// Gives some free pages back to the file system within a commit, while removals have left many.

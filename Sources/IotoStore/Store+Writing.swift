@@ -221,6 +221,7 @@ extension Store {
                 cache.abandonWrite()
                 throw error
             }
+            gaugeBefore = gauge
             return StoreTransaction(self, writer)
         } catch {
             release()
@@ -238,7 +239,8 @@ extension Store {
             if let event = transaction.events.first { transaction.noteRefusal(event.item, error) }
             throw error
         }
-        cache.endWrite(transaction.written)
+        let generation = cache.endWrite(transaction.written)
+        gaugeBefore = nil
         transaction.endMemory(.commit)
         clock.didCommit()
         transaction.isEnded = true
@@ -247,6 +249,8 @@ extension Store {
             counters.commits += 1
             counters.dropped += transaction.dropped
             counters.refused += transaction.refused
+            weighed = nil
+            if let gauge, let generation { weighed = (gauge.total, generation) }
             return self.observer
         }
         guard !transaction.events.isEmpty else { return }
@@ -260,7 +264,8 @@ extension Store {
         cache.abandonWrite()
         transaction.endMemory(.rollback)
         clock.didRollBack()
-        gauge = nil
+        gauge = gaugeBefore
+        gaugeBefore = nil
         transaction.isEnded = true
     }
 

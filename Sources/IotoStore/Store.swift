@@ -69,8 +69,11 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Asked while nothing is locked; set before replication begins.
     public var resolver: (any ConflictResolver)?
     var ceilings = Ceilings()
-    /// What waits in the outbox; nil: to be weighed.
+    /// What waits in the outbox, as the transaction under way sees it, and as it was before; nil: to be weighed.
     var gauge: OutboxGauge?
+    var gaugeBefore: OutboxGauge?
+    /// What waited after the last commit, and the cache's generation then; under the lock.
+    var weighed: (total: OutboxGauge.Weight, generation: UInt64)?
     /// Whether commits give free pages back to the file system.
     var isShrinking = false
     /// Whether the file has this schema's indexes: not when another process has opened it with another schema.

@@ -47,6 +47,8 @@ import Testing
             let weighed = try OutboxGauge(try #require(store.writer))
             #expect(gauge.total.items == weighed.total.items, "step \(step)")
             #expect(gauge.total.bytes == weighed.total.bytes, "step \(step)")
+            let told = try store.pendingWeight()
+            #expect(told.items == weighed.total.items && told.bytes == weighed.total.bytes, "step \(step)")
         }
     }
 

@@ -90,16 +90,7 @@ import Testing
     }
 
     @Test func itemsThatHaveExpiredDoNotCount() throws {
-        let source = """
-            {
-                version: '1', indexes: { primary: { hash: 'pk', sort: 'sk' } }, process: { Note: { sync: 'both' } },
-                models: { Note: {
-                    pk: { value: 'device#d1' }, sk: { value: 'note#${id}' }, id: { type: 'string' },
-                    until: { type: 'date', ttl: true },
-                } },
-            }
-            """
-        let fixture = try Fixture(try Schema(source: Array(source.utf8), name: "s"))
+        let fixture = try Fixture.expiring()
         let store = try fixture.open()
         let note = try fixture.model("Note")
         let until = testTime / 1000 + 60

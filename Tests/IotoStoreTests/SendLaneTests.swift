@@ -98,4 +98,29 @@ import Testing
         #expect(weight.items == 2 && weight.bytes > 10)
         #expect(weight.age == 5_000)
     }
+
+    @Test func theWeightIsKeptUpOverRollbacksAndOtherProcesses() throws {
+        try put("Alarm", "1")
+        #expect(try store.pendingWeight().items == 1)
+        try put("Plain", "1")
+        #expect(try store.pendingWeight().items == 2)
+        let plain = try fixture.model("Plain")
+        var within: Int64 = 0
+        expectError(.misuse) {
+            try store.write { (transaction) throws(IotoError) in
+                _ = try transaction.put(plain, key(plain, "2"), body: body("2", 1))
+                within = try store.pendingWeight().items
+                throw IotoError(.misuse, "rolled back")
+            }
+        }
+        #expect(within == 3)
+        #expect(try store.pendingWeight().items == 2)
+        let other = try fixture.open()
+        try other.put(try fixture.model("Plain"), "3")
+        #expect(try store.pendingWeight().items == 3)
+        #expect(try other.pendingWeight().items == 3)
+        try put("Plain", "4")
+        #expect(try other.pendingWeight().items == 4)
+        #expect(try other.pendingWeight().bytes == store.pendingWeight().bytes)
+    }
 }

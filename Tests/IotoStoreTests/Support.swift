@@ -33,6 +33,20 @@ final class Fixture {
         self.schema = try schema ?? Fixture.schema()
     }
 
+    /// Under a schema whose Notes go both ways, and expire when `until` says so.
+    static func expiring() throws -> Fixture {
+        let source = """
+            {
+                version: '1', indexes: { primary: { hash: 'pk', sort: 'sk' } }, process: { Note: { sync: 'both' } },
+                models: { Note: {
+                    pk: { value: 'device#d1' }, sk: { value: 'note#${id}' }, id: { type: 'string' },
+                    until: { type: 'date', ttl: true },
+                } },
+            }
+            """
+        return try Fixture(try Schema(source: Array(source.utf8), name: "s"))
+    }
+
     deinit {
         try? FileManager.default.removeItem(at: folder)
     }

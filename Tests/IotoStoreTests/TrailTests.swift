@@ -182,16 +182,7 @@ import Testing
     }
 
     @Test func expiryIsToldAndWhatFollowsIt() throws {
-        let source = """
-            {
-                version: '1', indexes: { primary: { hash: 'pk', sort: 'sk' } }, process: { Note: { sync: 'both' } },
-                models: { Note: {
-                    pk: { value: 'device#d1' }, sk: { value: 'note#${id}' }, id: { type: 'string' },
-                    until: { type: 'date', ttl: true },
-                } },
-            }
-            """
-        let fixture = try Fixture(try Schema(source: Array(source.utf8), name: "s"))
+        let fixture = try Fixture.expiring()
         let store = try fixture.open()
         let note = try fixture.model("Note")
         func put(_ until: Int64) throws {

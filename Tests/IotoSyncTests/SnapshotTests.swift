@@ -19,9 +19,7 @@ struct SnapshotTests {
         let loop = try awayWithSettings(3)
         try loop.cloudChange("Setting", "2", "", isRemoval: true)
         loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.replica.value("Setting", "1") == "v")
         #expect(loop.replica.value("Setting", "2") == nil)
         #expect(loop.replica.value("Setting", "3") == "v")
@@ -38,9 +36,7 @@ struct SnapshotTests {
         loop.disconnect()
         loop.cloud.purge()
         let applied = loop.replica.applied.count
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.replica.applied.count == applied)
         #expect(!loop.published.contains { String(decoding: $0, as: UTF8.self).contains("snapshot") })
     }
@@ -54,9 +50,7 @@ struct SnapshotTests {
         loop.disconnect()
         try loop.cloudChange("Setting", "1", "", isRemoval: true)
         loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.replica.value("Note", "mine") == "kept")
         #expect(loop.replica.pendingCount() == 0)
     }
@@ -69,9 +63,7 @@ struct SnapshotTests {
         loop.disconnect()
         try loop.cloudChange("Note", "mine", "", isRemoval: true)
         loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.replica.value("Note", "mine") == nil)
         #expect(loop.cloud.value("Note", "mine") == nil)
     }
@@ -81,9 +73,7 @@ struct SnapshotTests {
         try loop.change("Note", "new", "pending")
         try loop.cloudChange("Setting", "1", "", isRemoval: true)
         loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.replica.value("Note", "new") == "pending")
         #expect(loop.cloud.value("Note", "new") == "pending")
     }
@@ -97,9 +87,7 @@ struct SnapshotTests {
         loop.disconnect()
         loop.cloud.forgetAll(history: 0xBBBB)
         _ = try loop.cloud.put("Setting", "2", value: "new")
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.replica.value("Note", "mine") == "kept")
         #expect(loop.cloud.value("Note", "mine") == "kept")
         #expect(loop.replica.value("Setting", "1") == nil)
@@ -121,9 +109,7 @@ struct SnapshotTests {
         (loop.cloud.rows, loop.cloud.feeds, loop.cloud.heads) = (rows, feeds, heads)
         loop.restartHub()
         loop.down = []
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.cloud.value("Note", "a") == "two")
         #expect(loop.cloud.value("Note", "b") == "two")
     }
@@ -142,9 +128,7 @@ struct SnapshotTests {
         #expect(loop.replica.value("Setting", "3") == "v")
         loop.disconnect()
         loop.restartDevice()
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.replica.value("Setting", "3") == nil)
         #expect(loop.replica.value("Setting", "847") == nil)
         #expect(loop.replica.rows.values.filter { !$0.change.isRemoval }.count == 848)
@@ -163,9 +147,7 @@ struct SnapshotTests {
         // Named already.
         try loop.cloudChange("Setting", "5", "", isRemoval: true)
         loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.replica.value("Setting", "5") == nil)
         #expect(loop.replica.rows.values.filter { !$0.change.isRemoval }.count == 848)
         #expect(loop.device.isCaughtUp)
@@ -219,15 +201,11 @@ struct SnapshotTests {
     @Test func otherStreamsAreLeftAlone() throws {
         let loop = try awayWithSettings(2)
         try loop.cloudChange("Notice", "1", "all", device: nil)
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         loop.disconnect()
         try loop.cloudChange("Setting", "2", "", isRemoval: true)
         loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.settle()
+        loop.comeBack()
         #expect(loop.replica.value("Notice", "1") == "all")
         #expect(loop.replica.value("Setting", "2") == nil)
     }

@@ -131,8 +131,7 @@ int main(void)
 {
     scenarioBegin();
     writeFile(scratch("schema.json5"), schema);
-    Db *db = dbOpen(scratch("attributes.db"), scratch("schema.json5"), 0);
-    REQUIRE(db != NULL);
+    Db *db = openWithPatterns("attributes.db", "schema.json5");
     EXPECT_CODE(create(db, "A", DB_PROPS("id", "first", "unique", "taken", "scope", "taken", "string", "here")), 0);
     const size_t count = sizeof rows / sizeof rows[0];
     for (size_t index = 0, kinds = 0; index < count; index++) {

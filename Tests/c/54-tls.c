@@ -97,6 +97,27 @@ static void isRefused(int port, const char *more, const char *reason, const char
     claim("a device with %s is told why it can't connect", with);
 }
 
+/** Device d1's credentials in the hands of one who says to be d2. */
+static void mayNotSpeakForOthers(void)
+{
+    Spy *spy = spyStart(ports[INSIDE]);
+    Io *io = ioOpen(format("{ deviceId: 'd2', accountId: 'a1', database: { path: '%s', schema: '%s', syncDelay: '%s' },"
+                           "  mqtt: { endpoint: '127.0.0.1', port: %d, username: 'd1', password: 'secret' } }",
+                           scratch("other.db"), testData("schema.json5"), SYNC_SOON, ports[PASSWORD]));
+    REQUIRE(io != NULL);
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "foreign", "text", "of d1")), 0);
+    EXPECT(ioSync(io, 2000) != 0);
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
+    EXPECT_NUMBER(spyCount(spy, "service/d2/", NULL), 0);
+    IoStatus status = deviceStatus(io);
+    EXPECT_NUMBER(status.lastError, DB_ERR_DENIED);
+    EXPECT(strstr(status.lastErrorText, "not authorized") != NULL);
+    ioClose(io);
+    spyStop(spy);
+    claim("a device's rights are no right to another one's topics, and what it wrote waits, with the reason");
+}
+
 /** A token in software with the device's key, which is gone from the disk then. */
 static void makeToken(void)
 {
@@ -148,6 +169,7 @@ int main(void)
     isRefused(ports[SHARED_KEY], "psk: '00112233445566778899aabbccddeeff', identity: 'd2'", "TLS", "a name that the broker does not know");
 
     replicates(ports[PASSWORD], "username: 'd1', password: 'secret'", "a password, and the right to its own topics");
+    mayNotSpeakForOthers();
     isRefused(ports[PASSWORD], "username: 'd1', password: 'Secret'", "", "another password");
 
     Io *io = openAt(ports[CERTIFICATE], format("certificate: '%s', key: 'pkcs11:object=key', engine: 'no-such-engine'", scratch("d1.pem")));

@@ -88,7 +88,7 @@ final class Recorder: MQTTDelegate {
     }
 
     func mqttSubscribed(_ id: Int32, accepted: Bool) { subscriptions.append((id, accepted)) }
-    func mqttPublished(_ id: Int32) { published.append(id) }
+    func mqttPublished(_ id: Int32, _ error: IotoError?) { if error == nil { published.append(id) } }
 
     func mqttReceived(_ topic: Text, _ payload: [UInt8]) {
         received.append((topic, payload))

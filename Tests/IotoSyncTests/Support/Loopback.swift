@@ -68,6 +68,13 @@ final class Loopback {
         down.removeAll()
     }
 
+    /// Connects again after what went on in the cloud meanwhile, of which nothing had reached the device.
+    func comeBack() {
+        down.removeAll()
+        connect()
+        settle()
+    }
+
     /// A new process on the same database.
     func restartDevice() {
         processes += 1

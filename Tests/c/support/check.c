@@ -314,3 +314,11 @@ Db *openScratch(const char *name, int flags)
     }
     return db;
 }
+
+Db *openWithPatterns(const char *name, const char *schema)
+{
+    Db *db = dbOpen(scratch(name), scratch(schema), 0);
+    if (db == NULL && strstr(dbGetError(NULL), "needs PCRE2") != NULL) scenarioSkip("the library was built without PCRE2");
+    REQUIRE(db != NULL);
+    return db;
+}

@@ -115,5 +115,7 @@ int64_t count(Db *db, const char *model, const DbProps *props);
 bool exists(Db *db, const char *model, const DbProps *props);
 /** Open the database `name` of the scratch folder under the schema of Tests/c/data, as device d1 of account a1. */
 Db *openScratch(const char *name, int flags);
+/** Open it under a schema of the scratch folder that has `validate`; skips the scenario where the library has no PCRE2. */
+Db *openWithPatterns(const char *name, const char *schema);
 
 #endif /* CHECK_H */

@@ -226,7 +226,7 @@ final class HandDevice: MQTTDelegate, @unchecked Sendable {
         lock.withLock { isSubscribed = accepted }
     }
 
-    func mqttPublished(_ id: Int32) {}
+    func mqttPublished(_ id: Int32, _ error: IotoError?) {}
 
     func mqttReceived(_ topic: Text, _ payload: [UInt8]) {
         lock.withLock { received.append((topic, Text(payload))) }

@@ -179,9 +179,10 @@ extension BrokerSession: MQTTDelegate {
         Log.warning("\(error?.message ?? "disconnected from the broker"); next attempt in \(wait) ms")
     }
 
-    func mqttPublished(_ id: Int32) {
+    func mqttPublished(_ id: Int32, _ error: IotoError?) {
         unacknowledged = max(0, unacknowledged - 1)
-        if let ticket = tickets.removeValue(forKey: id) { inbox.put(.published(ticket: ticket, isSent: true)) }
+        if let error { Log.warning(error.message) }
+        if let ticket = tickets.removeValue(forKey: id) { inbox.put(.published(ticket: ticket, isSent: error == nil)) }
     }
 
     func mqttReceived(_ topic: Text, _ payload: [UInt8]) {
