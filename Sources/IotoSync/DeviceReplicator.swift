@@ -135,7 +135,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// - Returns: What to give `isFlushed(_:)`; nil when nothing is pending.
     public func flush(_ now: Instant) throws(IotoError) -> FlushProgress? {
         guard let target = try storage.pendingRange()?.upperBound else { return nil }
-        let progress = FlushProgress(target: target, needsAnotherRound: !up.sent.isEmpty)
+        let progress = FlushProgress(target: target, needsAnotherRound: up.sent.count > 0)
         up.flush = FlushProgress(
             target: max(up.flush?.target ?? target, target),
             needsAnotherRound: up.flush?.needsAnotherRound ?? false || progress.needsAnotherRound)
@@ -183,7 +183,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public var isHolding: Bool { up.meter.isHolding }
 
     /// What was sent and is not answered yet.
-    public var sent: [Version: PendingChange] { up.sent }
+    public var sent: SentChanges { up.sent }
 
     // MARK: Epoch
 

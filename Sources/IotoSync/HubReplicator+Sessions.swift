@@ -292,7 +292,7 @@ extension HubReplicator {
             others.insert(version)
             refuse(version, IotoError(.denied, "the item is another device's"), session.id, &ack)
         }
-        ack.versions.removeAll { others.contains($0) }
+        if !others.isEmpty { ack.versions.removeAll { others.contains($0) } }
         let own = Stream.device(session.id)
         for advance in advances {
             if advance.stream == own, var feed = session.feed, !feed.isReading, feed.sent == advance.previous {

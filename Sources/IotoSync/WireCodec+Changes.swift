@@ -28,7 +28,7 @@ extension WireCodec {
             if isBrief, change.version.writer == replica {
                 output.append(hexadecimal: change.version.time)
             } else {
-                output.append(contentsOf: change.version.text.bytes)
+                output.append(version: change.version)
             }
             output.append(literal: #"","#)
         }
@@ -65,7 +65,8 @@ extension WireCodec {
         }
         if change.body.count > 2 {
             output.append(literal: ",")
-            output.append(contentsOf: change.body[1..<change.body.count - 1])
+            // As a buffer it is copied at once, as a slice byte by byte where it is compiled for size.
+            change.body.withUnsafeBufferPointer { output.append(contentsOf: UnsafeBufferPointer(rebasing: $0[1..<$0.count - 1])) }
         }
         output.append(literal: "}")
     }

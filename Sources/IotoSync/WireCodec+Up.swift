@@ -46,10 +46,7 @@ extension WireCodec {
     func encode(_ ack: AckMessage) -> [UInt8] {
         var object: JSONObject = [
             "v": .integer(2), "z": .integer(Compression.isAvailable ? 1 : 0), "seq": .integer(ack.sequence),
-            "keys": .array(ack.keys.map { .string($0) }),
-            "updated": .string(ISODate.text(Int64(ack.time >> 16))),
-            "vers": .array(ack.versions.map { .string($0.text) }),
-            "time": .string(.hexadecimal(ack.time)),
+            "updated": .string(ISODate.text(Int64(ack.time >> 16))), "time": .string(.hexadecimal(ack.time)),
         ]
         if !ack.rejections.isEmpty {
             object["rejected"] = .array(
@@ -71,6 +68,19 @@ extension WireCodec {
         }
         var output = JSON.object(object).text
         output.removeLast()
+        output.reserveCapacity(output.count + ack.versions.count * 80)
+        output.append(literal: #","keys":["#)
+        for (index, key) in ack.keys.enumerated() {
+            if index > 0 { output.append(literal: ",") }
+            JSON.write(string: key, to: &output)
+        }
+        output.append(literal: #"],"vers":["#)
+        for (index, version) in ack.versions.enumerated() {
+            output.append(literal: index > 0 ? #",""# : #"""#)
+            output.append(version: version)
+            output.append(literal: #"""#)
+        }
+        output.append(literal: "]")
         for hasWon in [false, true] {
             var isFirst = true
             for entry in ack.met where (entry.taken != nil) == hasWon {

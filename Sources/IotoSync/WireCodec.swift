@@ -113,8 +113,4 @@ extension [UInt8] {
     mutating func append(decimal number: Int64) {
         append(contentsOf: Text(decimal: number).bytes)
     }
-
-    mutating func append(hexadecimal number: UInt64) {
-        append(contentsOf: Text.hexadecimal(number).bytes)
-    }
 }

@@ -111,43 +111,40 @@ extension SQLiteStore {
     /// Entries that were superseded leave holes; a page that reaches the feed's end names that end as its cursor, so
     /// that the holes are behind whoever reads on. A position beyond the end is of another history, or of a store that
     /// was set back: the page then is empty and names this store's end and history, which tells the reader.
-    func readFeed(
-        stream: Text, from start: FeedStart, bytesMax: Int, itemsMax: Int
-    ) async throws(IotoError) -> FeedPage {
-        let history = history
-        return try await read { db in
-            let position =
-                switch start {
-                case .after(let position): position
-                case .since(let time): try SQLiteStore.position(before: time, in: stream, db)
-                }
-            var page = FeedPage(
-                stream: stream, history: history, previous: position, cursor: position, hasMore: false, entries: [],
-                time: try SQLiteStore.clock(in: db).last)
-            page.floor =
-                try Int64.fetchOne(
-                    db.cachedStatement(sql: "SELECT floor FROM head WHERE stream = ?"), arguments: [stream.string]) ?? 0
-            let rows = try ByteStatement(
-                try SQLiteStore.isParted(stream, after: position, in: db)
-                    ? SQLiteStore.entries + " UNION ALL " + SQLiteStore.partedEntries + " ORDER BY 1"
-                    : SQLiteStore.entries + " ORDER BY 1", in: db)
-            try rows.bind(1, stream)
-            try rows.bind(2, position)
-            var bytes = 0
-            while try rows.step() {
-                let entry = SQLiteStore.feedEntry(rows)
-                bytes += entry.change.body.count + 2 * (entry.change.key.hash.count + entry.change.key.sort.count) + 128
-                if !page.entries.isEmpty, bytes > bytesMax || page.entries.count >= itemsMax {
-                    page.hasMore = true
-                    break
-                }
-                page.entries.append(entry)
+    static func page(
+        of stream: Text, _ history: UInt64, from start: FeedStart, _ bytesMax: Int, _ itemsMax: Int, in db: Database
+    ) throws -> FeedPage {
+        let position =
+            switch start {
+            case .after(let position): position
+            case .since(let time): try SQLiteStore.position(before: time, in: stream, db)
             }
-            rows.end()
-            page.end = try SQLiteStore.head(of: stream, in: db)
-            page.cursor = if page.hasMore, let last = page.entries.last { last.position } else { page.end }
-            return page
+        var page = FeedPage(
+            stream: stream, history: history, previous: position, cursor: position, hasMore: false, entries: [],
+            time: try SQLiteStore.clock(in: db).last)
+        page.floor =
+            try Int64.fetchOne(
+                db.cachedStatement(sql: "SELECT floor FROM head WHERE stream = ?"), arguments: [stream.string]) ?? 0
+        let rows = try ByteStatement(
+            try SQLiteStore.isParted(stream, after: position, in: db)
+                ? SQLiteStore.entries + " UNION ALL " + SQLiteStore.partedEntries + " ORDER BY 1"
+                : SQLiteStore.entries + " ORDER BY 1", in: db)
+        try rows.bind(1, stream)
+        try rows.bind(2, position)
+        var bytes = 0
+        while try rows.step() {
+            let entry = SQLiteStore.feedEntry(rows)
+            bytes += entry.change.body.count + 2 * (entry.change.key.hash.count + entry.change.key.sort.count) + 128
+            if !page.entries.isEmpty, bytes > bytesMax || page.entries.count >= itemsMax {
+                page.hasMore = true
+                break
+            }
+            page.entries.append(entry)
         }
+        rows.end()
+        page.end = try SQLiteStore.head(of: stream, in: db)
+        page.cursor = if page.hasMore, let last = page.entries.last { last.position } else { page.end }
+        return page
     }
 
     /// The position behind which every entry was committed at `time` or later.
