@@ -282,3 +282,117 @@ size_t platform_item_update(const platform_field *fields, size_t count, const pl
     *is_ascii = is_ascii_alone(seen);
     return (size_t) (end - out);
 }
+
+/* The quote that ends a text without escapes, or NULL. */
+FAST static const char *text_end(const char *at, const char *limit, uint64_t *seen)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word;
+    while ((size_t) (limit - at) >= sizeof word) {
+        memcpy(&word, at, sizeof word);
+        if (escapes(word) != 0) {
+            break;
+        }
+        *seen |= word & ones << 7;
+        at += sizeof word;
+    }
+    for (; at < limit; at++) {
+        uint8_t byte = (uint8_t) *at;
+        if (byte == '"') {
+            return at;
+        }
+        if (byte == '\\' || byte < 0x20) {
+            return NULL;
+        }
+        *seen |= byte;
+    }
+    return NULL;
+}
+
+/* The end of a value of a field's kind that is no text, or NULL. */
+FAST static const char *scalar_end(int32_t kind, const char *at, const char *limit)
+{
+    if (kind == PLATFORM_FIELD_BOOLEAN) {
+        size_t rest = (size_t) (limit - at);
+        if (rest >= 4 && memcmp(at, "true", 4) == 0) {
+            return at + 4;
+        }
+        return rest >= 5 && memcmp(at, "false", 5) == 0 ? at + 5 : NULL;
+    }
+    const char *end = at;
+    while (end < limit && (*end == '-' || *end == '.' || (*end >= '0' && *end <= '9'))) {
+        end++;
+    }
+    /* Of at least one byte, and a byte follows. */
+    return end > at && end < limit && is_number(at, (size_t) (end - at)) ? end : NULL;
+}
+
+/* Whether this is a date in the stored form; of the last days of a month it is not told. */
+static bool is_date(const char *text, size_t bytes)
+{
+    static const char form[] = "0000-00-00T00:00:00.000Z";
+    if (bytes != sizeof form - 1) {
+        return false;
+    }
+    for (size_t at = 0; at < bytes; at++) {
+        if (form[at] == '0' ? text[at] < '0' || text[at] > '9' : text[at] != form[at]) {
+            return false;
+        }
+    }
+    const char *month = text + 5, *day = text + 8;
+    return memcmp(month, "01", 2) >= 0 && memcmp(month, "12", 2) <= 0 && memcmp(day, "01", 2) >= 0 &&
+           memcmp(day, "28", 2) <= 0 && memcmp(text + 11, "23", 2) <= 0 && text[14] <= '5' && text[17] <= '5';
+}
+
+static bool is_read(int32_t kind) { return kind <= PLATFORM_FIELD_BOOLEAN || kind == PLATFORM_FIELD_DATE; }
+
+FAST const char *platform_item_read(const platform_field *fields, size_t count, const char *at, const char *limit,
+                                    platform_given *values, bool *is_ascii)
+{
+    uint64_t seen = 0;
+    size_t place = 0;
+    memset(values, 0, count * sizeof *values);
+    while (at < limit && *at == '"') {
+        const platform_field *field;
+        at++;
+        for (;; place++) {
+            if (place == count) {
+                return NULL;
+            }
+            field = &fields[place];
+            if (is_read(field->kind) && (size_t) (limit - at) > field->name_bytes + 2 &&
+                at[field->name_bytes] == '"' && memcmp(at, field->name, field->name_bytes) == 0) {
+                break;
+            }
+        }
+        at += field->name_bytes + 1;
+        if (*at++ != ':') {
+            return NULL;
+        }
+        const char *start = at;
+        bool is_text = field->kind == PLATFORM_FIELD_TEXT || field->kind == PLATFORM_FIELD_DATE;
+        if (is_text) {
+            if (*at != '"' || (at = text_end(++start, limit, &seen)) == NULL ||
+                (field->kind == PLATFORM_FIELD_DATE && !is_date(start, (size_t) (at - start)))) {
+                return NULL;
+            }
+        } else if ((at = scalar_end(field->kind, at, limit)) == NULL) {
+            return NULL;
+        }
+        values[place].text = start;
+        values[place].bytes = (size_t) (at - start);
+        place++;
+        at += is_text;
+        if (at < limit && *at == ',') {
+            at++;
+            /* A member follows. */
+            if (at == limit || *at != '"') {
+                return NULL;
+            }
+        } else {
+            break;
+        }
+    }
+    *is_ascii = is_ascii_alone(seen);
+    return at < limit && *at == '}' ? at : NULL;
+}

@@ -12,8 +12,8 @@ enum SQL: Int, CaseIterable {
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case itemRoot, scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
-    case enqueue, dequeue, dequeueKey, readOutbox, isPending, pending, countPending, pendingRange, weighPending, firstPending
-    case oldestPending
+    case enqueue, dequeue, dequeueKey, dequeueRun, readRun, readOutbox, isPending, pending, countPending, pendingRange, weighPending
+    case firstPending, oldestPending
     case countItems, countTombstones
     case readCursor, writeCursor, deleteCursor
     case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked
@@ -119,6 +119,14 @@ enum SQL: Int, CaseIterable {
         case .enqueue: "INSERT INTO outbox(hash, sort, position) VALUES(?1, ?2, ?3)"
         case .dequeue: "DELETE FROM outbox WHERE position = ?1"
         case .dequeueKey: "DELETE FROM outbox WHERE position = ?3 AND hash = ?1 AND sort = ?2"
+        // Of items that are as they were when they entered: the rest of a position beside its lane is the version's time.
+        case .dequeueRun:
+            """
+            DELETE FROM outbox WHERE position BETWEEN ?1 AND ?2 AND EXISTS(SELECT 1 FROM item AS i \
+            WHERE i.hash = outbox.hash AND i.sort = outbox.sort AND i.time = outbox.position & 1152921504606846975 \
+            AND i.writer IS NULL)
+            """
+        case .readRun: "SELECT position FROM outbox WHERE position BETWEEN ?1 AND ?2"
         case .readOutbox: "SELECT hash, sort FROM outbox WHERE position = ?1"
         case .isPending: "SELECT 1 FROM outbox WHERE position = ?1"
         case .pending:
