@@ -418,10 +418,9 @@ public final class StoreTransaction {
     func note(
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {
-        // An event keeps its items until the commit. The first one always stands for the transaction, should it be refused.
-        if !store.isWatched.load(ordering: .relaxed), kind.isChange, !events.isEmpty,
-            let model = (after ?? before)?.model, !model.syncsUp, model.ttlField == nil { return }
         guard let event = StoreEvent(kind, before: before, after: after, isRemote: isRemote, reason: reason) else { return }
+        // It keeps its items until the commit. The first one always stands for the transaction, should it be refused.
+        if event.isForTriggersAlone, !events.isEmpty, !store.isWatched.load(ordering: .relaxed) { return }
         events.append(event)
     }
 
