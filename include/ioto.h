@@ -761,7 +761,7 @@ typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbI
                               const char *cmd, int events);
 
 /**
- * Add a trigger.
+ * Add a trigger. Of a transaction that is under way it may miss the changes that were made before.
  *
  * @param proc    Called for each event.
  * @param model   Model name, or NULL for every model.

@@ -36,6 +36,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
         triggers = TriggerDispatcher()
         if store.hasExpiry, !options.isReadOnly { expiry = try ExpiryWorker(store, triggers) }
         store.setObserver(self)
+        store.setTellsAll(false)
     }
 
     /// Lets calls end that wait for what won't come: triggers that nobody may run any more, or the end of a transaction.
@@ -127,6 +128,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
         _ identity: TriggerIdentity, events: TriggerEvents, _ body: @escaping (TriggerCall) -> Void
     ) throws(IotoError) {
         if let name = identity.model { _ = try model(name) }
+        store.setTellsAll(true)
         try triggers.add(Trigger(identity: identity, events: events, body: body))
     }
 

@@ -55,6 +55,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     var waiting = 0
     var turns: UInt32 = 0
     var observer: (any StoreObserver)?
+    /// Whether the observer is told of what no model's sync and no time of expiry needs.
+    let tellsAll = Atomic<Bool>(true)
     var isClosing = false
     var isClosed = false
     var counters = StoreStatistics()
@@ -235,6 +237,12 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Sets who is told of commits; nil: no one. The store keeps it alive until it is closed or gets another.
     public func setObserver(_ observer: (any StoreObserver)?) {
         lock.withLock { self.observer = observer }
+    }
+
+    /// Sets whether the observer is told of each change from now on, or only of those of models that travel or have a time of
+    /// expiry: to keep the others until the commit takes time.
+    public func setTellsAll(_ isOn: Bool) {
+        tellsAll.store(isOn, ordering: .relaxed)
     }
 
     /// - Throws: `.readOnly` when the store is only read.
