@@ -4,7 +4,7 @@
 
 #include "fast.h"
 
-bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
+FAST bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
                          platform_given *values)
 {
     memset(values, 0, count * sizeof *values);
@@ -34,7 +34,7 @@ bool platform_item_match(const platform_field *fields, size_t count, const char 
 
 enum { BYTES_MAX = 1 << 24 };
 
-size_t platform_item_bytes(const platform_field *fields, size_t count, const platform_given *values)
+FAST size_t platform_item_bytes(const platform_field *fields, size_t count, const platform_given *values)
 {
     size_t bytes = 2;
     for (size_t at = 0; at < count; at++) {
@@ -58,13 +58,39 @@ FAST static uint64_t escapes(uint64_t word)
     return (((word - ones * 0x20) & ~word) | ((quotes - ones) & ~quotes) | ((slashes - ones) & ~slashes)) & ones << 7;
 }
 
+#ifdef HAS_VECTORS
+/* The same of a text of at least 16 bytes, the last of them once more where they are not a multiple. */
+FAST static bool copy_long(char *out, const char *text, size_t bytes, uint64_t *seen)
+{
+    places bad = ALL(0), all = ALL(0), some;
+    for (size_t at = 0;; at += sizeof some) {
+        if (at > bytes - sizeof some) {
+            at = bytes - sizeof some;
+        }
+        memcpy(&some, text + at, sizeof some);
+        memcpy(out + at, &some, sizeof some);
+        bad |= (places) (some < ALL(0x20)) | (places) (some == ALL('"')) | (places) (some == ALL('\\'));
+        all |= some;
+        if (at == bytes - sizeof some) {
+            break;
+        }
+    }
+    *seen |= ((words) all)[0] | ((words) all)[1];
+    return !HAS_ANY(bad);
+}
+#endif
+
 /* Copy a text that needs no escape. Returns the end, or NULL. `seen` gathers its bytes. */
 FAST static char *copy_text(char *out, const char *text, size_t bytes, uint64_t *seen)
 {
     uint64_t bad = 0, all = 0, word;
+#ifdef HAS_VECTORS
+    if (bytes >= sizeof(places)) {
+        return copy_long(out, text, bytes, seen) ? out + bytes : NULL;
+    }
+#endif
     if (bytes >= sizeof word) {
         for (size_t at = 0;; at += sizeof word) {
-            /* The last eight bytes once more, where they are not a multiple of eight. */
             if (at > bytes - sizeof word) {
                 at = bytes - sizeof word;
             }
@@ -76,6 +102,14 @@ FAST static char *copy_text(char *out, const char *text, size_t bytes, uint64_t 
                 break;
             }
         }
+    } else if (bytes >= sizeof(uint32_t)) {
+        uint32_t first, last;
+        memcpy(&first, text, sizeof first);
+        memcpy(&last, text + bytes - sizeof last, sizeof last);
+        memcpy(out, &first, sizeof first);
+        memcpy(out + bytes - sizeof last, &last, sizeof last);
+        all = (uint64_t) first << 32 | last;
+        bad = escapes(all);
     } else {
         word = UINT64_C(0x2020202020202020);
         for (size_t at = 0; at < bytes; at++) {
@@ -89,7 +123,7 @@ FAST static char *copy_text(char *out, const char *text, size_t bytes, uint64_t 
     return bad ? NULL : out + bytes;
 }
 
-static bool is_allowed(const char *allowed, const char *text)
+FAST static bool is_allowed(const char *allowed, const char *text)
 {
     for (; *allowed != '\0'; allowed += strlen(allowed) + 1) {
         if (strcmp(allowed, text) == 0) {
@@ -100,7 +134,7 @@ static bool is_allowed(const char *allowed, const char *text)
 }
 
 /* Whether this is a number as JSON writes it; -0 is not. */
-static bool is_number(const char *text, size_t bytes)
+FAST static bool is_number(const char *text, size_t bytes)
 {
     size_t digits = 0, at = text[0] == '-', point = 0;
     if (text[at] == '0' && (at > 0 || (bytes > 1 && text[1] != '.'))) {
@@ -134,7 +168,7 @@ static char *append(char *out, const char *text, size_t bytes)
 }
 
 /* Write a value. Returns the end, or NULL when it is not of its field's kind. */
-static char *write_value(char *end, const platform_field *field, const platform_given *value, const char *made,
+FAST static char *write_value(char *end, const platform_field *field, const platform_given *value, const char *made,
                          uint64_t *seen)
 {
     const char *text = value->text;
@@ -164,7 +198,7 @@ static char *write_value(char *end, const platform_field *field, const platform_
 
 static bool is_ascii_alone(uint64_t seen) { return (seen & UINT64_C(0x8080808080808080)) == 0; }
 
-size_t platform_item_write(const platform_field *fields, size_t count, const platform_given *values,
+FAST size_t platform_item_write(const platform_field *fields, size_t count, const platform_given *values,
                            const char *made, char *out, bool *is_ascii)
 {
     char *end = out;

@@ -227,25 +227,36 @@ extension ItemPlan {
     fileprivate func key(
         _ parts: [KeyPlan.Part], _ values: UnsafeMutableBufferPointer<platform_given>, _ made: UnsafeRawBufferPointer
     ) -> Text? {
-        var key = Text()
-        if !parts.isEmpty { key.bytes.reserveCapacity(48) }
-        for part in parts {
-            switch part {
-            case .literal(let text):
-                key.append(text)
-            case .property(let place):
-                let value = values[keyPlaces[place]]
-                var bytes = UnsafeRawBufferPointer(start: value.text, count: value.text == nil ? 0 : value.bytes)
-                if value.made != 0 {
-                    bytes = UnsafeRawBufferPointer(rebasing: made[(value.made - 1)..<(value.made - 1 + value.bytes)])
-                    guard bytes.count > 2, bytes[0] == UInt8(ascii: "\""), !bytes.contains(UInt8(ascii: "\\")) else { return nil }
-                    bytes = UnsafeRawBufferPointer(rebasing: bytes[1..<(bytes.count - 1)])
+        // Longer ones are left to the long way.
+        let room = Limits.keyBytesMax
+        if parts.isEmpty { return Text() }
+        return withUnsafeTemporaryAllocation(byteCount: room, alignment: 1) { buffer in
+            var end = 0
+            for part in parts {
+                var bytes: UnsafeRawBufferPointer
+                switch part {
+                case .literal(let text):
+                    guard text.count <= room - end else { return nil }
+                    for byte in text.bytes {
+                        buffer[end] = byte
+                        end += 1
+                    }
+                    continue
+                case .property(let place):
+                    let value = values[keyPlaces[place]]
+                    bytes = UnsafeRawBufferPointer(start: value.text, count: value.text == nil ? 0 : value.bytes)
+                    if value.made != 0 {
+                        bytes = UnsafeRawBufferPointer(rebasing: made[(value.made - 1)..<(value.made - 1 + value.bytes)])
+                        guard bytes.count > 2, bytes[0] == UInt8(ascii: "\""), !bytes.contains(UInt8(ascii: "\\")) else { return nil }
+                        bytes = UnsafeRawBufferPointer(rebasing: bytes[1..<(bytes.count - 1)])
+                    }
                 }
-                guard !bytes.isEmpty else { return nil }
-                key.bytes.append(contentsOf: bytes)
+                guard let start = bytes.baseAddress, !bytes.isEmpty, bytes.count <= room - end else { return nil }
+                buffer.baseAddress?.advanced(by: end).copyMemory(from: start, byteCount: bytes.count)
+                end += bytes.count
             }
+            return Text(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<end]))
         }
-        return key.count <= Limits.keyBytesMax ? key : nil
     }
 }
 

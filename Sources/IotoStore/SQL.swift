@@ -8,7 +8,7 @@ import IotoBase
 enum SQL: Int, CaseIterable {
     case begin, beginRead, commit, rollback, dataVersion, pageCount, freePages, shrink
     case readMeta, writeMeta
-    case readItem, writeItem, insertItem, deleteItem, setItemPosition, setItemVersion
+    case readItem, writeItem, insertItem, insertUnsent, deleteItem, setItemPosition, setItemVersion
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case itemRoot, scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
@@ -52,6 +52,8 @@ enum SQL: Int, CaseIterable {
         // Writes nothing when there is a row of that key.
         case .insertItem:
             "INSERT OR IGNORE INTO item(hash, sort, json, model, time, writer, position) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+        // The same of an item that is not replicated.
+        case .insertUnsent: "INSERT OR IGNORE INTO item(hash, sort, json, model, time) VALUES(?1, ?2, ?3, ?4, 0)"
         case .deleteItem: "DELETE FROM item WHERE hash = ?1 AND sort = ?2"
         case .setItemPosition: "UPDATE item SET position = ?3 WHERE hash = ?1 AND sort = ?2"
         case .setItemVersion:

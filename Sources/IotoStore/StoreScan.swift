@@ -1,8 +1,6 @@
 import CPlatform
-import CSQLite
 import IotoBase
 import IotoSchema
-import IotoSync
 
 /// The keys of an index that a scan passes.
 public struct KeyRange: Sendable {
@@ -231,52 +229,6 @@ extension Statement {
     @inline(never)
     fileprivate func bindEdge(_ index: Int32, _ isReversed: Bool) throws(IotoError) {
         if isReversed { try bindAboveText(index) } else { try bind(index, Text()) }
-    }
-}
-
-extension Connection {
-    fileprivate func checkBody(_ body: UnsafeRawBufferPointer) throws(IotoError) {
-        guard body.first == UInt8(ascii: "{"), body.last == UInt8(ascii: "}") else {
-            throw corrupt("an item's text is not an object")
-        }
-    }
-
-    /// Begins a walk over a model's items beside SQLite, of the snapshot that the first step of `holder` (`.itemRoot`) takes.
-    ///
-    /// - Parameter shared: The header of the log in shared memory.
-    /// - Returns: nil when it is not known where the snapshot's pages stand.
-    fileprivate func openTree(
-        _ holder: Statement, _ shared: UnsafeRawPointer, _ model: Int64, _ needle: [UInt8]?
-    ) throws(IotoError) -> OpaquePointer? {
-        // Nobody has committed between a header that is read before the snapshot is taken and one like it that is read
-        // afterwards, so that the snapshot is of that state.
-        var header = snapshot ?? ioto_log_header()
-        if snapshot == nil { ioto_log_header_read(shared, &header) }
-        guard try holder.step(), let root = UInt32(exactly: try holder.integer(0)) else { return nil }
-        var pages = platform_pages()
-        pages.frames = ioto_log_header_frames(&header)
-        guard ioto_log_moved(shared, &header, &pages.moved), let file = ioto_sqlite_file(handle, false),
-            let log = ioto_sqlite_file(handle, true)
-        else { return nil }
-        pages.database = file
-        pages.log = log
-        pages.read = ioto_sqlite_read
-        pages.index = ioto_sqlite_log_index
-        guard let needle else { return platform_tree_open(&pages, root, model, nil, 0) }
-        return needle.withUnsafeBytes { platform_tree_open(&pages, root, model, $0.baseAddress, $0.count) }
-    }
-}
-
-extension platform_row {
-    fileprivate var key: ItemKey {
-        ItemKey(
-            hash: Text(UnsafeRawBufferPointer(start: hash, count: hash_bytes)),
-            sort: Text(UnsafeRawBufferPointer(start: sort, count: sort_bytes)))
-    }
-
-    /// As `StoredRow.version`.
-    fileprivate func version(replica: UInt64) -> Version {
-        Version(time: time, writer: has_writer ? writer : time == 0 ? 0 : replica)
     }
 }
 

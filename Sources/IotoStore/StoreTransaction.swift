@@ -211,7 +211,14 @@ public final class StoreTransaction {
             position = store.lanes.position(version.time, model.ordinal)
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
-        try write(.insertItem, item, position: position, nil)
+        if version == .zero, position == nil {
+            let statement = try connection.statement(.insertUnsent)
+            defer { statement.endAllBound() }
+            try statement.bind(4, store.models.number(model))
+            try statement.run(key: key, body: body)
+        } else {
+            try write(.insertItem, item, position: position, nil)
+        }
         guard connection.changeCount > 0 else { return nil }
         if let position { try enter(model, key, body.count, version, position) }
         if model.mergesFields { try stampFields(item, over: nil, isWaiting: false) }

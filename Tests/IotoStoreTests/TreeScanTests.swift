@@ -7,7 +7,7 @@ import Testing
 
 @testable import IotoStore
 
-/// Scans by the pages of the tree, held against SQLite's own.
+/// Scans and gets by the pages of the tree, held against SQLite's own.
 @Suite struct TreeScanTests {
     /// Numbers that its seed decides.
     struct Dice: RandomNumberGenerator {
@@ -53,7 +53,7 @@ import Testing
     }
 
     /// Compares scans for every code, and of everything.
-    func compare(_ store: Store, _ models: [Model], _ moment: String) throws {
+    func compare(_ store: Store, _ models: [Model], _ moment: String, keepsSnapshots: Bool = true) throws {
         for model in models {
             for needle in [nil, "\"E1\"", "\"E7\"", "\"no such\""] {
                 let (found, pages) = try rows(store, model, needle)
@@ -62,6 +62,35 @@ import Testing
                 #expect(pages < 16 && (expected.pages > 100 || expected.rows.count < 100), "\(moment): by the pages")
             }
         }
+        if keepsSnapshots { try compareGets(store, models, moment) }
+    }
+
+    /// Gets keys that are there and keys that are not, beside a transaction, whose gets SQLite makes.
+    func compareGets(_ store: Store, _ models: [Model], _ moment: String) throws {
+        store.cache.limit(to: 0)
+        var dice = Dice(state: 99)
+        var keys = (0..<500).map { _ in TreeScanTests.randomKey(&dice) }
+        for model in models { keys += try rows(store, model, "\"E3\"").rows.map(\.key) }
+        func bodies(_ count: inout Int) throws -> [[UInt8]?] {
+            var bodies: [[UInt8]?] = []
+            for key in keys {
+                for model in models {
+                    let item = try store.get(key, model: model)
+                    #expect(item == nil || item?.key == key)
+                    if item != nil { count += 1 }
+                    bodies.append(item.map { $0.body + Array("\($0.version) \($0.position ?? -7)".utf8) })
+                }
+            }
+            return bodies
+        }
+        var (found, expected) = (0, 0)
+        let before = pages(store)
+        let beside = try bodies(&found)
+        #expect(pages(store) - before < 100, "\(moment): by the pages")
+        try store.begin()
+        let within = try bodies(&expected)
+        try store.rollBack()
+        #expect(beside == within && found == expected && found > 0, "\(moment): gets")
     }
 
     static func size(_ dice: inout Dice) -> Int {
@@ -134,7 +163,74 @@ import Testing
         }
         let frames = try #require(Files.size(fixture.path + "-wal")) / 4120
         #expect(frames > 4200 && frames < 8000)
-        try compare(store, [local], "in the log")
+        try compare(store, [local], "in the log", keepsSnapshots: false)
+    }
+
+    /// Nobody reads an older value than one whose commit was over before.
+    @Test func aGetBesideWritersSeesWhatIsCommitted() throws {
+        let fixture = try Fixture()
+        let stores = [try fixture.open(), try fixture.open()]
+        let local = try fixture.model("Local")
+        let items = 3000
+        let text = String(repeating: "x", count: 400)
+        let committed = Mutex([Int](repeating: 0, count: items))
+        let isOver = Atomic<Bool>(false)
+        let gets = Atomic<Int>(0)
+        let byPages = Atomic<Int>(0)
+        let failures = Mutex<[String]>([])
+        @Sendable func put(_ transaction: StoreTransaction, _ id: Int, _ value: Int) throws(IotoError) {
+            let body = Array(#"{"v":\#(value),"text":"\#(text)"}"#.utf8)
+            _ = try transaction.put(local, ItemKey(hash: "d", sort: Text("\(id * 7919 % items)")), body: body)
+        }
+        try stores[0].write { (transaction) throws(IotoError) in
+            for id in 0..<items { try put(transaction, id, 0) }
+        }
+        @Sendable func write(_ store: Store) throws {
+            var dice = Dice(state: 3)
+            var value = 0
+            while !isOver.load(ordering: .relaxed) {
+                let ids = (0..<Int.random(in: 1...40, using: &dice)).map { _ in Int.random(in: 0..<items, using: &dice) }
+                value += 1
+                try store.write { (transaction) throws(IotoError) in for id in ids { try put(transaction, id, value) } }
+                committed.withLock { list in for id in ids { list[id] = value } }
+                if value % 20 == 0 { Foundation.Thread.sleep(forTimeInterval: 0.005) }
+            }
+        }
+        @Sendable func read(_ store: Store, _ seed: UInt64) throws {
+            store.cache.limit(to: 0)
+            var dice = Dice(state: seed)
+            while !isOver.load(ordering: .relaxed) {
+                let id = Int.random(in: 0..<items, using: &dice)
+                let least = committed.withLock { $0[id] }
+                let key = ItemKey(hash: "d", sort: Text("\(id * 7919 % items)"))
+                guard let value = try store.get(key, model: local)?.value(at: "v")?.integerValue, value >= least else {
+                    throw IotoError(.corrupt, "an older value")
+                }
+                gets.add(1, ordering: .relaxed)
+                try store.readers.read { (connection) in
+                    if connection.lookups == StoreLimits.lookupsBefore { byPages.add(1, ordering: .relaxed) }
+                }
+            }
+        }
+        var threads: [IotoBase.Thread] = []
+        for (place, store) in stores.enumerated() {
+            for isReader in place == 0 ? [false, true] : [true] {
+                threads.append(
+                    try IotoBase.Thread(name: "test") {
+                        do {
+                            if isReader { try read(store, UInt64(place)) } else { try write(store) }
+                        } catch {
+                            failures.withLock { $0.append("\(error)") }
+                            isOver.store(true, ordering: .relaxed)
+                        }
+                    })
+            }
+        }
+        for _ in 0..<20 where !isOver.load(ordering: .relaxed) { Foundation.Thread.sleep(forTimeInterval: 0.1) }
+        isOver.store(true, ordering: .relaxed)
+        for thread in threads { thread.join() }
+        #expect(failures.withLock { $0 } == [])
+        #expect(gets.load(ordering: .relaxed) > 1000 && byPages.load(ordering: .relaxed) > 200)
     }
 
     func elsewhere(_ body: @escaping @Sendable () throws -> Void) throws {

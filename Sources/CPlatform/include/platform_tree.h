@@ -1,4 +1,4 @@
-/* Reads the rows of the table `item` from the pages of its tree, beside SQLite and of a snapshot that SQLite holds. */
+/* Reads rows of the table `item` from the pages of its tree, beside SQLite and of a snapshot that SQLite holds. */
 #ifndef IOTO_PLATFORM_TREE_H
 #define IOTO_PLATFORM_TREE_H
 
@@ -20,8 +20,9 @@ typedef struct platform_pages {
 typedef struct platform_row {
     const uint8_t *hash, *sort, *json;
     size_t hash_bytes, sort_bytes, json_bytes;
+    int64_t model, position;
     uint64_t time, writer;
-    bool has_writer;
+    bool has_writer, has_position;
 } platform_row;
 
 /* A walk over the rows of a model, in the order of their keys. With a needle, over those alone whose JSON has it in it, or a
@@ -35,5 +36,16 @@ platform_tree *platform_tree_open(const platform_pages *pages, uint32_t root, in
  * which `row` then has the key, or NULL, has to be read in another way: an error, which that will tell. */
 int platform_tree_next(platform_tree *tree, platform_row *row);
 void platform_tree_close(platform_tree *tree);
+
+/* Finds rows by their keys. It keeps the pages above the leaves, so that a row takes one read. */
+typedef struct platform_lookup platform_lookup;
+/* NULL when memory is short. At most `pages_max` pages are kept. */
+platform_lookup *platform_lookup_new(uint32_t pages_max);
+void platform_lookup_free(platform_lookup *lookup);
+/* Turn to a snapshot, after which no page of the last one is known; false: as platform_tree_open(). */
+bool platform_lookup_begin(platform_lookup *lookup, const platform_pages *pages, uint32_t root);
+/* Find a row, which stays until the next call. 1: it is there; 0: it is not; -1: it can't be told here. */
+int platform_lookup_find(platform_lookup *lookup, const void *hash, size_t hash_bytes, const void *sort, size_t sort_bytes,
+                         platform_row *row);
 
 #endif
