@@ -108,7 +108,7 @@ struct StoreClock {
 
     private static func ceiling(_ connection: Connection) throws(IotoError) -> UInt64 {
         let stored = try StoreFormat.readMeta(connection, StoreFormat.metaClock)
-        guard stored < HybridClock.timeMax else { throw connection.corrupt("the clock is beyond every date") }
+        guard HybridClock.isReadable(stored) else { throw connection.corrupt("the clock is beyond every date") }
         return stored
     }
 }

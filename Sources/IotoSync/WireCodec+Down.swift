@@ -84,7 +84,7 @@ extension WireCodec {
         let json = message.json
         if json["ask"]?.boolValue == true { return nil }
         guard let stream = json["stream"]?.stringValue, let history = json.hexadecimal("history"),
-            let (previous, cursor) = json.stretch, let time = json.hexadecimal("time"),
+            let (previous, cursor) = json.stretch, let time = json.hubTime,
             json["changes"]?.arrayValue != nil
         else { throw IotoError(.protocolViolation, "a BATCH without a valid stream, history, prev, cursor, time or changes") }
         var page = PageMessage(

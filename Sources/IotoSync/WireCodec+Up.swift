@@ -108,7 +108,9 @@ extension WireCodec {
     func decodeAnswer(_ kind: AckKind, _ entry: JSON, to sent: Change, context: Context) -> Settlement.Answer? {
         switch kind {
         case .stored: return .acknowledged
-        case .again: return version(entry["to"]).map { .again(as: $0) }
+        case .again:
+            guard let version = version(entry["to"]), version.time < HybridClock.timeMax else { return nil }
+            return .again(as: version)
         case .rejected:
             let code = Int32(clamping: entry["code"]?.integerValue ?? Int64(ErrorCode.rejected.rawValue))
             return .rejected(code: code, reason: entry["reason"]?.stringValue ?? "")
