@@ -92,7 +92,8 @@ extension WireCodec {
             hasMore: json["more"]?.boolValue ?? false, isReset: json["reset"]?.boolValue ?? false,
             isWhole: json["snapshot"]?.boolValue ?? false, floor: json["floor"]?.integerValue ?? 0, time: time,
             changes: [])
-        page.end = json["end"]?.integerValue ?? 0
+        // The progress of all streams adds up, and is multiplied by whoever shows it.
+        page.end = min(max(json["end"]?.integerValue ?? 0, 0), 1 << 52)
         let context = stream.hasPrefix("device/") ? context : Context()
         for entry in try changes(of: message, replica: 0, context: context) {
             do throws(IotoError) {
