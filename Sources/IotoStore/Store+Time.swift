@@ -20,6 +20,10 @@ extension Store {
 
     public var isTimeKnown: Bool { cloudOffset.load(ordering: .relaxed) != 0 }
 
+    /// How long items that seem to have expired are not removed for good, in milliseconds, if it is above 0: the clock may be
+    /// years ahead, and the cloud, which has been heard of before, will tell.
+    public func removalHold() -> Int64 { isTimeKnown ? 0 : holdUntil - options.monotonicClock() }
+
     /// Takes the cloud's time of day at this moment. The first time, what waits in the outbox with times of a clock that
     /// was wrong gets the right ones.
     public func learnTime(_ time: Int64) {

@@ -69,6 +69,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// What the time of day was ahead of the monotonic clock as the file was opened, and the hybrid clock's time.
     let openedOffset: Int64
     let openedTime: UInt64
+    /// See `removalHold`.
+    private(set) var holdUntil: Int64 = 0
     /// Asked while nothing is locked; set before replication begins.
     public var resolver: (any ConflictResolver)?
     var ceilings = Ceilings()
@@ -139,6 +141,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
         hubTime = try StoreFormat.findMeta(connection, StoreFormat.metaHub)
+        if hubTime > 0 { holdUntil = options.monotonicClock() + StoreLimits.removalHold }
         replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
         clock = try StoreClock(connection, wall: options.wallClock)
         openedTime = clock.last
