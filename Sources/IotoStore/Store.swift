@@ -28,7 +28,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     public let path: Text
     public let schema: Schema
     /// Random id of this file, the writer in the versions that it issues.
-    public internal(set) var replica: UInt64
+    public var replica: UInt64 { identity.load(ordering: .relaxed) }
+    let identity: Atomic<UInt64>
 
     let options: StoreOptions
     let models: ModelTable
@@ -125,7 +126,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             try StoreFormat.check(connection)
             hasIndexes = try connection.integer("PRAGMA user_version") >= 1001
             models = try ModelTable(connection, schema)
-            replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
+            identity = Atomic(try StoreFormat.readMeta(connection, StoreFormat.metaReplica))
             clock = try StoreClock(connection, wall: options.wallClock)
             openedTime = clock.last
             writer = nil
@@ -142,7 +143,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         models = try ModelTable(updating: connection, schema)
         hubTime = try StoreFormat.findMeta(connection, StoreFormat.metaHub)
         if hubTime > 0 { holdUntil = options.monotonicClock() + StoreLimits.removalHold }
-        replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
+        identity = Atomic(try StoreFormat.readMeta(connection, StoreFormat.metaReplica))
         clock = try StoreClock(connection, wall: options.wallClock)
         openedTime = clock.last
         writer = connection
