@@ -33,8 +33,6 @@ struct StoreClock {
     /// Highest time issued or observed.
     var last: UInt64 { clock.last }
 
-    var wallTime: Int64 { wall() }
-
     /// Takes notice of other processes' commits. To be called as a write transaction begins.
     ///
     /// - Returns: Whether there were any.

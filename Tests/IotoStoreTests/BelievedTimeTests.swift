@@ -54,9 +54,11 @@ import Testing
         #expect(try device.store.pendingCount() == 0)
         #expect(fleet.cloud.value("Alarm", "after") == "a" && fleet.cloud.value("Alarm", "reopened") == "b")
         // What the cloud says next is newer, all the same.
-        try fleet.cloudPut("Note", "low", "cloud")
-        try fleet.settle()
-        #expect(try device.value("Note", "low") == "cloud")
+        for id: Text in ["low", "sent"] {
+            try fleet.cloudPut("Note", id, "cloud")
+            try fleet.settle()
+            #expect(try device.value("Note", id) == "cloud")
+        }
         for row in fleet.cloud.rows.values { #expect(row.change.version.milliseconds <= fleet.time + Limits.clockDriftMax) }
     }
 
