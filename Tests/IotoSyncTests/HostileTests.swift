@@ -162,6 +162,21 @@ struct HostileTests {
         #expect(progress.total <= .max / 100)
     }
 
+    @Test(arguments: [0, 511, 512, 513, 100_000])
+    func reasonOfARejectionIsCut(count: Int) throws {
+        let loop = Loopback.connected()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        let version = try #require(loop.replica.pendingChanges(after: .min, bytesMax: .max, itemsMax: 9).first).change.version.text.string
+        let reason = "x" + String(repeating: "\u{20AC}", count: count / 3)
+        loop.receive(
+            "SYNC",
+            #"{"v":2,"seq":1,"time":"018bcfe568000000","rejected":[{"ver":"\#(version)","code":-7,"reason":"\#(reason)"}]}"#)
+        let kept = try #require(loop.replica.rejected.first).reason
+        #expect(kept.count <= 512 && kept.isValidUTF8)
+        #expect(reason.hasPrefix(kept.string) && (kept.count >= 510 || kept.string == reason))
+    }
+
     @Test func deviceCannotWriteForAnother() throws {
         let loop = Loopback.connected()
         try loop.replica.put("Reading", "1", device: "d2", value: "theirs")
