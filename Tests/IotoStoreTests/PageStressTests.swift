@@ -246,7 +246,8 @@ import Testing
         while Date() < end, !run.isOver.load(ordering: .relaxed) { Foundation.Thread.sleep(forTimeInterval: 0.05) }
         run.isOver.store(true, ordering: .relaxed)
         for thread in threads { thread.join() }
-        other?.terminate()
+        // It may have all other signals blocked, as this thread has.
+        if let other { kill(other.processIdentifier, SIGKILL) }
         other?.waitUntilExit()
         #expect(run.failures.withLock { $0 } == [], "seed \(first)")
         let (lookups, scans) = (run.lookups.load(ordering: .relaxed), run.scans.load(ordering: .relaxed))
