@@ -92,7 +92,7 @@ import Testing
         func put(_ number: UInt32, _ at: Int) {
             for byte in 0..<4 { bytes[at + byte] = UInt8(truncatingIfNeeded: number >> (24 - 8 * UInt32(byte))) }
         }
-        switch Int.random(in: 0..<8, using: &dice) {
+        switch Int.random(in: 0..<10, using: &dice) {
         case 0:
             for _ in 0..<8 { bytes[Int.random(in: 4096..<bytes.count, using: &dice)] ^= 1 << UInt8.random(in: 0..<8, using: &dice) }
         case 1: bytes[page + Int.random(in: 0..<12, using: &dice)] = UInt8.random(in: 0...255, using: &dice)
@@ -113,6 +113,12 @@ import Testing
         case 6:
             let other = Int.random(in: 1..<pages, using: &dice) * 4096
             bytes.replaceSubrange(page..<page + 4096, with: Array(bytes[other..<other + 4096]))
+        case 7: for at in page + 3..<page + 5 { bytes[at] = 0 }
+        case 8:
+            // What a row says of its columns.
+            let place = page + 8 + 2 * Int.random(in: 0..<4, using: &dice)
+            let at = page + (Int(bytes[place]) << 8) % 4096 + Int(bytes[place + 1]) + Int.random(in: 0..<14, using: &dice)
+            if at < bytes.count { bytes[at] ^= UInt8.random(in: 1..<8, using: &dice) }
         default: bytes.removeLast(Int.random(in: 1..<bytes.count / 2, using: &dice))
         }
     }
