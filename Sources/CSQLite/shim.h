@@ -121,10 +121,10 @@ static inline bool ioto_log_is_short(const void *shared, const ioto_log_header *
 /*
  * A connection's files: of the database and, in WAL mode once it was read, of the log. NULL where one can't be had.
  */
-static inline void *ioto_sqlite_file(sqlite3 *database, bool isLog)
+static inline void *ioto_sqlite_file(sqlite3 *database, bool is_log)
 {
     sqlite3_file *file = NULL;
-    int code = sqlite3_file_control(database, "main", isLog ? SQLITE_FCNTL_JOURNAL_POINTER : SQLITE_FCNTL_FILE_POINTER, &file);
+    int code = sqlite3_file_control(database, "main", is_log ? SQLITE_FCNTL_JOURNAL_POINTER : SQLITE_FCNTL_FILE_POINTER, &file);
     return code == SQLITE_OK && file != NULL && file->pMethods != NULL ? file : NULL;
 }
 
