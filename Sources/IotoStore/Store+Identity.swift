@@ -38,7 +38,7 @@ extension Store {
         try writeDurably { (connection) throws(IotoError) in
             renewed = try StoreFormat.renewReplica(connection, options.random)
         }
-        replica = renewed
+        identity.store(renewed, ordering: .relaxed)
     }
 
     /// Notes whose database it is. One that was another device's gets a new id.

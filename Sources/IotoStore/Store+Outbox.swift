@@ -307,10 +307,12 @@ extension StoreTransaction {
             switch entry.answer {
             case .acknowledged, .won, .again: break
             case .rejected(let code, let reason):
-                try close(key, upTo: sent.version.time, .rejected, code: code, reason: reason)
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
             case .overruled(let winner):
-                try yield(to: winner, row, item)
+                guard try !yield(to: winner, row, item) else { break }
+                try reject(
+                    key, row, position, ErrorCode.limit.rawValue, "what the cloud has instead can't be taken",
+                    isRemoval: item == nil)
             }
             if item != nil { try settleExpiry(key) }
         }
@@ -353,10 +355,12 @@ extension StoreTransaction {
     }
 
     /// The hub keeps what it has.
-    private func yield(to winner: Change, _ row: StoredRow, _ item: StoredRow?) throws(IotoError) {
+    ///
+    /// - Returns: false when that can't be taken.
+    private func yield(to winner: Change, _ row: StoredRow, _ item: StoredRow?) throws(IotoError) -> Bool {
         guard let model = store.schema.model(winner.model), row.model == store.models.number(model),
-            winner.body.count <= Limits.itemBytesMax
-        else { return }
+            winner.body.count <= Limits.itemBytesMax, winner.version.time < HybridClock.timeMax
+        else { return false }
         let mine = StoredItem(model: model, key: winner.key, body: row.body, version: row.version)
         let theirs = StoredItem(model: model, key: winner.key, body: winner.body, version: winner.version)
         let isOver = winner.isRemoval || store.isExpired(model, winner.body)
@@ -364,6 +368,7 @@ extension StoreTransaction {
         try close(winner.key, upTo: row.version.time, .overtaken)
         noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
         try take(winner, model, item, row, .lost, position: nil, isOver)
+        return true
     }
 
     /// - Parameter trace: For the trail, if it is not in it.
@@ -383,6 +388,7 @@ extension StoreTransaction {
     private func reject(
         _ key: ItemKey, _ row: StoredRow, _ position: Int64, _ code: Int32, _ reason: Text, isRemoval: Bool
     ) throws(IotoError) {
+        try close(key, upTo: row.version.time, .rejected, code: code, reason: reason)
         let statement = try connection.statement(.writeRejected)
         defer { statement.end() }
         try statement.bind(4, PendingChange.time(of: position))
@@ -393,7 +399,7 @@ extension StoreTransaction {
         try statement.bind(8, isRemoval ? 1 : 0)
         try statement.bind(9, Int64(code))
         try statement.bind(10, reason)
-        try statement.bind(11, store.clock.wallTime)
+        try statement.bind(11, store.timeOfDay())
         try statement.run(key: key, body: row.body)
 
         let trim = try connection.statement(.trimRejected)

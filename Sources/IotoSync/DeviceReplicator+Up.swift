@@ -236,7 +236,7 @@ extension DeviceReplicator {
             up.inFlight?.position = nil
             return
         }
-        guard let time = json.hexadecimal("time") else {
+        guard let time = json.hubTime else {
             throw IotoError(.protocolViolation, "a SYNC without a valid time")
         }
         learn(time, now)

@@ -83,7 +83,7 @@ extension WireCodec {
         let json = message.json
         if json["ask"]?.boolValue == true { return nil }
         guard let stream = json["stream"]?.stringValue, let history = json.hexadecimal("history"),
-            let (previous, cursor) = json.stretch, let time = json.hexadecimal("time"),
+            let (previous, cursor) = json.stretch, let time = json.hubTime,
             json["changes"]?.arrayValue != nil
         else { throw IotoError(.protocolViolation, "a BATCH without a valid stream, history, prev, cursor, time or changes") }
         var page = PageMessage(
@@ -91,7 +91,8 @@ extension WireCodec {
             hasMore: json["more"]?.boolValue ?? false, isReset: json["reset"]?.boolValue ?? false,
             isWhole: json["snapshot"]?.boolValue ?? false, floor: json["floor"]?.integerValue ?? 0, time: time,
             changes: [])
-        page.end = json["end"]?.integerValue ?? 0
+        // The progress of all streams adds up, and is multiplied by whoever shows it.
+        page.end = min(max(json["end"]?.integerValue ?? 0, 0), 1 << 52)
         let context = stream.hasPrefix("device/") ? context : Context()
         for entry in try changes(of: message, replica: 0, context: context) {
             do throws(IotoError) {

@@ -30,7 +30,7 @@ struct WireCodec: Sendable {
         guard let text = json?.stringValue else { return nil }
         var version = Version(text)
         if text.count == 16, replica != 0, let time = parseHexadecimal(text.bytes) { version = Version(time: time, writer: replica) }
-        guard let version, version.time < HybridClock.timeMax else { return nil }
+        guard let version, HybridClock.isReadable(version.time) else { return nil }
         return version
     }
 
@@ -89,6 +89,12 @@ extension JSON {
             cursor >= previous
         else { return nil }
         return (previous, cursor)
+    }
+
+    /// What the hub's clock says; nil when it is not to be believed.
+    var hubTime: UInt64? {
+        guard let time = hexadecimal("time"), time < HybridClock.timeMax else { return nil }
+        return time
     }
 
     /// A member that is sixteen hexadecimal digits.
