@@ -93,15 +93,14 @@ public final class Agent: OutboxListener, @unchecked Sendable {
         var options = StoreOptions()
         options.durability = configuration.durability
         do throws(IotoError) {
-            let database = try Database(
+            database = try Database(
                 path: configuration.databasePath, schemaPath: configuration.schemaPath, options: options)
-            if configuration.ceilings != Ceilings() { try database.setCeilings(configuration.ceilings) }
-            self.database = database
         } catch {
             platform_close(wake)
             throw error
         }
         do throws(IotoError) {
+            if configuration.ceilings != Ceilings() { try database.setCeilings(configuration.ceilings) }
             try database.store.assign(to: configuration.deviceID)
         } catch {
             database.close()

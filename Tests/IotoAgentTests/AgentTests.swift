@@ -1,0 +1,42 @@
+import Foundation
+import IotoBase
+import IotoStore
+import Testing
+
+@testable import IotoAgent
+
+@Suite struct AgentTests {
+    /// An agent of a database that no broker hears of.
+    private func configuration(_ fixture: Fixture) throws -> AgentConfiguration {
+        try AgentConfiguration(
+            Text(
+                """
+                {
+                    deviceId: 'd1',
+                    database: { path: '\(fixture.path("state.db"))', schema: '\(fixture.path("schema.json5"))' },
+                    mqtt: { endpoint: '127.0.0.1', port: 1 },
+                }
+                """))
+    }
+
+    /// Descriptors of this process on the database.
+    private func descriptors(_ fixture: Fixture) throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").filter {
+            let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
+            return target?.hasPrefix(fixture.folder.path) == true
+        }.count
+    }
+
+    @Test func anAgentThatFailsToOpenLeavesNoDatabaseOpen() throws {
+        let fixture = try Fixture()
+        var configuration = try configuration(fixture)
+        configuration.ceilings.fileBytes = -1
+        #expect(code { try Agent(configuration) } == .misuse)
+        #expect(try descriptors(fixture) == 0)
+        configuration.ceilings.fileBytes = 0
+        let agent = try Agent(configuration)
+        #expect(try descriptors(fixture) > 0)
+        agent.close()
+        #expect(try descriptors(fixture) == 0)
+    }
+}
