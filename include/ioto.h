@@ -745,8 +745,8 @@ typedef enum DbOrigin {
 
 /**
  * Called after a change is committed, on the library's dispatcher thread, or in dbDispatch() once dbGetFd() has been
- * called; in commit order, with no lock held: it may call any function but dbClose(), ioStop() and ioClose(). While it
- * runs, later triggers wait.
+ * called; in commit order, with no lock held: it may call any function but dbClose(), ioStop() and ioClose(), which
+ * do nothing then but set dbGetErrorCode() to DB_ERR_MISUSE. While it runs, later triggers wait.
  *
  * @param arg     As given to dbAddTrigger().
  * @param db      The database.
@@ -800,7 +800,8 @@ typedef struct DbConflict DbConflict;
 /**
  * Decides a conflict of a model with `resolve: 'callback'`: an item was changed here and in the cloud, each without knowledge
  * of the other. Call dbResolve() with what the item shall be; otherwise the later version wins. Called on the thread of
- * replication, which waits for it, with no lock held; it may call the database. If the item changes meanwhile it is called once more.
+ * replication, which waits for it, with no lock held; it may call the database, but neither dbClose(), ioStop() and ioClose(), which
+ * are DB_ERR_MISUSE, nor what waits for the cloud. If the item changes meanwhile it is called once more.
  *
  * @param mine    The item as it is here; NULL when it was removed here. Valid during the call, as `theirs` is.
  * @param theirs  The item as it is in the cloud; NULL when it was removed there.
@@ -926,29 +927,37 @@ IOTO_API Db *ioGetDb(Io *io);
 /**
  * Start replication: the agent's own thread connects, reconnects for as long as it runs, sends and receives.
  *
- * @return 0, also when it is started already; or a negative code. An unreachable broker is no failure: see ioGetStatus().
+ * An ioStop() that is under way on another thread is waited for, but not in a callback of the agent or of its database.
+ *
+ * @return 0, also when it is started already. An unreachable broker is no failure: see ioGetStatus(). DB_ERR_MISUSE; DB_ERR_CONFIG
+ *         when a setting of `mqtt` is not valid; DB_ERR_MEMORY when the system has no thread or descriptor left; DB_ERR_OFFLINE in a
+ *         callback while another thread stops the agent.
  * Threads: any.
  * @since 0.1
  */
 IOTO_API int ioStart(Io *io);
 /**
  * Stop replication. Changes not yet acknowledged stay in the database and are sent after the next start; to send them
- * first, call ioSync().
- * Threads: any, not from a trigger.
+ * first, call ioSync(). It returns when the agent's thread has ended: that takes a second at most, in which the broker is told
+ * goodbye, and longer only while the thread resolves the name of `endpoint`, for as long as the system's resolver tries, waits for a
+ * transaction that is under way, or is in a callback of the firmware's. In a callback of the agent or of its database it does
+ * nothing but set dbGetErrorCode() to DB_ERR_MISUSE.
+ * Threads: any.
  * @since 0.1
  */
 IOTO_API void ioStop(Io *io);
-/** Stop, close the database as dbClose() does, and free the agent; NULL allowed. Calls that wait for the cloud end with
- *  DB_ERR_OFFLINE. From a trigger of its database it does nothing but set dbGetErrorCode() to DB_ERR_MISUSE. Threads: any.
- *  @since 0.1 */
+/** Stop, for as long as ioStop() takes, close the database as dbClose() does, and free the agent; NULL allowed. Calls that wait for
+ *  the cloud end with DB_ERR_OFFLINE. In a callback of the agent or of its database it does nothing but set dbGetErrorCode() to
+ *  DB_ERR_MISUSE. Threads: any. @since 0.1 */
 IOTO_API void ioClose(Io *io);
 
 /**
  * Send every pending change now and fetch every change of the cloud: ioSyncUp() and ioSyncDown() together.
  *
- * @param timeout_ms  Wait at most this long for the cloud's answers; 0 only asks and returns 0.
+ * @param timeout_ms  Wait at most this long for the cloud's answers; 0 only asks and returns 0, and asked often is asked once.
  * @return 0 when what was pending at the call is acknowledged by the cloud and the device is caught up; DB_ERR_TIMEOUT;
- *         DB_ERR_OFFLINE when the agent is not started.
+ *         DB_ERR_OFFLINE when the agent is not started, or is stopped meanwhile; DB_ERR_FENCED, see ioRejoin(); DB_ERR_MISUSE, also
+ *         when `timeout_ms` is negative; a code of the storage.
  * Threads: any, not from a trigger unless `timeout_ms` is 0.
  * @since 0.1
  */

@@ -57,7 +57,7 @@ extension Agent {
                 try sync([.up], timeout: 0)
             }
             try lock.withLock { () throws(IotoError) in
-                guard !isStopping else { throw IotoError(.offline, "the agent has been stopped") }
+                guard isRunning else { throw IotoError(.offline, "the agent has been stopped") }
                 let left = deadline - platform_monotonic_ms()
                 guard left > 0 else { throw IotoError(.timeout, "the cloud has not answered in time") }
                 // What has happened since the look is not waited for.

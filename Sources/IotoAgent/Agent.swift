@@ -117,8 +117,15 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     }
 
     /// Starts the network thread; does nothing when it runs.
-    public func start() throws(IotoError) {
+    ///
+    /// - Parameter waits: Wait for the end of a stop that is under way. A callback can't, which the network thread may wait for.
+    /// - Throws: `.offline` when it would have to wait; `.memory`.
+    public func start(waits: Bool = true) throws(IotoError) {
         try lock.withLock { () throws(IotoError) in
+            while thread != nil, isStopping {
+                guard waits else { throw IotoError(.offline, "the agent is being stopped") }
+                condition.wait(lock)
+            }
             guard thread == nil else { return }
             isStopping = false
             // Kept from start to start, with what it has counted.
@@ -130,14 +137,24 @@ public final class Agent: OutboxListener, @unchecked Sendable {
 
     /// Ends the network thread. What is pending stays in the database.
     public func stop() {
-        let thread: Thread? = lock.withLock {
-            isStopping = true
-            defer { self.thread = nil }
-            return self.thread
+        let ending: Thread? = lock.withLock {
+            // One joins the thread, which is not forgotten before that; others wait for him.
+            while thread != nil, isStopping { condition.wait(lock) }
+            isStopping = thread != nil
+            return thread
         }
+        guard let ending else { return }
         platform_event_signal(wake)
-        thread?.join()
+        ending.join()
+        lock.withLock {
+            thread = nil
+            isStopping = false
+            condition.broadcast()
+        }
     }
+
+    /// Whether somebody works at what is asked for. Under the lock.
+    var isRunning: Bool { thread != nil && !isStopping }
 
     /// Stops, and closes the database.
     public func close() {

@@ -39,4 +39,46 @@ import Testing
         agent.close()
         #expect(try descriptors(fixture) == 0)
     }
+
+    @Test func aStopUnderWayIsWaitedFor() throws {
+        let fixture = try Fixture()
+        let agent = try Agent(try configuration(fixture))
+        let (entered, goesOn) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        let isFirst = Box<Bool>()
+        isFirst.value = true
+        agent.setObserver {
+            guard isFirst.value == true else { return }
+            isFirst.value = false
+            entered.signal()
+            goesOn.wait()
+        }
+        try agent.start()
+        entered.wait()
+        // The network thread can't end yet.
+        let calls = Calls()
+        let stopping = try IotoBase.Thread(name: "test") {
+            agent.stop()
+            calls.add("stop")
+        }
+        while agent.lock.withLock({ agent.isRunning }) { usleep(1_000) }
+        let others = [
+            try IotoBase.Thread(name: "test") {
+                try? agent.start()
+                calls.add("start")
+            },
+            try IotoBase.Thread(name: "test") {
+                agent.stop()
+                calls.add("stop")
+            },
+        ]
+        #expect(code { try agent.start(waits: false) } == .offline)
+        #expect(code { try agent.sync([.up], timeout: 0) } == .offline)
+        usleep(100_000)
+        #expect(calls.lines.isEmpty)
+        goesOn.signal()
+        stopping.join()
+        for thread in others { thread.join() }
+        #expect(calls.lines.count == 3)
+        agent.close()
+    }
 }
