@@ -43,19 +43,14 @@ public final class Agent: OutboxListener, @unchecked Sendable {
 
     /// What is asked of the network thread, with its outcome.
     final class Request {
-        enum Kind {
-            case up
-            case down
-        }
-
-        let kind: Kind
+        let kind: SyncDirection
         /// What the replicator gave for it; nil: not begun.
         var target: Int64?
         /// Of a request to send: nil when nothing was pending.
         var flush: FlushProgress?
         var outcome: Result<Void, IotoError>?
 
-        init(_ kind: Kind) {
+        init(_ kind: SyncDirection) {
             self.kind = kind
         }
     }
@@ -71,6 +66,8 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     private var shared: SharedSession?
     var isStopping = false
     var requests: [Request] = []
+    /// What is asked for and nobody waits for: as much as it is asked for, it is done once.
+    var asked: (up: Bool, down: Bool) = (false, false)
     var changedBytes: Int? = nil
     /// Told of changes of the status, on the network thread.
     private var observer: (() -> Void)?
@@ -172,10 +169,18 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     public func sync(_ kinds: [SyncDirection], timeout: Int64) throws(IotoError) {
         let deadline = platform_monotonic_ms() + max(0, timeout)
         try database.store.flushDelayed()
-        let requests = kinds.map { Request($0 == .up ? .up : .down) }
+        let requests = timeout > 0 ? kinds.map { Request($0) } : []
         try lock.withLock { () throws(IotoError) in
-            guard thread != nil, !isStopping else { throw IotoError(.offline, "the agent is not started") }
+            guard isRunning else { throw IotoError(.offline, "the agent is not started") }
             self.requests.append(contentsOf: requests)
+            if timeout <= 0 {
+                for kind in kinds {
+                    switch kind {
+                    case .up: asked.up = true
+                    case .down: asked.down = true
+                    }
+                }
+            }
         }
         platform_event_signal(wake)
         guard timeout > 0 else { return }

@@ -196,7 +196,13 @@ final class NetworkSession: MQTTDelegate {
     }
 
     private func beginRequests(_ now: Instant) {
-        let fresh = agent.lock.withLock { agent.requests.filter { $0.target == nil && $0.outcome == nil } }
+        let (asked, fresh) = agent.lock.withLock {
+            defer { agent.asked = (false, false) }
+            return (agent.asked, agent.requests.filter { $0.target == nil && $0.outcome == nil })
+        }
+        // Who does not wait is not told either; what fails is tried again in the replicator's own time.
+        if asked.up { _ = try? replicator.flush(now) }
+        if asked.down { _ = replicator.catchUp(now) }
         for request in fresh {
             do throws(IotoError) {
                 switch request.kind {

@@ -81,4 +81,15 @@ import Testing
         #expect(calls.lines.count == 3)
         agent.close()
     }
+
+    @Test func whatNobodyWaitsForTakesNoRoom() throws {
+        let fixture = try Fixture()
+        let agent = try Agent(try configuration(fixture))
+        try agent.start()
+        for _ in 0..<1_000 { try agent.sync([.up, .down], timeout: 0) }
+        #expect(agent.lock.withLock { agent.requests.count } == 0)
+        #expect(code { try agent.sync([.up, .down], timeout: 10) } == .timeout)
+        #expect(agent.lock.withLock { agent.requests.count } == 0)
+        agent.close()
+    }
 }
