@@ -1033,9 +1033,10 @@ IOTO_API int ioGetReceipt(Io *io, int64_t receipt, IoReceipt *out);
 /**
  * Send what is pending, and wait until the cloud has decided on a change.
  *
- * @param timeout_ms  Wait at most this long; 0 asks for it to be sent and returns.
+ * @param timeout_ms  Wait at most this long; 0 asks for it to be sent and tells what is known: DB_ERR_TIMEOUT while it is open.
  * @return 0 when the cloud has it on disk; DB_ERR_REJECTED, where dbGetError() is the cloud's reason; DB_ERR_CONFLICT when a change of
- *         the cloud has taken its place; DB_ERR_TIMEOUT; DB_ERR_OFFLINE when the agent is not started; DB_ERR_NOT_FOUND.
+ *         the cloud has taken its place; DB_ERR_TIMEOUT; DB_ERR_OFFLINE when the agent is not started, or is stopped meanwhile;
+ *         DB_ERR_FENCED, see ioRejoin(); DB_ERR_NOT_FOUND; DB_ERR_MISUSE.
  * Threads: any, not from a trigger unless `timeout_ms` is 0.
  * @since 0.1
  */

@@ -202,7 +202,10 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     /// Gives the database a new identity, under which it goes on as the device.
     public func rejoin() throws(IotoError) {
         try database.store.renewIdentity()
-        lock.withLock { hasRejoined = true }
+        lock.withLock {
+            hasRejoined = true
+            if status.link == .fenced { status.link = .connecting }
+        }
         platform_event_signal(wake)
     }
 

@@ -227,7 +227,8 @@ final class NetworkSession: MQTTDelegate {
                     case .up: try isFlushed(request)
                     case .down: replicator.isConnected && replicator.isCaughtUp(since: target)
                     }
-                if !isDone, replicator.isFenced, let error = replicator.lastError { throw error }
+                // A new identity is seen to before the next round.
+                if !isDone, replicator.isFenced, !agent.lock.withLock({ agent.hasRejoined }), let error = replicator.lastError { throw error }
                 if isDone { finish(request, .success(())) }
             } catch {
                 finish(request, .failure(error))
@@ -259,7 +260,7 @@ final class NetworkSession: MQTTDelegate {
         agent.lock.withLock {
             agent.status.link =
                 link
-                ?? (replicator.isFenced
+                ?? (replicator.isFenced && !agent.hasRejoined
                     ? .fenced : replicator.isConnected ? .connected : connectAt == nil ? .connecting : .waiting)
             agent.status.isCaughtUp = replicator.isCaughtUp
             let former = agent.status.statistics
@@ -268,7 +269,8 @@ final class NetworkSession: MQTTDelegate {
             // Those who wait for receipts look again.
             if former.sentItems != replicator.statistics.sentItems
                 || former.refusedItems != replicator.statistics.refusedItems
-                || former.receivedItems != replicator.statistics.receivedItems || link == .stopped {
+                || former.receivedItems != replicator.statistics.receivedItems || agent.status.link == .stopped
+                || agent.status.link == .fenced {
                 agent.condition.broadcast()
             }
             agent.status.sentBytes = client.bytesOut
