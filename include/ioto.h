@@ -868,7 +868,8 @@ IOTO_API int dbDispatch(Db *db, int max_ms);
  * @since 0.1
  */
 IOTO_API int dbRetryRejected(Db *db, int64_t id, const DbProps *props, const DbParams *params);
-/** Forget a rejected change; the item stays as it is here. Returns 0 or DB_ERR_NOT_FOUND. Threads: any. @since 0.1 */
+/** Forget a rejected change; the item stays as it is here. Returns 0, DB_ERR_NOT_FOUND, or a code of the storage. Threads: any.
+ *  @since 0.1 */
 IOTO_API int dbDiscardRejected(Db *db, int64_t id);
 
 /** @} */
@@ -1219,8 +1220,8 @@ typedef bool (*DbPendingProc)(void *context, const DbPending *change);
  * @since 0.1
  */
 IOTO_API int dbEachPending(Db *db, DbPendingProc proc, void *context);
-/** List the changes that the cloud refused, the oldest first: the last 1000 are kept. As dbEachPending(). Threads: any.
- *  @since 0.1 */
+/** List the changes that the cloud refused, the oldest first: the last 1000 are kept. Those of models that the schema has no more are
+ *  neither listed nor counted, until it has them again. As dbEachPending(). Threads: any. @since 0.1 */
 IOTO_API int dbEachRejected(Db *db, DbPendingProc proc, void *context);
 
 /** Told of a problem that dbCheck() found: one line that names the place, valid during the call. It must not call the
