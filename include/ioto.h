@@ -1128,7 +1128,7 @@ IOTO_API int ioSetStatusProc(Io *io, IoStatusProc proc, void *context);
 /** How the agent sends through the firmware's session. The functions are called on the agent's thread, one at a time; they must
  *  not call the library, nor wait for the broker. */
 typedef struct IoTransport {
-    /** sizeof(IoTransport). */
+    /** sizeof(IoTransport), which may grow: what an older header does not have reads as NULL. */
     uint32_t size;
     /** Passed to both functions. */
     void *context;

@@ -117,3 +117,4 @@ protocol ZeroInitializable {
 extension DbProps: ZeroInitializable {}
 extension DbParams: ZeroInitializable {}
 extension DbLimits: ZeroInitializable {}
+extension IoTransport: ZeroInitializable {}
