@@ -148,16 +148,9 @@ private func sync(_ io: OpaquePointer?, _ directions: [SyncDirection], _ timeout
 public func ioGetStatus(_ io: OpaquePointer?, _ out: UnsafeMutablePointer<IoStatus>?) -> Int32 {
     entryCode { () throws(IotoError) in
         let call = try AgentCall(io)
-        guard let out, out.pointee.size >= MemoryLayout<UInt32>.size else {
-            throw misuse("out is NULL or has no size")
-        }
+        let out = try target(out)
         var status = try cStatus(call.agent)
-        status.size = out.pointee.size
-        let bytes = min(Int(out.pointee.size), MemoryLayout<IoStatus>.size)
-        withUnsafeBytes(of: &status) { source in
-            UnsafeMutableRawPointer(out).copyMemory(
-                from: UnsafeRawPointer(source.baseAddress!), byteCount: bytes)
-        }
+        deliver(&status, to: out)
         return 0
     }
 }
