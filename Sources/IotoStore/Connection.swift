@@ -132,7 +132,7 @@ final class Connection {
         }
     }
 
-    /// Rows that the last statement changed.
+    /// Rows that the last statement which writes has changed.
     var changes: Int64 { Int64(sqlite3_changes(handle)) }
 
     /// Takes all that is committed to the disk.
@@ -289,9 +289,6 @@ final class Connection {
         sqlite3_db_status(handle, counter, &current, &highest, 0)
         return Int64(current)
     }
-
-    /// Rows that the last statement which writes has changed.
-    var changeCount: Int32 { sqlite3_changes(handle) }
 
     /// The error of a failed call.
     func error(_ code: Int32, _ action: Text) -> IotoError {

@@ -53,8 +53,13 @@ static void clone(Broker *broker)
 
     Io *io = deviceStart("clone.db", broker->port, SYNC_SOON);
     expectFenced(io);
-    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "cloned", "text", "kept")), 0);
+    int64_t receipt = 0;
+    EXPECT_CODE(dbSet(ioGetDb(io), "Note", DB_PROPS("id", "cloned", "text", "kept"), DB_PARAMS(.receipt = &receipt)), 0);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
+    int64_t before_ms = clock_ms();
+    EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), DB_ERR_FENCED);
+    EXPECT_CODE(ioWaitReceipt(io, receipt, 0), DB_ERR_FENCED);
+    EXPECT(clock_ms() - before_ms < PATIENCE_MS / 2);
     claim("a clone is fenced, says so, and works on by itself");
 
     /* The broker has thrown the original out once, when the clone came. */
@@ -73,8 +78,9 @@ static void clone(Broker *broker)
 
     EXPECT_CODE(ioRejoin(NULL), DB_ERR_MISUSE);
     EXPECT_CODE(ioRejoin(io), 0);
-    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).link == IO_LINK_CONNECTED);
+    EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT_NUMBER(deviceStatus(io).link, IO_LINK_CONNECTED);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
     EXPECT(cloudHas("Note", "cloned"));
     EXPECT_NUMBER(count(ioGetDb(io), "Note", NULL), 4);
@@ -101,7 +107,7 @@ static void restored(Broker *broker)
     EXPECT(!exists(ioGetDb(io), "Note", DB_PROPS("id", "second")));
     EXPECT_CODE(ioRejoin(io), 0);
     EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "third", "text", "x")), 0);
-    EXPECT_WITHIN(PATIENCE_MS, ioSync(io, PATIENCE_MS) == 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT(exists(ioGetDb(io), "Note", DB_PROPS("id", "second")));
     EXPECT(cloudHas("Note", "third") && cloudFieldIs("Note", "first", "text", "changed later"));
     EXPECT(cloudAgrees(ioGetDb(io), "Note"));
