@@ -89,7 +89,7 @@ extension HubReplicator {
                 admit(change, record, session, read.message.seen, into: &accepted, &ack)
             }
             // What the device has sent together is stored in one transaction and has one answer.
-            guard accepted.count <= HubReplicator.togetherMax, let next = session.queue.first, next.verb == .syncToDynamo,
+            guard accepted.count + ack.rejections.count <= HubReplicator.togetherMax, let next = session.queue.first, next.verb == .syncToDynamo,
                 let following = self.following(next, record, session), following.message.replica == up.replica,
                 following.message.account == up.account, following.message.epoch == up.epoch
             else { break }
@@ -122,8 +122,7 @@ extension HubReplicator {
         return try? read(waiting, message, record, session)
     }
 
-    /// Changes after which no further message is taken into a transaction: with the largest message the answer still fits, and
-    /// the device works on the next messages meanwhile.
+    /// Changes after which no further message is taken into a transaction: the device works on the next messages meanwhile.
     private static var togetherMax: Int { 250 }
 
     /// Checks one change of a device. The hub does not believe the device: the item has to fit the schema, its model has to
@@ -177,17 +176,6 @@ extension HubReplicator {
             }
             if let version { refuse(version, error, record.id, &ack) }
         }
-    }
-
-    private func refuse(_ version: Version, _ error: IotoError, _ device: Text, _ ack: inout AckMessage) {
-        ack.rejections.append(.init(version: version, code: error.code.rawValue, reason: error.message))
-        log(.warning, "\(device): a change is refused: \(error.message)")
-    }
-
-    private func sendAck(_ ack: AckMessage, _ session: DeviceSession) {
-        var ack = ack
-        ack.time = time
-        publish(to: session, "SYNC", codec.encode(ack))
     }
 
     // MARK: Down
@@ -283,7 +271,7 @@ extension HubReplicator {
         var others = Set(ack.again.map { $0.version })
         for entry in met {
             bytes += entry.other.body.count + codec.overhead(of: entry.other)
-            let fits = ack.met.isEmpty || bytes <= HubReplicator.pageBytesMax
+            let fits = ack.met.isEmpty || bytes <= Limits.messageBytesMax
             // What gave way and no answer can carry is answered when it comes again.
             if fits || entry.taken == nil { others.insert(entry.version) }
             if fits { ack.met.append(entry) }

@@ -91,7 +91,7 @@ extension WireCodec {
     }
 
     /// Bytes of a text in JSON at most.
-    private func written(_ text: Text) -> Int {
+    func written(_ text: Text) -> Int {
         var count = text.count + 4
         for byte in text.bytes where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { count += 5 }
         return count

@@ -237,6 +237,8 @@ extension BrokerAddress {
         options.cleanSession = false
         options.version = .automatic
         options.keepalive = 30
+        // A page has one item at least, which may be far larger than what a device may send.
+        options.payloadBytesMax = Limits.messageBytesMax
         return options
     }
 }
