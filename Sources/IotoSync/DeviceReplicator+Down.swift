@@ -129,9 +129,12 @@ extension DeviceReplicator {
     func receivedPage(_ message: WireMessage, _ now: Instant) throws(IotoError) {
         if let retry = codec.decodeRetry(message.json) {
             let askAt = now.monotonic + pause(retry.milliseconds)
+            var isAsked = false
             for index in down.streams.indices where down.streams[index].asked == retry.sequence {
                 down.streams[index].askAt = askAt
+                isAsked = true
             }
+            if isAsked, let refusal = retry.refusal { heed(refusal) }
             return
         }
         guard let page = try codec.decodePage(message, context: context) else {
@@ -211,6 +214,7 @@ extension DeviceReplicator {
             }
         }
         guard isAnswer else { return }
+        heed(nil)
         confirmEpoch()
         learn(page.time, now)
         if startsAnew { down.streams[index].start = 0 }

@@ -64,7 +64,7 @@ extension WireCodec {
 
 extension Text {
     /// The text, or its beginning up to a whole character.
-    fileprivate func prefix(bytesMax: Int) -> Text {
+    func prefix(bytesMax: Int) -> Text {
         guard count > bytesMax else { return self }
         var end = bytesMax
         while end > 0, bytes[end] & 0xC0 == 0x80 { end -= 1 }

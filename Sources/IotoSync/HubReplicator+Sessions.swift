@@ -17,9 +17,10 @@ extension HubReplicator {
                 case (.offline, _): session.queue.removeFirst()
                 }
             } catch {
-                // It will not get better by being sent again, but only the device can know that it should stop.
-                session.queue.removeFirst()
-                log(.warning, "\(session.id): \(error.message)")
+                // It will not get better by being sent again, but only the device can do something about it.
+                let waiting = session.queue.removeFirst()
+                log(.warning, "\(session.id): \(error.message.prefix(bytesMax: HubReplicator.reasonBytesMax))")
+                haveRetried(session.id, waiting, after: HubReplicator.refusalWait, error)
             }
         }
     }
@@ -230,13 +231,13 @@ extension HubReplicator {
             case .open:
                 guard !session.queue.isEmpty else { return }
                 let waiting = session.queue.removeFirst()
-                let (verb, payload) = (waiting.verb, waiting.payload)
-                if error.code == .fenced, let nonce = codec.nonce(of: payload) {
+                if error.code == .fenced, let nonce = codec.nonce(of: waiting.payload) {
                     publish(
-                        Topics.down(device: session.id, verb == .syncDown ? "BATCH" : "SYNC"), codec.encodeFence(nonce))
+                        Topics.down(device: session.id, waiting.verb == .syncDown ? "BATCH" : "SYNC"),
+                        codec.encodeFence(nonce))
                     return
                 }
-                haveRetried(session.id, verb, codec.sequence(of: payload), after: wait)
+                haveRetried(session.id, waiting, after: wait)
             case .apply(_, let ack): haveRetried(session.id, .syncToDynamo, ack.sequence, after: wait)
             case .answer(_, let catchUp, _): haveRetried(session.id, .syncDown, catchUp.number, after: wait)
             default: break

@@ -117,7 +117,7 @@ public final class HubReplicator {
         sessions[device] = session
         guard session.queue.count < DeviceSession.queueMax else {
             log(.warning, "\(device): too many messages at once, one is dropped and will come again")
-            haveRetried(device, verb, codec.sequence(of: payload), after: HubReplicator.busyWait)
+            haveRetried(device, WaitingMessage(verb: verb, payload: payload), after: HubReplicator.busyWait)
             return
         }
         session.heardAt = now.monotonic
@@ -150,15 +150,24 @@ public final class HubReplicator {
     /// How late a broker tells of the end of a connection, in milliseconds.
     private static let lateMax: Int64 = 60_000
 
-    /// How long a device is to wait when the store has failed, and when too much of its waits here, in milliseconds.
+    /// How long a device is to wait when the store has failed, when too much of its waits here, and when its message is refused
+    /// as a whole, in milliseconds.
     static let failureWait: Int64 = 2_000
     static let busyWait: Int64 = 5_000
+    static let refusalWait: Int64 = 300_000
 
     /// Has a device send a message again later, which does not get an answer now.
-    func haveRetried(_ device: Text, _ verb: ServiceVerb, _ sequence: Int64?, after wait: Int64) {
+    ///
+    /// - Parameter error: Why, if that is a matter of the device's.
+    func haveRetried(_ device: Text, _ verb: ServiceVerb, _ sequence: Int64?, after wait: Int64, _ error: IotoError? = nil) {
         guard let sequence, verb != .offline else { return }
         publish(
-            Topics.down(device: device, verb == .syncDown ? "BATCH" : "SYNC"), codec.encodeRetry(sequence, after: wait))
+            Topics.down(device: device, verb == .syncDown ? "BATCH" : "SYNC"),
+            codec.encodeRetry(sequence, after: wait, error))
+    }
+
+    func haveRetried(_ device: Text, _ waiting: WaitingMessage, after wait: Int64, _ error: IotoError? = nil) {
+        haveRetried(device, waiting.verb, codec.sequence(of: waiting.payload), after: wait, error)
     }
 
     func request(_ request: HubRequest, _ ticket: Ticket) {

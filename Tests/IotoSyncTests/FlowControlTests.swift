@@ -63,6 +63,39 @@ struct FlowControlTests {
         #expect(loop.replica.value("Setting", "1") == "a")
     }
 
+    @Test func refusalOfAMessageIsToldUntilOneIsTaken() throws {
+        let loop = Loopback.connected()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        loop.up.removeAll()
+        let sequence = loop.device.up.sequence
+        loop.receive("SYNC", #"{"v":2,"seq":\#(sequence + 1),"retryAfter":300000,"code":-203,"reason":"of another"}"#)
+        loop.receive("SYNC", #"{"v":2,"seq":\#(sequence),"retryAfter":300000,"code":-203,"reason":"wrong account"}"#)
+        #expect(loop.device.lastError?.code == .denied && loop.device.lastError?.message.string.hasSuffix("wrong account") == true)
+        loop.wait(299_000)
+        #expect(loop.up.isEmpty)
+        loop.wait(80_000)
+        loop.settle()
+        #expect(loop.cloud.value("Reading", "1") == "a" && loop.device.lastError == nil)
+    }
+
+    @Test func deviceOfAnotherAccountHearsOfIt() throws {
+        let loop = Loopback()
+        loop.cloud.devices["d1"] = DeviceRecord(id: "d1", account: "b", replica: 0xD1)
+        try loop.replica.put("Reading", "1", value: "a")
+        loop.connect()
+        loop.settle()
+        #expect(loop.device.lastError?.code == .denied && loop.cloud.rows.isEmpty && loop.replica.pendingCount() == 1)
+        loop.wait(60_000)
+        #expect(loop.up.isEmpty)
+        loop.cloud.devices["d1"]?.account = "a1"
+        loop.restartHub()
+        loop.deliverDown()
+        loop.wait(2_000)
+        loop.settle()
+        #expect(loop.device.lastError == nil && loop.cloud.value("Reading", "1") == "a")
+    }
+
     @Test func fullQueueIsTold() throws {
         let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
