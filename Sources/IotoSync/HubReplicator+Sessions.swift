@@ -69,7 +69,7 @@ extension HubReplicator {
 
     func open(_ session: DeviceSession, _ record: DeviceRecord) {
         session.isBusy = true
-        request(.openDevice(record), .open(device: session.id))
+        request(.openDevice(record), .open(device: session.id), isRepeated: record.isVersion1)
     }
 
     // MARK: Up

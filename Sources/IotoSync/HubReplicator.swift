@@ -20,6 +20,8 @@ public enum HubEffect: Sendable {
     case publish(Publication)
     /// To be answered with `.answer` under the same ticket, whenever that may be; answers may come in any order.
     case request(ticket: Int64, HubRequest)
+    /// The same after a wait, in milliseconds.
+    case requestLater(ticket: Int64, HubRequest, after: Int64)
     case log(LogLevel, Text)
 }
 
@@ -36,7 +38,7 @@ public final class HubReplicator {
     var sessions: [Text: DeviceSession] = [:]
     /// The feeds that go to many devices at once, and how far they are published.
     var broadcasts: [Text: LiveFeed] = [:]
-    var tickets: [Int64: Ticket] = [:]
+    var tickets: [Int64: Outstanding] = [:]
     /// Counts the questions of agents of version 1.
     var version1Rounds: Int64 = 0
     /// Ids of the devices that were last heard as agents of version 1.
@@ -81,8 +83,10 @@ public final class HubReplicator {
 
     private func connected(_ devices: [DeviceRecord], _ feeds: [StreamCursor]) {
         // An agent of version 1 can't be asked to come: what the hub knows of it outlives the connection.
-        sessions = sessions.filter { $0.value.agent != nil }
-        tickets = tickets.filter { ticket in ticket.value.device.map { sessions[$0] != nil } ?? false }
+        // Nor will it send again what waits here.
+        let waiting = Set(tickets.values.compactMap { $0.again == nil ? nil : $0.ticket.device })
+        sessions = sessions.filter { $0.value.agent != nil || waiting.contains($0.key) }
+        tickets = tickets.filter { ticket in ticket.value.ticket.device.map { sessions[$0] != nil } ?? false }
         broadcasts.removeAll()
         for feed in feeds {
             broadcasts[feed.stream] = LiveFeed(sent: feed.position)
@@ -110,7 +114,7 @@ public final class HubReplicator {
             }
             sessions[device] = nil
             // The answers that it waited for are not those of the session that comes next.
-            for (number, ticket) in tickets where ticket.device == device { tickets[number] = nil }
+            for (number, outstanding) in tickets where outstanding.ticket.device == device { tickets[number] = nil }
             return
         }
         let session = sessions[device] ?? DeviceSession(id: device)
@@ -128,7 +132,14 @@ public final class HubReplicator {
 
     private func answered(_ number: Int64, _ answer: HubAnswer) {
         // A ticket from before a reconnection has no taker: the device will ask again.
-        guard let ticket = tickets.removeValue(forKey: number) else { return }
+        guard let outstanding = tickets.removeValue(forKey: number) else { return }
+        let ticket = outstanding.ticket
+        if let again = outstanding.again, case .failed(let error) = answer {
+            // Nobody else will: an agent of version 1 sends again, and asks again, when it connects.
+            log(.error, "\(ticket.device ?? Text()): \(error.message)")
+            request(again, ticket, isRepeated: true, after: HubReplicator.failureWait)
+            return
+        }
         switch ticket {
         case .open(let device), .apply(let device, _), .answer(let device, _, _), .arrive(let device, _):
             guard let session = sessions[device] else { return }
@@ -170,16 +181,19 @@ public final class HubReplicator {
         haveRetried(device, waiting.verb, codec.sequence(of: waiting.payload), after: wait, error)
     }
 
-    func request(_ request: HubRequest, _ ticket: Ticket) {
+    /// - Parameter isRepeated: When it fails it is made again, until it does not; what waits for the answer goes on waiting.
+    func request(_ request: HubRequest, _ ticket: Ticket, isRepeated: Bool = false, after wait: Int64 = 0) {
         lastTicket += 1
-        tickets[lastTicket] = ticket
-        effects.append(.request(ticket: lastTicket, request))
+        tickets[lastTicket] = Outstanding(ticket: ticket, again: isRepeated ? request : nil)
+        effects.append(
+            wait > 0
+                ? .requestLater(ticket: lastTicket, request, after: wait) : .request(ticket: lastTicket, request))
     }
 
     /// Publishes a message and has its outcome told.
     func send(_ publication: Publication, _ ticket: Ticket) {
         lastTicket += 1
-        tickets[lastTicket] = ticket
+        tickets[lastTicket] = Outstanding(ticket: ticket)
         effects.append(.publish(Publication(topic: publication.topic, payload: publication.payload, ticket: lastTicket)))
     }
 
@@ -227,6 +241,13 @@ enum Ticket {
         case .push(_, let device): device
         }
     }
+}
+
+/// What has a ticket.
+struct Outstanding {
+    let ticket: Ticket
+    /// The request, when it is to be made again after a failure.
+    var again: HubRequest?
 }
 
 /// A feed that is published as it moves.
