@@ -31,12 +31,17 @@ extension HubReplicator {
     }
 
     /// Reads changes that wait for the store, which meanwhile works on those before.
-    func readAhead(_ waiting: inout WaitingMessage, _ session: DeviceSession) {
+    func readAhead(_ session: DeviceSession) {
+        guard let last = session.queue.indices.last else { return }
+        let waiting = session.queue[last]
         guard waiting.verb == .syncToDynamo, let record = session.record, !record.isVersion1,
             let message = try? codec.parse(waiting.payload), !message.isVersion1,
             let read = try? read(message, session.context)
         else { return }
-        (waiting.message, waiting.read, waiting.record) = (message, read, record)
+        var ahead = waiting
+        (ahead.message, ahead.read, ahead.record) = (message, read, record)
+        // A compressed one may be a thousand times as large when it is read.
+        if session.queueBytes - waiting.bytes + ahead.bytes <= DeviceSession.queueBytesMax { session.queue[last] = ahead }
     }
 
     private func read(_ message: WireMessage, _ context: Context) throws(IotoError) -> UpRead {

@@ -119,14 +119,16 @@ public final class HubReplicator {
         }
         let session = sessions[device] ?? DeviceSession(id: device)
         sessions[device] = session
-        guard session.queue.count < DeviceSession.queueMax else {
+        guard session.queue.isEmpty
+            || session.queue.count < DeviceSession.queueMax && session.queueBytes + payload.count <= DeviceSession.queueBytesMax
+        else {
             log(.warning, "\(device): too many messages at once, one is dropped and will come again")
             haveRetried(device, WaitingMessage(verb: verb, payload: payload), after: HubReplicator.busyWait)
             return
         }
         session.heardAt = now.monotonic
         session.queue.append(WaitingMessage(verb: verb, payload: payload))
-        if session.isBusy { readAhead(&session.queue[session.queue.count - 1], session) }
+        if session.isBusy { readAhead(session) }
         work(on: session)
     }
 
@@ -261,8 +263,10 @@ struct LiveFeed {
 
 /// What the hub remembers of a device that it has heard from.
 final class DeviceSession {
-    /// Messages of one device that wait; those beyond are dropped, and sent again by the device.
+    /// Messages of one device that wait, and the bytes that these take as they came and as they were read ahead; those
+    /// beyond are dropped, and sent again by the device.
     static let queueMax = 64
+    static let queueBytesMax = 8 * 1024 * 1024
 
     let id: Text
     var record: DeviceRecord? {
@@ -277,6 +281,11 @@ final class DeviceSession {
     /// The device's own stream.
     let stream: Text
     var queue: [WaitingMessage] = []
+    var queueBytes: Int {
+        var bytes = 0
+        for waiting in queue { bytes += waiting.bytes }
+        return bytes
+    }
     /// A request to the store is out.
     var isBusy = false
     /// The device's own feed, once the device has caught up with it.
@@ -309,6 +318,9 @@ struct WaitingMessage {
         self.verb = verb
         self.payload = payload
     }
+
+    /// What it takes of memory, about: read, its text is there once more, and each change of it.
+    var bytes: Int { payload.count + (message.map { 3 * $0.text.count } ?? 0) }
 }
 
 /// A message of changes, as it was read.

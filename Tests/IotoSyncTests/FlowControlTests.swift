@@ -63,6 +63,26 @@ struct FlowControlTests {
         #expect(loop.replica.value("Setting", "1") == "a")
     }
 
+    @Test func whatWaitsOfADeviceIsBoundedInBytes() throws {
+        let loop = Loopback.connected()
+        loop.holdsAnswers = true
+        let padding = String(repeating: "x", count: 900_000)
+        let first = #"{"v":2,"seq":1,"replica":"00000000000000d1","account":"a1","changes":[{"ver":"018bcfe568000000","item":{"_type":"Reading","id":"1","deviceId":"d1"}}]}"#
+        let large = Array(first.replacing(#""_type""#, with: #""value":"\#(padding)","_type""#).utf8)
+        let small = Compression.deflate(large)
+        #expect(small.count < 10_000)
+        let topic: Text = "ioto/service/d1/db/syncToDynamo"
+        loop.run(.message(topic: topic, payload: Array(first.utf8)))
+        let session = try #require(loop.hub.sessions["d1"])
+        for _ in 0..<40 { loop.run(.message(topic: topic, payload: small)) }
+        #expect(session.queue.count == 40 && session.queueBytes <= DeviceSession.queueBytesMax)
+        #expect(session.queue.contains { $0.read != nil } && session.queue.contains { $0.read == nil })
+        loop.down = []
+        for _ in 0..<20 { loop.run(.message(topic: topic, payload: large)) }
+        #expect(session.queue.count < 50 && session.queueBytes <= DeviceSession.queueBytesMax)
+        #expect(loop.down.count > 10 && retry(loop)?.contains(#""retryAfter":5000"#) == true)
+    }
+
     @Test func refusalOfAMessageIsToldUntilOneIsTaken() throws {
         let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
