@@ -228,10 +228,8 @@ extension HubReplicator {
             Publication(topic: Topics.down(device: session.id, change.isRemoval ? "REMOVE" : "UPSERT"), payload: payload))
     }
 
-    func published(_ number: Int64, _ isSent: Bool) {
-        guard case .send(let device, let round)? = tickets.removeValue(forKey: number)?.ticket, let session = sessions[device],
-            let agent = session.agent, agent.round == round
-        else { return }
+    func published(_ device: Text, _ round: Int64, _ isSent: Bool) {
+        guard let session = sessions[device], let agent = session.agent, agent.round == round else { return }
         agent.isSending = false
         guard isSent else {
             // Something is missing there now: nothing more, and above all no time, until the agent asks again.

@@ -43,6 +43,9 @@ public final class HubReplicator {
     var version1Rounds: Int64 = 0
     /// Ids of the devices that were last heard as agents of version 1.
     var agents: Set<Text> = []
+    /// Devices that are still to be asked to come, and how many were asked without the broker's acknowledgement.
+    private var pleas: [Text] = []
+    private var pleading = 0
     private var lastTicket: Int64 = 0
     var effects: [HubEffect] = []
     var now = Instant(monotonic: 0, wall: 0)
@@ -88,6 +91,8 @@ public final class HubReplicator {
         sessions = sessions.filter { $0.value.agent != nil || waiting.contains($0.key) }
         tickets = tickets.filter { ticket in ticket.value.ticket.device.map { sessions[$0] != nil } ?? false }
         broadcasts.removeAll()
+        pleas.removeAll()
+        pleading = 0
         for feed in feeds {
             broadcasts[feed.stream] = LiveFeed(sent: feed.position)
         }
@@ -97,12 +102,33 @@ public final class HubReplicator {
                 continue
             }
             // What was committed and not published before the hub stopped is behind some device's cursor: they all ask.
-            publish(Topics.down(device: device.id, "BATCH"), HubReplicator.plea)
+            pleas.append(device.id)
+        }
+        plead()
+    }
+
+    /// Asks the next devices to come: so many at once that neither the broker's queue nor the store is overrun.
+    private func plead(_ most: Int = HubReplicator.pleadingMax) {
+        while pleading < most, let device = pleas.popLast() {
+            pleading += 1
+            send(Publication(topic: Topics.down(device: device, "BATCH"), payload: HubReplicator.plea), .plea(device: device))
+        }
+    }
+
+    private func published(_ number: Int64, _ isSent: Bool) {
+        switch tickets.removeValue(forKey: number)?.ticket {
+        case .plea(let device):
+            pleading -= 1
+            // The broker's queue is full: with the next acknowledgement, then, or the next message.
+            if isSent { plead() } else { pleas.append(device) }
+        case .send(let device, let round): published(device, round, isSent)
+        default: break
         }
     }
 
     private func received(_ topic: Text, _ payload: [UInt8]) {
         guard let (device, verb) = Topics.parseService(topic) else { return }
+        if pleading == 0 { plead(1) }
         guard payload.count <= Limits.messageBytesMax else {
             log(.warning, "\(device): a message of \(payload.count) bytes is dropped")
             return
@@ -153,12 +179,14 @@ public final class HubReplicator {
         case .follow(let device, let stream, let round):
             guard let session = sessions[device], let agent = session.agent, agent.round == round else { return }
             followed(stream, answer, session, agent)
-        case .note: break
-        case .send: break
+        case .note, .send, .plea: break
         }
     }
 
     // MARK: Outputs
+
+    /// Most devices that are asked to come at a time.
+    static let pleadingMax = 200
 
     /// How late a broker tells of the end of a connection, in milliseconds.
     private static let lateMax: Int64 = 60_000
@@ -231,6 +259,8 @@ enum Ticket {
     case follow(device: Text, stream: Text, round: Int64)
     /// A message to an agent of version 1, which is to be told when it is out.
     case send(device: Text, round: Int64)
+    /// A device is asked to come.
+    case plea(device: Text)
     /// How far an agent of version 1 was told that it is caught up.
     case note(device: Text)
 
@@ -241,6 +271,7 @@ enum Ticket {
             .follow(let device, _, _), .send(let device, _), .note(let device):
             device
         case .push(_, let device): device
+        case .plea: nil
         }
     }
 }

@@ -116,6 +116,34 @@ struct FlowControlTests {
         #expect(loop.device.lastError == nil && loop.cloud.value("Reading", "1") == "a")
     }
 
+    @Test func devicesAreAskedToComeAsFastAsTheBrokerTakesIt() throws {
+        let loop = Loopback()
+        let ids = (0..<15_000).map { Text("d\($0)" as String) }
+        let devices = ids.map { DeviceRecord(id: $0, account: "a1", replica: 1) }
+        loop.holdsAcknowledgements = true
+        loop.run(.connected(devices: devices, feeds: []))
+        #expect(loop.down.count == HubReplicator.pleadingMax)
+        // What the broker's queue had no room for comes again, when there may be some.
+        for input in loop.takeAcknowledgements(isSent: false) { loop.run(input) }
+        #expect(loop.down.count == HubReplicator.pleadingMax && loop.unacknowledged.isEmpty)
+        loop.run(.message(topic: "ioto/service/d1/db/syncDown", payload: []))
+        #expect(loop.unacknowledged.count == 1)
+        loop.down.removeFirst(HubReplicator.pleadingMax)
+        while !loop.unacknowledged.isEmpty {
+            #expect(loop.unacknowledged.count <= HubReplicator.pleadingMax)
+            for input in loop.takeAcknowledgements() { loop.run(input) }
+        }
+        #expect(loop.down.count == 15_000)
+        #expect(Set(loop.down.map { $0.topic }) == Set(ids.map { Topics.down(device: $0, "BATCH") }))
+        // Those of a connection that is gone don't count.
+        loop.down = []
+        loop.run(.connected(devices: devices, feeds: []))
+        let late = loop.takeAcknowledgements()
+        loop.run(.connected(devices: devices, feeds: []))
+        for input in late { loop.run(input) }
+        #expect(loop.down.count == 2 * HubReplicator.pleadingMax)
+    }
+
     @Test func fullQueueIsTold() throws {
         let loop = Loopback.connected()
         try loop.change("Reading", "1", "a")
