@@ -34,7 +34,9 @@
  * # Limits
  *
  * An item has at most 256 KB as JSON and is at most 56 objects and arrays deep; a key, a part of a key of an index, and a
- * unique value have at most 1024 bytes. What is beyond is DB_ERR_LIMIT, and changes nothing.
+ * unique value have at most 1024 bytes. What is beyond is DB_ERR_LIMIT, and changes nothing. An item of up to 256 KB comes
+ * down from the cloud; up goes what fits a message of 120 KB, with its key. A larger one is stored, and its change is then
+ * among the rejected ones, with DB_ERR_LIMIT.
  *
  * Memory. SQLite, files and the network report memory that can't be had as DB_ERR_MEMORY; the rest of the library does not: where
  * malloc() returns NULL to it, the process ends, as it does by the kernel where memory is overcommitted. What a call takes is

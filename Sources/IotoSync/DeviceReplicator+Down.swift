@@ -134,9 +134,12 @@ extension DeviceReplicator {
     func receivedPage(_ message: WireMessage, _ now: Instant) throws(IotoError) {
         if let retry = codec.decodeRetry(message.json) {
             let askAt = now.monotonic + pause(retry.milliseconds)
+            var isAsked = false
             for index in down.streams.indices where down.streams[index].asked == retry.sequence {
                 down.streams[index].askAt = askAt
+                isAsked = true
             }
+            if isAsked, let refusal = retry.refusal { heed(refusal) }
             return
         }
         guard let page = try codec.decodePage(message, context: context) else {
@@ -232,6 +235,7 @@ extension DeviceReplicator {
 
     /// An answer is applied.
     private func reached(_ page: PageMessage, _ index: Int, _ now: Instant) {
+        heed(nil)
         confirmEpoch()
         learn(page.time, now)
         down.streams[index].reached = page.cursor

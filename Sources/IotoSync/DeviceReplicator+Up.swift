@@ -232,7 +232,10 @@ extension DeviceReplicator {
         if let retry = codec.decodeRetry(json) {
             // Until then it counts as unanswered, and nothing else is sent.
             let isLate = up.sequence &- retry.sequence >= Int64(up.window)
-            if !isLate { up.inFlight?.deadline = now.monotonic + pause(retry.milliseconds) }
+            if !isLate {
+                up.inFlight?.deadline = now.monotonic + pause(retry.milliseconds)
+                if let refusal = retry.refusal { heed(refusal) }
+            }
             up.inFlight?.position = nil
             return
         }
@@ -268,7 +271,10 @@ extension DeviceReplicator {
         }
         if up.isHeld { ask(0, now) }
         guard !entries.isEmpty || advance != nil else { return }
-        if !entries.isEmpty { peer = .version2 }
+        if !entries.isEmpty {
+            peer = .version2
+            heed(nil)
+        }
         if again > 0 {
             statistics.sentItems -= again
             // What has a new version now goes out under it, and a page that waited for that can be applied.

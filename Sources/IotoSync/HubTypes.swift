@@ -114,7 +114,7 @@ public enum HubRequest: Sendable {
     /// refused: `device` is the writer, and an item's owner is its `deviceId`. `Arbiter` decides. Answer: `.applied`.
     case apply([StreamedChange], device: Text)
     /// Read a feed from behind `after`, at least one entry, and at most `itemsMax` entries or `bytesMax` bytes, where an
-    /// entry counts with its body, twice its key, and 128. Answer: `.page`.
+    /// entry counts with its body, its stamps, twice its key, and 128. Answer: `.page`.
     case readFeed(stream: Text, after: Int64, bytesMax: Int, itemsMax: Int)
     /// The same from before the first entry that was committed when the store's clock stood at `time` or above. The page's
     /// `previous` says where that is.
