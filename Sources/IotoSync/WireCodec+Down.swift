@@ -11,6 +11,7 @@ extension WireCodec {
                 "history": .string(.hexadecimal(cursor.history)), "cursor": .integer(cursor.position),
             ]
             if let floor = request.snapshots[cursor.stream] { member["snapshot"] = .integer(floor) }
+            if request.whole == cursor.stream { member["whole"] = .bool(true) }
             cursors[cursor.stream] = .object(member)
         }
         var object: JSONObject = [
@@ -38,6 +39,7 @@ extension WireCodec {
             else { throw IotoError(.protocolViolation, "a syncDown with an invalid cursor") }
             request.cursors.append(StreamCursor(stream: stream, history: history, position: position))
             if let floor = value["snapshot"]?.integerValue { request.snapshots[stream] = floor }
+            if value["whole"]?.boolValue == true { request.whole = stream }
         }
         return request
     }
@@ -64,6 +66,11 @@ extension WireCodec {
             output.append(decimal: page.floor)
         }
         if page.isWhole { output.append(literal: #","snapshot":true"#) }
+        if let replica = page.without {
+            output.append(literal: #","without":""#)
+            output.append(hexadecimal: replica)
+            output.append(literal: #"""#)
+        }
         if page.end > 0 {
             output.append(literal: #","end":"#)
             output.append(decimal: page.end)
@@ -92,6 +99,7 @@ extension WireCodec {
             isWhole: json["snapshot"]?.boolValue ?? false, floor: json["floor"]?.integerValue ?? 0, time: time,
             changes: [])
         page.end = json["end"]?.integerValue ?? 0
+        page.without = json.hexadecimal("without")
         let isOwn = stream.hasPrefix("device/")
         for entry in changes {
             do throws(IotoError) {

@@ -64,7 +64,7 @@
             "deviceTrustsDirection": 11, "hubTrustsDirection": 21, "hubTrustsOwner": 24, "neverResent": 7,
             "gapIgnored": 2, "advanceUnchecked": 2, "hubAcksBeforeStoring": 1, "questionForgotten": 9, "pleaIgnored": 26,
             "moveMissed": 3, "sentBeforeDurable": 18, "neverSynced": 2, "eventTwice": 1, "stampStored": 3,
-            "purgedEarly": 16,
+            "purgedEarly": 16, "ownLeftOut": 322,
         ]
     }
 #endif

@@ -112,7 +112,7 @@ import Testing
         try await test.apply(change("a", time: 1))
         await test.store.close()
         try await DatabaseQueue(path: test.folder.file("cloud.db")).write { db in
-            try db.execute(sql: "ALTER TABLE item DROP COLUMN trail; PRAGMA user_version = 3")
+            try db.execute(sql: "ALTER TABLE item DROP COLUMN trail; ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 3")
         }
         let store = try SQLiteStore(path: test.folder.file("cloud.db"))
         #expect(try await store.history(of: key("a"))?.trail.isEmpty == true)

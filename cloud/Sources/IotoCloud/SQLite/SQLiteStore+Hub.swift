@@ -8,8 +8,8 @@ extension SQLiteStore {
             switch request {
             case .openDevice(let device):
                 return .device(try await open(device))
-            case .apply(let changes, let device):
-                return try await apply(changes, device: device)
+            case .apply(let changes, let device, let record):
+                return try await apply(changes, device: device, by: record)
             case .readFeed(let stream, let position, let bytesMax, let itemsMax):
                 return .page(
                     try await readFeed(stream: stream, from: .after(position), bytesMax: bytesMax, itemsMax: itemsMax))
@@ -31,21 +31,22 @@ extension SQLiteStore {
     /// Enters a device, or notes that it was seen. The first account that it names is its account for good.
     private func open(_ device: DeviceRecord) async throws(IotoError) -> DeviceRecord {
         try await write(isTold: true) { db in
-            let known = try Row.fetchOne(
-                db.cachedStatement(sql: "SELECT \(deviceColumns) FROM device WHERE id = ?"), arguments: [device.id.string])
-            let record = try known.map { row in try SQLiteStore.device(row).following(device) } ?? device
-            try db.cachedStatement(sql: "REPLACE INTO device(\(deviceColumns), seen) VALUES(?, ?, ?, ?, ?, ?, ?)").execute(
+            let record = try SQLiteStore.device(device.id, in: db)?.following(device) ?? device
+            try db.cachedStatement(sql: "REPLACE INTO device(\(deviceColumns), seen) VALUES(?, ?, ?, ?, ?, ?, ?, ?)").execute(
                 arguments: [
                     record.id.string, record.account.string, Int64(bitPattern: record.replica), record.synced, record.epoch,
-                    Int64(bitPattern: record.nonce), Instant.now.wall,
+                    Int64(bitPattern: record.nonce), Int64(bitPattern: record.former), Instant.now.wall,
                 ])
             return record
         }
     }
 
-    private func apply(_ changes: [StreamedChange], device: Text) async throws(IotoError) -> HubAnswer {
+    private func apply(
+        _ changes: [StreamedChange], device: Text, by record: DeviceRecord?
+    ) async throws(IotoError) -> HubAnswer {
         let (writer, history) = (writer, history)
         return try await write(isTold: true) { db in
+            if let record { try SQLiteStore.device(device, in: db)?.admit(record) }
             let clock = try SQLiteStore.clock(in: db)
             var arbiter = Arbiter(
                 device: device, clock: clock, writer: writer, history: history, wall: Instant.now.wall)
@@ -73,13 +74,20 @@ extension SQLiteStore {
         }
     }
 
+    private static func device(_ id: Text, in db: Database) throws -> DeviceRecord? {
+        try Row.fetchOne(
+            db.cachedStatement(sql: "SELECT \(deviceColumns) FROM device WHERE id = ?"), arguments: [id.string]
+        ).map(SQLiteStore.device)
+    }
+
     private static func device(_ row: Row) -> DeviceRecord {
         var record = DeviceRecord(
             id: Text(row[0] as String), account: Text(row[1] as String),
             replica: UInt64(bitPattern: row[2] as Int64), synced: row[3])
         (record.epoch, record.nonce) = (row[4], UInt64(bitPattern: row[5] as Int64))
+        record.former = UInt64(bitPattern: row[6] as Int64)
         return record
     }
 }
 
-private let deviceColumns = "id, account, replica, synced, epoch, nonce"
+private let deviceColumns = "id, account, replica, synced, epoch, nonce, former"

@@ -6,7 +6,7 @@ enum StoreFormat {
     /// "IoCl", the application id in the file's header (sqlite.org/fileformat2.html, 1.3.15).
     static let applicationID = 0x496F_436C
     /// Raised by every change to the tables that an older program would not understand.
-    static let version = 4
+    static let version = 5
 
     /// What `PRAGMA application_id` and the tables say of a file.
     enum Kind {
@@ -52,7 +52,9 @@ enum StoreFormat {
     /// Brings a file of an older program to this one's format, within the transaction.
     static func upgrade(_ kind: Kind, in db: Database) throws {
         guard case .store(let found) = kind, found < version else { return }
-        try db.execute(sql: "ALTER TABLE item ADD COLUMN trail TEXT; PRAGMA user_version = \(version)")
+        try db.execute(sql: "ALTER TABLE device ADD COLUMN former INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = \(version)")
+        guard found < 4 else { return }
+        try db.execute(sql: "ALTER TABLE item ADD COLUMN trail TEXT")
         guard found < 3 else { return }
         try db.execute(
             sql: """
@@ -128,6 +130,7 @@ enum StoreFormat {
         CREATE TABLE device(
             id TEXT PRIMARY KEY NOT NULL, account TEXT NOT NULL, replica INTEGER NOT NULL,
             seen INTEGER NOT NULL, synced INTEGER NOT NULL,
-            epoch INTEGER NOT NULL DEFAULT 0, nonce INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+            epoch INTEGER NOT NULL DEFAULT 0, nonce INTEGER NOT NULL DEFAULT 0,
+            former INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
         """
 }
