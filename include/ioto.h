@@ -761,7 +761,7 @@ typedef void (*DbTriggerProc)(void *arg, Db *db, const DbModel *model, const DbI
                               const char *cmd, int events);
 
 /**
- * Add a trigger.
+ * Add a trigger. It is told of what is written from then on; of what a transaction under way has written before, it may be or not.
  *
  * @param proc    Called for each event.
  * @param model   Model name, or NULL for every model.

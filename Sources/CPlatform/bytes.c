@@ -6,26 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The library is built for size; this is for what every item goes through. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define FAST __attribute__((optimize("O2")))
-#else
-#define FAST
-#endif
-
-/* Places that are looked at together. */
-#if defined(__SSE2__) || defined(__aarch64__)
-#define HAS_VECTORS 1
-typedef uint8_t places __attribute__((vector_size(16)));
-typedef uint64_t words __attribute__((vector_size(16)));
-#define ALL(byte) ((places){0} + (byte))
-#define HAS_ZERO(bytes) ((((words) ((bytes) == 0))[0] | ((words) ((bytes) == 0))[1]) != 0)
-#else
-typedef uint64_t places;
-#define ONES UINT64_C(0x0101010101010101)
-#define ALL(byte) (ONES * (byte))
-#define HAS_ZERO(bytes) ((((bytes) - ONES) & ~(bytes) & (ONES << 7)) != 0)
-#endif
+#include "fast.h"
 
 /* A place at which the part may begin has two of its bytes where they belong, which those beside a text's quotes seldom
  * have by chance. For texts as short as items are this is several times faster than memmem(). */
@@ -86,7 +67,7 @@ FAST bool platform_may_contain(const void *whole, size_t whole_bytes, const void
                 memcpy(&seconds, at + second + step * sizeof seconds, sizeof seconds);
                 hits |= ((places) (firsts == first_all) & (places) (seconds == second_all)) | (places) (firsts == slash_all);
             }
-            if ((((words) hits)[0] | ((words) hits)[1]) == 0) {
+            if (!HAS_ANY(hits)) {
                 continue;
             }
             for (size_t place = 0; place < STRIDE; place++) {

@@ -2,13 +2,9 @@
 
 #include <string.h>
 
-#if defined(__GNUC__) && !defined(__clang__)
-#define FAST __attribute__((optimize("O2")))
-#else
-#define FAST
-#endif
+#include "fast.h"
 
-bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
+FAST bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
                          platform_given *values)
 {
     memset(values, 0, count * sizeof *values);
@@ -38,7 +34,7 @@ bool platform_item_match(const platform_field *fields, size_t count, const char 
 
 enum { BYTES_MAX = 1 << 24 };
 
-size_t platform_item_bytes(const platform_field *fields, size_t count, const platform_given *values)
+FAST size_t platform_item_bytes(const platform_field *fields, size_t count, const platform_given *values)
 {
     size_t bytes = 2;
     for (size_t at = 0; at < count; at++) {
@@ -62,13 +58,39 @@ FAST static uint64_t escapes(uint64_t word)
     return (((word - ones * 0x20) & ~word) | ((quotes - ones) & ~quotes) | ((slashes - ones) & ~slashes)) & ones << 7;
 }
 
+#ifdef HAS_VECTORS
+/* The same of a text of at least 16 bytes, the last of them once more where they are not a multiple. */
+FAST static bool copy_long(char *out, const char *text, size_t bytes, uint64_t *seen)
+{
+    places bad = ALL(0), all = ALL(0), some;
+    for (size_t at = 0;; at += sizeof some) {
+        if (at > bytes - sizeof some) {
+            at = bytes - sizeof some;
+        }
+        memcpy(&some, text + at, sizeof some);
+        memcpy(out + at, &some, sizeof some);
+        bad |= (places) (some < ALL(0x20)) | (places) (some == ALL('"')) | (places) (some == ALL('\\'));
+        all |= some;
+        if (at == bytes - sizeof some) {
+            break;
+        }
+    }
+    *seen |= ((words) all)[0] | ((words) all)[1];
+    return !HAS_ANY(bad);
+}
+#endif
+
 /* Copy a text that needs no escape. Returns the end, or NULL. `seen` gathers its bytes. */
 FAST static char *copy_text(char *out, const char *text, size_t bytes, uint64_t *seen)
 {
     uint64_t bad = 0, all = 0, word;
+#ifdef HAS_VECTORS
+    if (bytes >= sizeof(places)) {
+        return copy_long(out, text, bytes, seen) ? out + bytes : NULL;
+    }
+#endif
     if (bytes >= sizeof word) {
         for (size_t at = 0;; at += sizeof word) {
-            /* The last eight bytes once more, where they are not a multiple of eight. */
             if (at > bytes - sizeof word) {
                 at = bytes - sizeof word;
             }
@@ -80,6 +102,14 @@ FAST static char *copy_text(char *out, const char *text, size_t bytes, uint64_t 
                 break;
             }
         }
+    } else if (bytes >= sizeof(uint32_t)) {
+        uint32_t first, last;
+        memcpy(&first, text, sizeof first);
+        memcpy(&last, text + bytes - sizeof last, sizeof last);
+        memcpy(out, &first, sizeof first);
+        memcpy(out + bytes - sizeof last, &last, sizeof last);
+        all = (uint64_t) first << 32 | last;
+        bad = escapes(all);
     } else {
         word = UINT64_C(0x2020202020202020);
         for (size_t at = 0; at < bytes; at++) {
@@ -93,7 +123,7 @@ FAST static char *copy_text(char *out, const char *text, size_t bytes, uint64_t 
     return bad ? NULL : out + bytes;
 }
 
-static bool is_allowed(const char *allowed, const char *text)
+FAST static bool is_allowed(const char *allowed, const char *text)
 {
     for (; *allowed != '\0'; allowed += strlen(allowed) + 1) {
         if (strcmp(allowed, text) == 0) {
@@ -104,7 +134,7 @@ static bool is_allowed(const char *allowed, const char *text)
 }
 
 /* Whether this is a number as JSON writes it; -0 is not. */
-static bool is_number(const char *text, size_t bytes)
+FAST static bool is_number(const char *text, size_t bytes)
 {
     size_t digits = 0, at = text[0] == '-', point = 0;
     if (text[at] == '0' && (at > 0 || (bytes > 1 && text[1] != '.'))) {
@@ -138,7 +168,7 @@ static char *append(char *out, const char *text, size_t bytes)
 }
 
 /* Write a value. Returns the end, or NULL when it is not of its field's kind. */
-static char *write_value(char *end, const platform_field *field, const platform_given *value, const char *made,
+FAST static char *write_value(char *end, const platform_field *field, const platform_given *value, const char *made,
                          uint64_t *seen)
 {
     const char *text = value->text;
@@ -168,7 +198,7 @@ static char *write_value(char *end, const platform_field *field, const platform_
 
 static bool is_ascii_alone(uint64_t seen) { return (seen & UINT64_C(0x8080808080808080)) == 0; }
 
-size_t platform_item_write(const platform_field *fields, size_t count, const platform_given *values,
+FAST size_t platform_item_write(const platform_field *fields, size_t count, const platform_given *values,
                            const char *made, char *out, bool *is_ascii)
 {
     char *end = out;
@@ -285,4 +315,118 @@ size_t platform_item_update(const platform_field *fields, size_t count, const pl
     *end++ = '}';
     *is_ascii = is_ascii_alone(seen);
     return (size_t) (end - out);
+}
+
+/* The quote that ends a text without escapes, or NULL. */
+FAST static const char *text_end(const char *at, const char *limit, uint64_t *seen)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word;
+    while ((size_t) (limit - at) >= sizeof word) {
+        memcpy(&word, at, sizeof word);
+        if (escapes(word) != 0) {
+            break;
+        }
+        *seen |= word & ones << 7;
+        at += sizeof word;
+    }
+    for (; at < limit; at++) {
+        uint8_t byte = (uint8_t) *at;
+        if (byte == '"') {
+            return at;
+        }
+        if (byte == '\\' || byte < 0x20) {
+            return NULL;
+        }
+        *seen |= byte;
+    }
+    return NULL;
+}
+
+/* The end of a value of a field's kind that is no text, or NULL. */
+FAST static const char *scalar_end(int32_t kind, const char *at, const char *limit)
+{
+    if (kind == PLATFORM_FIELD_BOOLEAN) {
+        size_t rest = (size_t) (limit - at);
+        if (rest >= 4 && memcmp(at, "true", 4) == 0) {
+            return at + 4;
+        }
+        return rest >= 5 && memcmp(at, "false", 5) == 0 ? at + 5 : NULL;
+    }
+    const char *end = at;
+    while (end < limit && (*end == '-' || *end == '.' || (*end >= '0' && *end <= '9'))) {
+        end++;
+    }
+    /* Of at least one byte, and a byte follows. */
+    return end > at && end < limit && is_number(at, (size_t) (end - at)) ? end : NULL;
+}
+
+/* Whether this is a date in the stored form; of the last days of a month it is not told. */
+static bool is_date(const char *text, size_t bytes)
+{
+    static const char form[] = "0000-00-00T00:00:00.000Z";
+    if (bytes != sizeof form - 1) {
+        return false;
+    }
+    for (size_t at = 0; at < bytes; at++) {
+        if (form[at] == '0' ? text[at] < '0' || text[at] > '9' : text[at] != form[at]) {
+            return false;
+        }
+    }
+    const char *month = text + 5, *day = text + 8;
+    return memcmp(month, "01", 2) >= 0 && memcmp(month, "12", 2) <= 0 && memcmp(day, "01", 2) >= 0 &&
+           memcmp(day, "28", 2) <= 0 && memcmp(text + 11, "23", 2) <= 0 && text[14] <= '5' && text[17] <= '5';
+}
+
+static bool is_read(int32_t kind) { return kind <= PLATFORM_FIELD_BOOLEAN || kind == PLATFORM_FIELD_DATE; }
+
+FAST const char *platform_item_read(const platform_field *fields, size_t count, const char *at, const char *limit,
+                                    platform_given *values, bool *is_ascii)
+{
+    uint64_t seen = 0;
+    size_t place = 0;
+    memset(values, 0, count * sizeof *values);
+    while (at < limit && *at == '"') {
+        const platform_field *field;
+        at++;
+        for (;; place++) {
+            if (place == count) {
+                return NULL;
+            }
+            field = &fields[place];
+            if (is_read(field->kind) && (size_t) (limit - at) > field->name_bytes + 2 &&
+                at[field->name_bytes] == '"' && memcmp(at, field->name, field->name_bytes) == 0) {
+                break;
+            }
+        }
+        at += field->name_bytes + 1;
+        if (*at++ != ':') {
+            return NULL;
+        }
+        const char *start = at;
+        bool is_text = field->kind == PLATFORM_FIELD_TEXT || field->kind == PLATFORM_FIELD_DATE;
+        if (is_text) {
+            if (*at != '"' || (at = text_end(++start, limit, &seen)) == NULL ||
+                (field->kind == PLATFORM_FIELD_DATE && !is_date(start, (size_t) (at - start)))) {
+                return NULL;
+            }
+        } else if ((at = scalar_end(field->kind, at, limit)) == NULL) {
+            return NULL;
+        }
+        values[place].text = start;
+        values[place].bytes = (size_t) (at - start);
+        place++;
+        at += is_text;
+        if (at < limit && *at == ',') {
+            at++;
+            /* A member follows. */
+            if (at == limit || *at != '"') {
+                return NULL;
+            }
+        } else {
+            break;
+        }
+    }
+    *is_ascii = is_ascii_alone(seen);
+    return at < limit && *at == '}' ? at : NULL;
 }

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "page.h"
 #include "platform.h"
 
-#define PAGE 4096
 #define DEPTH_MAX 24
 #define COLUMNS_MAX 11
 #define PAYLOAD_MAX (1024 * 1024)
@@ -39,29 +39,9 @@ struct salvage {
     uint8_t payload[PAYLOAD_MAX];
 };
 
-static uint32_t number(const uint8_t *at) { return (uint32_t) at[0] << 24 | (uint32_t) at[1] << 16 | (uint32_t) at[2] << 8 | at[3]; }
-
 static bool read_page(struct salvage *self, uint32_t page, uint8_t *out)
 {
     return pread(self->fd, out, PAGE, (off_t) (page - 1) * PAGE) == PAGE;
-}
-
-/* Returns the bytes taken, 0 when there are too few. */
-static size_t varint(const uint8_t *at, const uint8_t *end, uint64_t *out)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < 9 && at + i < end; i++) {
-        if (i == 8) {
-            *out = value << 8 | at[i];
-            return 9;
-        }
-        value = value << 7 | (at[i] & 0x7F);
-        if (at[i] < 0x80) {
-            *out = value;
-            return i + 1;
-        }
-    }
-    return 0;
 }
 
 /* The table that a page belongs to: -1 none, -2 not to be told. */
@@ -90,12 +70,11 @@ static int table_of(const struct salvage *self, uint32_t page)
 /* Hands over a row that is one of the table. */
 static bool give(struct salvage *self, int table, int64_t row_id, const uint8_t *record, size_t bytes, bool *is_sound)
 {
-    static const uint8_t widths[] = {0, 1, 2, 3, 4, 6, 8};
     platform_value values[COLUMNS_MAX] = {{0}};
     const char *types = tables[table].types;
     size_t count = strlen(types);
     uint64_t head, serial;
-    size_t at = varint(record, record + bytes, &head);
+    size_t at = page_varint(record, record + bytes, &head);
     *is_sound = false;
     if (at == 0 || head > bytes) {
         return true;
@@ -107,30 +86,25 @@ static bool give(struct salvage *self, int table, int64_t row_id, const uint8_t 
             values[i].is_null = true;
             break;
         }
-        size_t taken = varint(record + at, record + head, &serial);
+        size_t taken = page_varint(record + at, record + head, &serial);
         platform_value *value = &values[i];
         if (taken == 0) {
             return true;
         }
         at += taken;
         bool is_text = serial >= 13 && serial % 2 == 1;
-        uint64_t width = is_text ? (serial - 13) / 2 : serial < 7 ? widths[serial] : 0;
+        uint64_t width = is_text ? (serial - 13) / 2 : page_width(serial);
         if (width > bytes - body || (!is_text && (serial == 7 || serial > 9))
             || (is_optional ? serial != 0 && !is_text : (types[i] == 't') != is_text)
             || (serial == 0 && types[i] != 'n' && types[i] != 'r' && !is_optional)) {
             return true;
         }
         value->is_null = serial == 0;
-        value->number = serial == 9;
         if (is_text) {
             value->bytes = record + body;
             value->count = (size_t) width;
-        } else if (width > 0) {
-            uint64_t bits = record[body] & 0x80 ? ~(uint64_t) 0 : 0;
-            for (size_t b = 0; b < width; b++) {
-                bits = bits << 8 | record[body + b];
-            }
-            value->number = (int64_t) bits;
+        } else {
+            value->number = page_integer(record + body, serial);
         }
         if (types[i] == 'r') {
             value->number = row_id;
@@ -145,16 +119,10 @@ static bool give(struct salvage *self, int table, int64_t row_id, const uint8_t 
 /* Returns the payload of a cell, NULL when it is damaged. */
 static const uint8_t *payload(struct salvage *self, const uint8_t *at, size_t bytes, bool is_index)
 {
-    size_t most = is_index ? 1002 : PAGE - 35, local = bytes;
     if (bytes > PAYLOAD_MAX) {
         return NULL;
     }
-    if (bytes > most) {
-        local = 489 + (bytes - 489) % (PAGE - 4);
-        if (local > most) {
-            local = 489;
-        }
-    }
+    size_t local = page_local(bytes, is_index ? PAGE_KEYS_LOCAL_MAX : PAGE_ROWS_LOCAL_MAX);
     const uint8_t *end = self->page + PAGE;
     if (local + (local < bytes ? 4 : 0) > (size_t) (end - at)) {
         return NULL;
@@ -163,7 +131,7 @@ static const uint8_t *payload(struct salvage *self, const uint8_t *at, size_t by
         return at;
     }
     memcpy(self->payload, at, local);
-    uint32_t next = number(at + local);
+    uint32_t next = page_number(at + local);
     while (local < bytes) {
         uint8_t page[PAGE];
         size_t part = bytes - local < PAGE - 4 ? bytes - local : PAGE - 4;
@@ -173,7 +141,7 @@ static const uint8_t *payload(struct salvage *self, const uint8_t *at, size_t by
         }
         memcpy(self->payload + local, page + 4, part);
         local += part;
-        next = number(page);
+        next = page_number(page);
     }
     return self->payload;
 }
@@ -182,28 +150,28 @@ static const uint8_t *payload(struct salvage *self, const uint8_t *at, size_t by
 static bool read_rows(struct salvage *self, int table)
 {
     const uint8_t *page = self->page;
-    bool is_index = tables[table].types[0] != 'r', is_leaf = page[0] == (is_index ? 0x0A : 0x0D);
-    if (!is_leaf && page[0] != (is_index ? 0x02 : 0x05)) {
+    bool is_index = tables[table].types[0] != 'r', is_leaf = page[0] == (is_index ? PAGE_KEYS : PAGE_ROWS);
+    if (!is_leaf && page[0] != (is_index ? PAGE_KEYS_ABOVE : PAGE_ROWS_ABOVE)) {
         self->damaged |= 1u << table;
         return true;
     }
-    size_t head = is_leaf ? 8 : 12, count = (size_t) page[3] << 8 | page[4];
+    size_t head = is_leaf ? 8 : 12, count = page_short(page + 3);
     bool is_sound = head + 2 * count <= PAGE;
     for (size_t i = 0; i < count && head + 2 * i + 2 <= PAGE; i++) {
-        const uint8_t *end = page + PAGE, *at = page + (((size_t) page[head + 2 * i] << 8) | page[head + 2 * i + 1]);
+        const uint8_t *end = page + PAGE, *at = page + page_short(page + head + 2 * i);
         bool is_cell = at >= page + head && at + 4 < end;
         if (is_cell && !is_leaf) {
-            uint32_t child = number(at);
+            uint32_t child = page_number(at);
             is_cell = child > 1 && child <= self->pages;
             at += 4;
         }
         if (is_cell && (is_leaf || is_index)) {
             uint64_t bytes = 0, row_id = 0;
-            size_t taken = varint(at, end, &bytes);
+            size_t taken = page_varint(at, end, &bytes);
             const uint8_t *record = NULL;
             at += taken;
             if (taken > 0 && !is_index) {
-                taken = varint(at, end, &row_id);
+                taken = page_varint(at, end, &row_id);
                 at += taken;
             }
             if (taken > 0 && bytes <= PAYLOAD_MAX) {
@@ -217,7 +185,7 @@ static bool read_rows(struct salvage *self, int table)
         is_sound = is_sound && is_cell;
     }
     if (!is_leaf) {
-        uint32_t last = number(page + 8);
+        uint32_t last = page_number(page + 8);
         is_sound = is_sound && last > 1 && last <= self->pages;
     }
     if (!is_sound) {
@@ -237,7 +205,7 @@ static void read_parents(struct salvage *self)
         }
         for (uint32_t i = 0; i < MAP_SPAN - 1; i++) {
             uint8_t kind = page[5 * i];
-            uint32_t parent = number(page + 5 * i + 1);
+            uint32_t parent = page_number(page + 5 * i + 1);
             self->parents[map + 1 + i] = kind == 1 || kind == 2 ? IS_FREE
                 : kind == 3 || kind == 4           ? IS_OVERFLOW
                 : kind == 5 && parent > 2          ? parent
@@ -245,13 +213,13 @@ static void read_parents(struct salvage *self)
         }
     }
     for (uint32_t above = 3; above <= self->pages; above++) {
-        if (!read_page(self, above, page) || (page[0] != 0x02 && page[0] != 0x05)) {
+        if (!read_page(self, above, page) || (page[0] != PAGE_KEYS_ABOVE && page[0] != PAGE_ROWS_ABOVE)) {
             continue;
         }
-        size_t count = (size_t) page[3] << 8 | page[4];
+        size_t count = page_short(page + 3);
         for (size_t i = 0; i <= count && 14 + 2 * i <= PAGE; i++) {
-            size_t at = i == count ? 8 : ((size_t) page[12 + 2 * i] << 8) | page[13 + 2 * i];
-            uint32_t child = at + 4 <= PAGE ? number(page + at) : 0;
+            size_t at = i == count ? 8 : page_short(page + 12 + 2 * i);
+            uint32_t child = at + 4 <= PAGE ? page_number(page + at) : 0;
             if (child > 2 && child <= self->pages && self->parents[child] == 0) {
                 self->parents[child] = above;
             }

@@ -111,3 +111,40 @@ static inline bool ioto_log_is_short(const void *shared, const ioto_log_header *
     uint32_t backfilled = __atomic_load_n((const uint32_t *) shared + 24, __ATOMIC_RELAXED);
     return ioto_log_header_frames(header) < frames_max || backfilled >= ioto_log_header_frames(header);
 }
+
+/*
+ * A connection's files: of the database and, in WAL mode once it was read, of the log. NULL where one can't be had.
+ */
+static inline void *ioto_sqlite_file(sqlite3 *database, bool isLog)
+{
+    sqlite3_file *file = NULL;
+    int code = sqlite3_file_control(database, "main", isLog ? SQLITE_FCNTL_JOURNAL_POINTER : SQLITE_FCNTL_FILE_POINTER, &file);
+    return code == SQLITE_OK && file != NULL && file->pMethods != NULL ? file : NULL;
+}
+
+/* For `platform_pages`. */
+static inline int ioto_sqlite_read(void *of, void *out, int bytes, int64_t offset)
+{
+    sqlite3_file *file = (sqlite3_file *) of;
+    int code = file->pMethods->xRead(file, out, bytes, offset);
+    return code == SQLITE_OK ? 0 : code == SQLITE_IOERR_SHORT_READ ? 1 : -1;
+}
+
+static inline const void *ioto_sqlite_log_index(void *of, int block)
+{
+    enum { block_bytes = 32768 };
+    sqlite3_file *file = (sqlite3_file *) of;
+    void volatile *start = NULL;
+    int code = file->pMethods->xShmMap(file, block, block_bytes, 0, &start);
+    return code == SQLITE_OK ? (const void *) start : NULL;
+}
+
+/*
+ * Of the log of a reader's snapshot, the frames that are in the database file as well (nBackfill). They are told only as long
+ * as the snapshot is the last one, so that the log has not begun anew: who begins it changes both copies of the header first.
+ */
+static inline bool ioto_log_moved(const void *shared, const ioto_log_header *snapshot, uint32_t *out)
+{
+    *out = __atomic_load_n((const uint32_t *) shared + 24, __ATOMIC_ACQUIRE);
+    return ioto_log_header_is(shared, snapshot) && ioto_log_header_is((const uint32_t *) shared + 12, snapshot);
+}

@@ -29,11 +29,7 @@ extension Agent {
     /// Whether all that waits is in a message that is on its way.
     private func isSent(_ receipt: Receipt) -> Bool {
         for waiting in receipt.waiting {
-            var isSent = false
-            for (version, pending) in sent where pending.change.key == waiting.key && version.time >= waiting.time {
-                isSent = true
-            }
-            if !isSent { return false }
+            guard sent?.holds(waiting.key, from: waiting.time) ?? false else { return false }
         }
         return true
     }

@@ -81,7 +81,7 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     var hasRejoined = false
     var status = Status()
     /// What was sent and is not answered yet, for receipts.
-    var sent: [Version: PendingChange] = [:]
+    var sent: SentChanges?
     let wake: Int32
 
     /// Opens the database and makes an agent that is not started.

@@ -2,6 +2,7 @@ import IotoBase
 import IotoJSON
 import IotoSchema
 import IotoStore
+import Synchronization
 
 /// Told of local changes that wait in the outbox, for the agent. Called on the thread that made the change, with the
 /// store's writer locked: it must return at once.
@@ -35,6 +36,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
         store = try Store(path: path, schema: schema, options: options)
         triggers = TriggerDispatcher()
         if store.hasExpiry, !options.isReadOnly { expiry = try ExpiryWorker(store, triggers) }
+        store.isWatched.store(false, ordering: .relaxed)
         store.setObserver(self)
     }
 
@@ -127,6 +129,7 @@ public final class Database: StoreObserver, @unchecked Sendable {
         _ identity: TriggerIdentity, events: TriggerEvents, _ body: @escaping (TriggerCall) -> Void
     ) throws(IotoError) {
         if let name = identity.model { _ = try model(name) }
+        store.isWatched.store(true, ordering: .relaxed)
         try triggers.add(Trigger(identity: identity, events: events, body: body))
     }
 

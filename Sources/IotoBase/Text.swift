@@ -90,10 +90,7 @@ public struct Text: Hashable, Sendable {
 
     /// Appends sixteen lower-case hexadecimal digits.
     public mutating func appendHexadecimal(_ number: UInt64) {
-        for shift in stride(from: 60, through: 0, by: -4) {
-            let digit = UInt8(truncatingIfNeeded: (number >> UInt64(shift)) & 15)
-            bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
-        }
+        bytes.append(hexadecimal: number)
     }
 
     /// The number that the text writes in decimal, or nil when it is none or doesn't fit.
@@ -125,6 +122,28 @@ public struct Text: Hashable, Sendable {
         joined.append(right)
         return joined
     }
+}
+
+extension [UInt8] {
+    /// Appends sixteen lower-case hexadecimal digits.
+    public mutating func append(hexadecimal number: UInt64) {
+        var digits: (UInt64, UInt64) = (
+            hexadecimalDigits(UInt32(truncatingIfNeeded: number >> 32)).bigEndian,
+            hexadecimalDigits(UInt32(truncatingIfNeeded: number)).bigEndian
+        )
+        Swift.withUnsafeBytes(of: &digits) { append(contentsOf: $0.assumingMemoryBound(to: UInt8.self)) }
+    }
+}
+
+/// The eight digits of a number, the first one in the highest byte.
+private func hexadecimalDigits(_ number: UInt32) -> UInt64 {
+    var digits = UInt64(number)
+    digits = (digits | digits << 16) & 0x0000_FFFF_0000_FFFF
+    digits = (digits | digits << 8) & 0x00FF_00FF_00FF_00FF
+    digits = (digits | digits << 4) & 0x0F0F_0F0F_0F0F_0F0F
+    // One in each byte that is above 9, whose letter stands 39 places behind where a digit would.
+    let letters = (digits &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+    return digits &+ 0x3030_3030_3030_3030 &+ letters &* 39
 }
 
 extension Text: Comparable {

@@ -27,14 +27,21 @@ public struct Version: Hashable, Sendable {
     public var text: Text {
         var text = Text()
         text.bytes.reserveCapacity(33)
-        text.appendHexadecimal(time)
-        text.append(UInt8(ascii: "-"))
-        text.appendHexadecimal(writer)
+        text.bytes.append(version: self)
         return text
     }
 
     /// Unix milliseconds of the write, as the writer's clock had it.
     public var milliseconds: Int64 { Int64(time >> 16) }
+}
+
+extension [UInt8] {
+    /// Appends a version's text.
+    public mutating func append(version: Version) {
+        append(hexadecimal: version.time)
+        append(UInt8(ascii: "-"))
+        append(hexadecimal: version.writer)
+    }
 }
 
 extension Version: Comparable {

@@ -7,6 +7,12 @@ import IotoJSON
 /// wrong.
 final class ItemPlan: @unchecked Sendable {
     let fields: UnsafeMutableBufferPointer<platform_field>
+    /// The same to read items by.
+    let readers: UnsafeMutableBufferPointer<platform_field>
+    /// What an item begins with that is read by them, up to its first member; nil: it takes more to read one.
+    let head: [UInt8]?
+    /// The field that says whose an item is.
+    let ownerPlace: Int?
     /// Fields that are looked at one by one: what is filled in when nothing is given, or is required, or is converted.
     let special: [Int]
     let keys: KeyPlan
@@ -55,6 +61,9 @@ final class ItemPlan: @unchecked Sendable {
         indexBytes = bytes
         indexParts = parts
         fields = .allocate(capacity: model.fields.count)
+        readers = .allocate(capacity: model.fields.count)
+        ownerPlace = model.fieldSet.index(of: "deviceId")
+        head = model.isReadWhole ? Array(JSON.object([model.settings.typeField: .string(model.name)]).text.dropLast()) : nil
         for (place, field) in model.fields.enumerated() {
             let name = CText(field.name)
             texts.append(name)
@@ -69,11 +78,14 @@ final class ItemPlan: @unchecked Sendable {
             let kind = Int32(truncatingIfNeeded: field.template == nil ? field.kind : PLATFORM_FIELD_NONE)
             fields[place] = platform_field(
                 name: name.pointer, name_bytes: field.name.count, allowed: allowed, kind: kind)
+            readers[place] = fields[place]
+            readers[place].kind = Int32(truncatingIfNeeded: field.readKind)
         }
     }
 
     deinit {
         fields.deallocate()
+        readers.deallocate()
     }
 
     /// Whether an item of so many bytes can't have a key that is too long for an index.
@@ -91,6 +103,18 @@ extension Field {
             return PLATFORM_FIELD_TEXT
         case .number where attributes.allowed.isEmpty: return PLATFORM_FIELD_NUMBER
         case .boolean where attributes.allowed.isEmpty: return PLATFORM_FIELD_BOOLEAN
+        default: return PLATFORM_FIELD_MADE
+        }
+    }
+
+    /// How a value of the field is read that needs no conversion.
+    fileprivate var readKind: Int {
+        if template != nil { return isStored ? PLATFORM_FIELD_TEXT : PLATFORM_FIELD_NONE }
+        switch type {
+        case .string: return PLATFORM_FIELD_TEXT
+        case .number: return PLATFORM_FIELD_NUMBER
+        case .boolean: return PLATFORM_FIELD_BOOLEAN
+        case .date where attributes.isoDates && !attributes.isTTL: return PLATFORM_FIELD_DATE
         default: return PLATFORM_FIELD_MADE
         }
     }
@@ -203,29 +227,52 @@ extension ItemPlan {
     fileprivate func key(
         _ parts: [KeyPlan.Part], _ values: UnsafeMutableBufferPointer<platform_given>, _ made: UnsafeRawBufferPointer
     ) -> Text? {
-        var key = Text()
-        if !parts.isEmpty { key.bytes.reserveCapacity(48) }
-        for part in parts {
-            switch part {
-            case .literal(let text):
-                key.append(text)
-            case .property(let place):
-                let value = values[keyPlaces[place]]
-                var bytes = UnsafeRawBufferPointer(start: value.text, count: value.text == nil ? 0 : value.bytes)
-                if value.made != 0 {
-                    bytes = UnsafeRawBufferPointer(rebasing: made[(value.made - 1)..<(value.made - 1 + value.bytes)])
-                    guard bytes.count > 2, bytes[0] == UInt8(ascii: "\""), !bytes.contains(UInt8(ascii: "\\")) else { return nil }
-                    bytes = UnsafeRawBufferPointer(rebasing: bytes[1..<(bytes.count - 1)])
+        // Longer ones are left to the long way.
+        let room = Limits.keyBytesMax
+        if parts.isEmpty { return Text() }
+        return withUnsafeTemporaryAllocation(byteCount: room, alignment: 1) { buffer in
+            var end = 0
+            for part in parts {
+                var bytes: UnsafeRawBufferPointer
+                switch part {
+                case .literal(let text):
+                    guard text.count <= room - end else { return nil }
+                    for byte in text.bytes {
+                        buffer[end] = byte
+                        end += 1
+                    }
+                    continue
+                case .property(let place):
+                    let value = values[keyPlaces[place]]
+                    bytes = UnsafeRawBufferPointer(start: value.text, count: value.text == nil ? 0 : value.bytes)
+                    if value.made != 0 {
+                        bytes = UnsafeRawBufferPointer(rebasing: made[(value.made - 1)..<(value.made - 1 + value.bytes)])
+                        guard bytes.count > 2, bytes[0] == UInt8(ascii: "\""), !bytes.contains(UInt8(ascii: "\\")) else { return nil }
+                        bytes = UnsafeRawBufferPointer(rebasing: bytes[1..<(bytes.count - 1)])
+                    }
                 }
-                guard !bytes.isEmpty else { return nil }
-                key.bytes.append(contentsOf: bytes)
+                guard let start = bytes.baseAddress, !bytes.isEmpty, bytes.count <= room - end else { return nil }
+                buffer.baseAddress?.advanced(by: end).copyMemory(from: start, byteCount: bytes.count)
+                end += bytes.count
             }
+            return Text(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<end]))
         }
-        return key.count <= Limits.keyBytesMax ? key : nil
+    }
+}
+
+extension ItemPlan {
+    /// The key of an item that is read; nil when a property of it is missing or empty, or it is too long.
+    func key(_ values: UnsafeMutableBufferPointer<platform_given>) -> ItemKey? {
+        let none = UnsafeRawBufferPointer(start: nil, count: 0)
+        guard let hash = key(keys.hash, values, none), let sort = key(keys.sort, values, none) else { return nil }
+        return ItemKey(hash: hash, sort: sort)
     }
 }
 
 extension platform_given {
+    /// The text that was given.
+    var raw: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: text, count: text == nil ? 0 : bytes) }
+
     /// Gives it a value that is made.
     fileprivate mutating func put(_ value: JSON?, _ json: inout [UInt8]) {
         text = nil

@@ -1,7 +1,73 @@
+import CPlatform
 import IotoBase
 import IotoJSON
 
+/// An item as it stood in a message, see `Model.readReplica`.
+public struct ReadReplica {
+    public var key: ItemKey
+    public var body: [UInt8]
+    /// It says that it is the device's of the context.
+    public var isOwn: Bool
+    /// Bytes of the item in the message.
+    public var bytes: Int
+}
+
 extension Model {
+    /// Whether all that `makeReplica` looks at is in the fields' own values.
+    var isReadWhole: Bool {
+        !isMapped && fieldSet.index(of: settings.typeField) == nil && !fields.contains { $0.attributes.encoding != nil }
+    }
+
+    /// Reads an item that stands at the beginning of `text` and is written as this library does, into what `makeReplica` would
+    /// give, without a tree of values.
+    ///
+    /// - Returns: nil when it takes more than this to tell.
+    @inline(never)
+    public func readReplica(_ text: UnsafeRawBufferPointer, context: Context) -> ReadReplica? {
+        guard let plan = itemPlan, let head = plan.head, text.count > head.count + 2, let start = text.baseAddress,
+            head.withUnsafeBytes({ compareBytes($0, UnsafeRawBufferPointer(rebasing: text[..<head.count])) == 0 }),
+            text[head.count] == UInt8(ascii: ",")
+        else { return nil }
+        let members = start.assumingMemoryBound(to: CChar.self) + head.count + 1
+        let limit = members + (text.count - head.count - 1)
+        return withUnsafeTemporaryAllocation(of: platform_given.self, capacity: plan.readers.count) { values in
+            var isASCII = true
+            var isOwn = false
+            guard
+                let end = platform_item_read(
+                    plan.readers.baseAddress, values.count, members, limit, values.baseAddress, &isASCII),
+                matches(context, values, &isOwn)
+            else { return nil }
+            let bytes = end - members
+            guard bytes > 0, bytes + 2 <= Limits.itemBytesMax, plan.fitsIndexes(bytes),
+                isASCII || isValidUTF8Text(UnsafeRawBufferPointer(start: members, count: bytes)),
+                let key = plan.key(values)
+            else { return nil }
+            let body = [UInt8](unsafeUninitializedCapacity: bytes + 2) { buffer, count in
+                let buffer = UnsafeMutableRawBufferPointer(buffer)
+                buffer[0] = UInt8(ascii: "{")
+                UnsafeMutableRawBufferPointer(rebasing: buffer[1...])
+                    .copyMemory(from: UnsafeRawBufferPointer(start: members, count: bytes + 1))
+                count = bytes + 2
+            }
+            return ReadReplica(key: key, body: body, isOwn: isOwn, bytes: head.count + bytes + 2)
+        }
+    }
+
+    /// Whether the values are the context's where that has any.
+    private func matches(
+        _ context: Context, _ values: UnsafeMutableBufferPointer<platform_given>, _ isOwn: inout Bool
+    ) -> Bool {
+        for entry in context.entries {
+            guard let place = takesContext(entry.name) else { continue }
+            guard fields[place].type == .string, values[place].text != nil,
+                entry.value.bytes.withUnsafeBytes({ compareBytes($0, values[place].raw) == 0 })
+            else { return false }
+            if place == itemPlan?.ownerPlace { isOwn = values[place].bytes > 0 }
+        }
+        return true
+    }
+
     /// An item that came off the wire or out of the cloud's table, as a body to store. Types are converted and
     /// checked, so that no later read meets a value of another type; `required` and `enum` are left to the side
     /// that wrote the item, whose schema may be newer. Nothing is filled in but the context's values. Properties

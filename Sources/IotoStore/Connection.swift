@@ -1,3 +1,4 @@
+import CPlatform
 import CSQLite
 import IotoBase
 
@@ -21,7 +22,7 @@ final class Connection {
     let path: Text
     /// Outlives the connection, whose file system layer it is.
     private let meter: FileMeter?
-    private var handle: OpaquePointer?
+    private(set) var handle: OpaquePointer?
     /// One slot for each case of `SQL`, filled when it is first used.
     private var statements: [Statement?]
     /// Most pages, where there is a limit; else 0.
@@ -31,13 +32,23 @@ final class Connection {
     /// Whether it is to be closed when it comes back.
     var isStale = false
     /// The header of the log when the snapshot was taken that stays open between reads; nil: there is none.
-    private var snapshot: ioto_log_header?
+    private(set) var snapshot: ioto_log_header?
+    /// Looks for rows in that snapshot, from the `StoreLimits.lookupsBefore`th on; and how many there were, to that number.
+    var lookup: OpaquePointer?
+    var lookups = 0
+    /// Pages that it keeps.
+    private(set) var lookupPages: Int64 = 0
+    private let isReader: Bool
 
     /// - Throws: `.io` when the file can't be opened, `.corrupt` when it is no database, and SQLite's other errors.
     init(path: Text, mode: Mode, meter: FileMeter? = nil) throws(IotoError) {
         self.path = path
         self.meter = meter
         statements = [Statement?](repeating: nil, count: SQL.allCases.count)
+        switch mode {
+        case .reader, .readOnly: isReader = true
+        default: isReader = false
+        }
         guard sqlite3_threadsafe() != 0 else {
             throw IotoError(.configuration, "the SQLite library is built without threads")
         }
@@ -132,15 +143,19 @@ final class Connection {
         if code != SQLITE_OK { throw error(code, "sync") }
     }
 
-    /// Sets the memory for pages of the file.
+    /// Sets the memory for pages of the file. Of a reader's, two thirds are for lookups, whose pages SQLite doesn't see.
     func setPageCache(_ kibibytes: Int64) throws(IotoError) {
-        try execute("PRAGMA cache_size = -" + Text(decimal: kibibytes))
+        lookupPages = isReader ? kibibytes / 6 : 0
+        try execute("PRAGMA cache_size = -" + Text(decimal: kibibytes - 4 * lookupPages))
     }
 
     /// Closes the file; the last connection of all processes empties the log. Idempotent.
     func close() {
         guard let open = handle else { return }
         snapshot = nil
+        lookups = 0
+        platform_lookup_free(lookup)
+        lookup = nil
         for index in statements.indices { statements[index] = nil }
         // Statements that are still borrowed keep the connection half open until they are gone.
         sqlite3_close_v2(open)
@@ -193,6 +208,7 @@ final class Connection {
     func endSnapshot() throws(IotoError) {
         guard snapshot != nil else { return }
         snapshot = nil
+        lookups = 0
         // Some errors have ended it already.
         if isInTransaction { try run(.commit) }
     }

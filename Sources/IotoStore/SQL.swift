@@ -8,12 +8,12 @@ import IotoBase
 enum SQL: Int, CaseIterable {
     case begin, beginRead, commit, rollback, dataVersion, pageCount, freePages, shrink
     case readMeta, writeMeta
-    case readItem, writeItem, insertItem, deleteItem, setItemPosition, setItemVersion
+    case readItem, writeItem, insertItem, insertUnsent, deleteItem, setItemPosition, setItemVersion
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
-    case scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
-    case enqueue, dequeue, dequeueKey, readOutbox, isPending, pending, countPending, pendingRange, weighPending, firstPending
-    case oldestPending
+    case itemRoot, scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
+    case enqueue, dequeue, dequeueKey, dequeueRun, readRun, readOutbox, isPending, pending, countPending, pendingRange, weighPending
+    case firstPending, oldestPending
     case countItems, countTombstones
     case readCursor, writeCursor, deleteCursor
     case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked
@@ -52,6 +52,8 @@ enum SQL: Int, CaseIterable {
         // Writes nothing when there is a row of that key.
         case .insertItem:
             "INSERT OR IGNORE INTO item(hash, sort, json, model, time, writer, position) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+        // The same of an item that is not replicated.
+        case .insertUnsent: "INSERT OR IGNORE INTO item(hash, sort, json, model, time) VALUES(?1, ?2, ?3, ?4, 0)"
         case .deleteItem: "DELETE FROM item WHERE hash = ?1 AND sort = ?2"
         case .setItemPosition: "UPDATE item SET position = ?3 WHERE hash = ?1 AND sort = ?2"
         case .setItemVersion:
@@ -84,6 +86,7 @@ enum SQL: Int, CaseIterable {
             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.position = old.position)
             """
 
+        case .itemRoot: "SELECT rootpage FROM sqlite_master WHERE name = 'item'"
         // In every scan 9 is a text that an item must have in it, or NULL.
         // Bounds: 1 hash, 2 lowest sort key, 3 the sort key above the last, 4 model.
         case .scanHash:
@@ -118,6 +121,14 @@ enum SQL: Int, CaseIterable {
         case .enqueue: "INSERT INTO outbox(hash, sort, position) VALUES(?1, ?2, ?3)"
         case .dequeue: "DELETE FROM outbox WHERE position = ?1"
         case .dequeueKey: "DELETE FROM outbox WHERE position = ?3 AND hash = ?1 AND sort = ?2"
+        // Of items that are as they were when they entered: the rest of a position beside its lane is the version's time.
+        case .dequeueRun:
+            """
+            DELETE FROM outbox WHERE position BETWEEN ?1 AND ?2 AND EXISTS(SELECT 1 FROM item AS i \
+            WHERE i.hash = outbox.hash AND i.sort = outbox.sort AND i.time = outbox.position & 1152921504606846975 \
+            AND i.writer IS NULL)
+            """
+        case .readRun: "SELECT position FROM outbox WHERE position BETWEEN ?1 AND ?2"
         case .readOutbox: "SELECT hash, sort FROM outbox WHERE position = ?1"
         case .isPending: "SELECT 1 FROM outbox WHERE position = ?1"
         case .pending:

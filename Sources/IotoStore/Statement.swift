@@ -164,12 +164,7 @@ final class Statement {
     }
 
     func bytes(_ column: Int32) throws(IotoError) -> [UInt8] {
-        guard sqlite3_column_type(pointer, column) == SQLITE_TEXT else { throw mistyped(column) }
-        guard let start = sqlite3_column_text(pointer, column) else {
-            throw connection.error(SQLITE_NOMEM, "read")
-        }
-        let count = Int(sqlite3_column_bytes(pointer, column))
-        return copyBytes(UnsafeRawBufferPointer(start: start, count: count))
+        copyBytes(try rawBytes(column))
     }
 
     /// A text's bytes where SQLite has them, until the next step.

@@ -15,8 +15,11 @@ extension Store {
             defer { statement.end() }
             try statement.bind(1, start)
             var size = 0
+            var previous: Int64? = start
             while changes.count < itemsMax, try statement.step() {
                 let position = try statement.integer(3)
+                let behind = previous
+                previous = nil
                 guard let row = try readPending(statement, connection) else {
                     unreadable.append(position)
                     continue
@@ -37,7 +40,8 @@ extension Store {
                     model: model.name, key: row.key, version: row.state.version, isRemoval: row.isRemoval,
                     body: row.state.body)
                 if model.mergesFields, !row.isRemoval { change.stamps = try stamps(row.key, connection) }
-                changes.append(PendingChange(position: position, change: change))
+                changes.append(PendingChange(position: position, change: change, previous: behind))
+                previous = position
             }
         }
         if !unreadable.isEmpty { try drop(unreadable) }
@@ -67,7 +71,7 @@ extension Store {
     public func settle(_ settlement: Settlement) throws(IotoError) {
         try write { (transaction) throws(IotoError) in
             try transaction.observe(hubTime: settlement.hubTime)
-            for entry in settlement.entries { try transaction.settle(entry) }
+            try transaction.settle(settlement.entries)
             if !settlement.entries.isEmpty { try transaction.trimReceipts() }
             if let advance = settlement.advance {
                 let stored = try readCursor(advance.stream, transaction.connection)
@@ -176,6 +180,77 @@ public struct RejectedChange: Sendable, Equatable {
 }
 
 extension StoreTransaction {
+    /// Takes over the hub's answers.
+    func settle(_ entries: [Settlement.Entry]) throws(IotoError) {
+        var next = 0
+        while next < entries.count {
+            let end = try endOfRun(entries, from: next)
+            if end > next + 1 {
+                let left = try clear(entries, from: next, to: end)
+                while next < end {
+                    if left.contains(entries[next].pending.position) { try settle(entries[next]) }
+                    next += 1
+                }
+                continue
+            }
+            try settle(entries[next])
+            next += 1
+        }
+    }
+
+    /// Where the entries end, counted from `start`, that are acknowledged and stood one behind the other in the outbox, of items
+    /// that had not changed while they waited. Within a lane nothing can have come between them since.
+    private func endOfRun(_ entries: [Settlement.Entry], from start: Int) throws(IotoError) -> Int {
+        if try mayHaveReceipts() { return start }
+        var end = start
+        while end < entries.count {
+            let pending = entries[end].pending
+            guard case .acknowledged = entries[end].answer, !pending.change.isRemoval,
+                pending.change.version.writer == store.replica,
+                Int64(bitPattern: pending.change.version.time) == pending.time,
+                let model = store.schema.model(pending.change.model), !model.mergesFields, model.ttlField == nil
+            else { break }
+            if end > start {
+                let last = entries[end - 1].pending.position
+                guard pending.previous == last, SendLanes.end(of: last) == SendLanes.end(of: pending.position) else { break }
+            }
+            end += 1
+        }
+        return end
+    }
+
+    /// Takes the rows of a run out of the outbox, but for those whose items have changed since.
+    ///
+    /// - Returns: The places of these.
+    private func clear(_ entries: [Settlement.Entry], from start: Int, to end: Int) throws(IotoError) -> [Int64] {
+        try modify { () throws(IotoError) in
+            let (first, last) = (entries[start].pending.position, entries[end - 1].pending.position)
+            let statement = try connection.statement(.dequeueRun)
+            defer { statement.end() }
+            try statement.bind(1, first)
+            try statement.bind(2, last)
+            try statement.run()
+            let cleared = Int(connection.changes)
+            var left: [Int64] = []
+            if cleared < end - start {
+                let rest = try connection.statement(.readRun)
+                defer { rest.end() }
+                try rest.bind(1, first)
+                try rest.bind(2, last)
+                while try rest.step() { left.append(try rest.integer(0)) }
+            }
+            // What was settled before is not weighed any more.
+            if cleared + left.count != end - start { store.gauge = nil }
+            guard store.gauge != nil else { return left }
+            for place in start..<end where !left.contains(entries[place].pending.position) {
+                let change = entries[place].pending.change
+                guard let model = store.schema.model(change.model) else { continue }
+                store.gauge?.add(store.models.number(model), items: -1, bytes: -Int64(change.body.count))
+            }
+            return left
+        }
+    }
+
     /// Takes over the hub's answer to one change.
     func settle(_ entry: Settlement.Entry) throws(IotoError) {
         let sent = entry.pending.change

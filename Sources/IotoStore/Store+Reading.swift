@@ -1,3 +1,4 @@
+import CPlatform
 import IotoBase
 import IotoSchema
 
@@ -28,9 +29,10 @@ extension Store {
             return cached.model === model && !isExpired(model, cached.body) ? cached : nil
         }
         return try readers.read { (connection) throws(IotoError) in
-            guard let item = try item(hash, sort, model, connection) else { return nil }
             // A read within a scan sees the scan's snapshot.
-            if connection.loans == 1 { cache.insert(item, ticket) }
+            guard connection.loans == 1 else { return try item(hash, sort, model, connection) }
+            guard let item = try lookUp(hash, sort, model, connection) else { return nil }
+            cache.insert(item, ticket)
             return item
         }
     }
@@ -42,6 +44,22 @@ extension Store {
             guard let row = try row(.readItem, key, connection) else { return nil }
             return live(row, key, model)
         }
+    }
+
+    private func lookUp(
+        _ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer, _ model: Model, _ connection: Connection
+    ) throws(IotoError) -> StoredItem? {
+        var row = platform_row()
+        guard let sharedHeader, case let code = try connection.lookUp(hash, sort, sharedHeader, &row), code >= 0 else {
+            return try item(hash, sort, model, connection)
+        }
+        guard code > 0 else { return nil }
+        try connection.checkBody(row.body)
+        guard row.model == models.number(model) else { return nil }
+        if model.ttlField != nil, isExpired(model, row.body, at: options.wallClock()) { return nil }
+        return StoredItem(
+            model: model, key: ItemKey(hash: Text(hash), sort: Text(sort)), body: copyBytes(row.body),
+            version: row.version(replica: replica), position: row.has_position ? row.position : nil)
     }
 
     private func item(

@@ -129,7 +129,7 @@ extension StoreTransaction {
     }
 
     /// Most often there is no open receipt at all, which is looked up once in a transaction.
-    private func mayHaveReceipts() throws(IotoError) -> Bool {
+    func mayHaveReceipts() throws(IotoError) -> Bool {
         if let hasOpenReceipts { return hasOpenReceipts }
         let statement = try connection.statement(.openReceipt)
         defer { statement.end() }

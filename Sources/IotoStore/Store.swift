@@ -61,6 +61,9 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// Nil in a store that is only read.
     let writer: Connection?
     var clock: StoreClock
+    /// Somebody is told of every change, not of those alone that replication and expiry have to know of. To be set before the changes
+    /// that he is to be told of.
+    public let isWatched = Atomic<Bool>(true)
     /// What the cloud's time of day is ahead of the monotonic clock; 0: not known.
     let cloudOffset = Atomic<Int64>(0)
     /// What the time of day was ahead of the monotonic clock as the file was opened, and the hybrid clock's time.

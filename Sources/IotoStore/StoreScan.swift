@@ -1,4 +1,4 @@
-import CSQLite
+import CPlatform
 import IotoBase
 import IotoSchema
 
@@ -71,7 +71,9 @@ public struct ScanPosition: Sendable, Equatable {
 
 /// A row that a scan has come to, valid until `visit` returns. What is not asked for is not copied.
 public struct ScannedRow {
-    fileprivate let statement: Statement
+    /// Nil: the row is `found`.
+    fileprivate let statement: Statement?
+    fileprivate let found: platform_row
     fileprivate let store: Store
     public let model: Model
     /// The item's text.
@@ -80,13 +82,15 @@ public struct ScannedRow {
 
     @inline(never)
     public func key() throws(IotoError) -> ItemKey {
-        ItemKey(hash: try statement.text(5), sort: try statement.text(6))
+        guard let statement else { return found.key }
+        return ItemKey(hash: try statement.text(5), sort: try statement.text(6))
     }
 
     /// The item's key in the index that is scanned.
     @inline(never)
     public func indexKey() throws(IotoError) -> ItemKey {
-        isIndexed ? ItemKey(hash: try statement.text(7), sort: try statement.text(8)) : try key()
+        guard isIndexed, let statement else { return try key() }
+        return ItemKey(hash: try statement.text(7), sort: try statement.text(8))
     }
 
     @inline(never)
@@ -96,7 +100,9 @@ public struct ScannedRow {
 
     @inline(never)
     public func item() throws(IotoError) -> StoredItem {
-        let version = try StoredRow.version(statement, replica: store.replica)
+        let replica = store.replica
+        let version = try statement.map { (row) throws(IotoError) in try StoredRow.version(row, replica: replica) }
+            ?? found.version(replica: replica)
         return StoredItem(model: model, key: try key(), body: copyBytes(body), version: version)
     }
 }
@@ -126,7 +132,7 @@ public struct Scan: Sendable {
     }
 
     /// Every item of the model is in the range.
-    private var isWhole: Bool {
+    fileprivate var isWhole: Bool {
         range.hash == nil && range.lower.isEmpty && range.upper == nil && after == nil && !isReversed
     }
 
@@ -245,6 +251,8 @@ extension Store {
         _ scan: Scan, _ connection: Connection, _ visit: (ScannedRow) throws(IotoError) -> Bool
     ) throws(IotoError) {
         guard let index = scan.index else {
+            var scan = scan
+            if try scanPages(&scan, connection, visit) { return }
             let statement = try connection.statement(scan.sql)
             defer { statement.end() }
             try scan.bindPrimary(statement, model: models.number(scan.model))
@@ -270,14 +278,45 @@ extension Store {
         let now = expires ? options.wallClock() : 0
         while try statement.step() {
             let body = try statement.rawBytes(4)
-            guard body.first == UInt8(ascii: "{"), body.last == UInt8(ascii: "}") else {
-                throw connection.corrupt("an item's text is not an object")
-            }
+            try connection.checkBody(body)
             if expires, isExpired(scan.model, body, at: now) { continue }
             let row = ScannedRow(
-                statement: statement, store: self, model: scan.model, body: body, isIndexed: scan.index != nil)
+                statement: statement, found: platform_row(), store: self, model: scan.model, body: body,
+                isIndexed: scan.index != nil)
             guard try visit(row) else { return }
         }
+    }
+
+    /// Visits all items of a model by the pages that they stand in, which takes a fraction of the time.
+    ///
+    /// - Returns: false when the scan, which then goes on after the last item that was visited, has to be run through SQLite.
+    private func scanPages(
+        _ scan: inout Scan, _ connection: Connection, _ visit: (ScannedRow) throws(IotoError) -> Bool
+    ) throws(IotoError) -> Bool {
+        guard scan.isWhole, let sharedHeader, connection.loans == 1 else { return false }
+        // Stays open, so that the snapshot does.
+        let holder = try connection.statement(.itemRoot)
+        defer { holder.end() }
+        guard let tree = try connection.openTree(holder, sharedHeader, models.number(scan.model), scan.needle) else {
+            return false
+        }
+        defer { platform_tree_close(tree) }
+        let expires = scan.model.ttlField != nil
+        let now = expires ? options.wallClock() : 0
+        var found = platform_row()
+        var code: Int32 = 1
+        while true {
+            code = platform_tree_next(tree, &found)
+            guard code > 0 else { break }
+            let body = UnsafeRawBufferPointer(start: found.json, count: found.json_bytes)
+            try connection.checkBody(body)
+            if expires, isExpired(scan.model, body, at: now) { continue }
+            let row = ScannedRow(
+                statement: nil, found: found, store: self, model: scan.model, body: body, isIndexed: false)
+            guard try visit(row) else { return true }
+        }
+        if code < 0, found.hash != nil { scan.after = ScanPosition(item: found.key) }
+        return code == 0
     }
 
     private func openCheck(_ connection: Connection) throws(IotoError) -> Statement {

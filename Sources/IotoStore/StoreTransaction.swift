@@ -2,6 +2,7 @@ import IotoBase
 import IotoJSON
 import IotoSchema
 import IotoSync
+import Synchronization
 
 /// What `Store.write` gives its closure: reads that see what the transaction has written, and writes. It is used on the
 /// thread of `write` alone, and not after it.
@@ -210,7 +211,14 @@ public final class StoreTransaction {
             position = store.lanes.position(version.time, model.ordinal)
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
-        try write(.insertItem, item, position: position, nil)
+        if version == .zero, position == nil {
+            let statement = try connection.statement(.insertUnsent)
+            defer { statement.endAllBound() }
+            try statement.bind(4, store.models.number(model))
+            try statement.run(key: key, body: body)
+        } else {
+            try write(.insertItem, item, position: position, nil)
+        }
         guard connection.changeCount > 0 else { return nil }
         if let position { try enter(model, key, body.count, version, position) }
         if model.mergesFields { try stampFields(item, over: nil, isWaiting: false) }
@@ -418,6 +426,8 @@ public final class StoreTransaction {
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {
         guard let event = StoreEvent(kind, before: before, after: after, isRemote: isRemote, reason: reason) else { return }
+        // It keeps its items until the commit. The first one always stands for the transaction, should it be refused.
+        if event.isForTriggersAlone, !events.isEmpty, !store.isWatched.load(ordering: .relaxed) { return }
         events.append(event)
     }
 

@@ -30,10 +30,18 @@ public struct PendingChange: Sendable, Equatable {
     /// Place in the queue: the clock's time when the item's row entered it.
     public var position: Int64
     public var change: Change
+    /// The place behind which this one was the next in the queue when it was read; nil: not known.
+    public var previous: Int64?
 
-    public init(position: Int64, change: Change) {
+    public init(position: Int64, change: Change, previous: Int64? = nil) {
         self.position = position
         self.change = change
+        self.previous = previous
+    }
+
+    /// The same, whatever stood before it.
+    public static func == (left: PendingChange, right: PendingChange) -> Bool {
+        left.position == right.position && left.change == right.change
     }
 
     /// The clock's time when it entered the queue: positions of urgent models are moved by multiples of 2^60.

@@ -132,15 +132,15 @@ extension DeviceReplicator {
         return isInSnapshot
     }
 
-    func receivedPage(_ json: JSON, _ now: Instant) throws(IotoError) {
-        if let retry = codec.decodeRetry(json) {
+    func receivedPage(_ message: WireMessage, _ now: Instant) throws(IotoError) {
+        if let retry = codec.decodeRetry(message.json) {
             let askAt = now.monotonic + pause(retry.milliseconds)
             for index in down.streams.indices where down.streams[index].asked == retry.sequence {
                 down.streams[index].askAt = askAt
             }
             return
         }
-        guard let page = try codec.decodePage(json, context: context) else {
+        guard let page = try codec.decodePage(message, context: context) else {
             #if IOTO_MUTANTS
                 if Mutant.isActive(.pleaIgnored) { return }
             #endif

@@ -24,8 +24,7 @@ struct UpState {
     /// after silence, so that a link that is slow, or a hub that is, has one to carry at a time. When half of them are
     /// answered others follow.
     var window = 1
-    /// What was sent and not answered yet, over all tries: a late answer to an earlier try counts too.
-    var sent: [Version: PendingChange] = [:]
+    let sent = SentChanges()
     /// When the changes gathered so far are due, on the monotonic clock; nil: there are none.
     var sendAt: Int64?
     var gatheredBytes = 0
@@ -175,10 +174,8 @@ extension DeviceReplicator {
         up.isUrgent = (try storage.pendingRange()?.upperBound ?? .min) > last.position
         up.sequence &+= 1
         if up.sent.count + batch.count > DeviceReplicator.sentMax { up.sent.removeAll() }
-        for entry in batch {
-            up.sent[entry.change.version] = entry
-            up.inFlight?.open.insert(entry.change.version)
-        }
+        up.sent.add(batch)
+        for entry in batch { up.inFlight?.open.insert(entry.change.version) }
         var message = UpMessage(
             sequence: up.sequence, replica: storage.replica, account: configuration.topics.account,
             changes: batch.map { $0.change }, epoch: epoch)
@@ -252,7 +249,7 @@ extension DeviceReplicator {
             for entry in json[kind.name]?.arrayValue ?? [] {
                 guard let version = codec.version(kind == .stored ? entry : entry["ver"]) else { continue }
                 if version.writer != storage.replica { isForeign = true }
-                guard let pending = up.sent[version] else { continue }
+                guard let pending = up.sent.find(version) else { continue }
                 if kind == .overruled, codec.schema.model(pending.change.model)?.process.resolve == .callback {
                     // The firmware decides, once the page with the other version is here.
                     up.isHeld = true
@@ -297,10 +294,8 @@ extension DeviceReplicator {
         statistics.lastUp = now.wall
         statistics.sentItems += Int64(entries.count - refused)
         statistics.refusedItems += Int64(refused)
-        for entry in entries {
-            up.sent[entry.pending.change.version] = nil
-            up.inFlight?.open.remove(entry.pending.change.version)
-        }
+        up.sent.remove(entries)
+        for entry in entries { up.inFlight?.open.remove(entry.pending.change.version) }
         guard let batch = up.inFlight else { return }
         guard batch.open.isEmpty else {
             // It goes on, if slowly.

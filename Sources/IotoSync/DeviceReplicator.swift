@@ -105,16 +105,17 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         guard let verb = configuration.topics.parseDown(topic) else { return }
         do throws(IotoError) {
             guard verb == "SYNC" || verb == "BATCH" || Version1Verb(verb) != nil else { return }
-            let (json, isVersion1) = try codec.parse(payload)
+            let message = try codec.parse(payload)
+            let json = message.json
             if compresses, json["z"]?.integerValue == 1 { peerInflates = true }
-            if !isVersion1, let nonce = json.hexadecimal("fenced") {
+            if !message.isVersion1, let nonce = json.hexadecimal("fenced") {
                 fenced(nonce, now)
-            } else if isVersion1 {
+            } else if message.isVersion1 {
                 try receivedVersion1(verb, json, now)
             } else if verb == "SYNC" {
                 try receivedAck(json, now)
             } else if verb == "BATCH" {
-                try receivedPage(json, now)
+                try receivedPage(message, now)
                 sendIfDue(now)
             }
         } catch {
@@ -134,7 +135,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// - Returns: What to give `isFlushed(_:)`; nil when nothing is pending.
     public func flush(_ now: Instant) throws(IotoError) -> FlushProgress? {
         guard let target = try storage.pendingRange()?.upperBound else { return nil }
-        let progress = FlushProgress(target: target, needsAnotherRound: !up.sent.isEmpty)
+        let progress = FlushProgress(target: target, needsAnotherRound: up.sent.count > 0)
         up.flush = FlushProgress(
             target: max(up.flush?.target ?? target, target),
             needsAnotherRound: up.flush?.needsAnotherRound ?? false || progress.needsAnotherRound)
@@ -182,7 +183,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public var isHolding: Bool { up.meter.isHolding }
 
     /// What was sent and is not answered yet.
-    public var sent: [Version: PendingChange] { up.sent }
+    public var sent: SentChanges { up.sent }
 
     // MARK: Epoch
 

@@ -5,15 +5,15 @@ import IotoSchema
 /// The work on one device's messages, one after the other.
 extension HubReplicator {
     func work(on session: DeviceSession) {
-        while !session.isBusy, let (verb, payload) = session.queue.first {
+        while !session.isBusy, let next = session.queue.first {
             do throws(IotoError) {
-                let (json, isVersion1) = try codec.parse(payload)
-                session.inflates = json["z"]?.integerValue == 1 && Compression.isAvailable
-                switch (verb, isVersion1) {
-                case (.syncToDynamo, false): try receivedChanges(json, session)
-                case (.syncDown, false): try receivedCatchUp(json, session)
-                case (.syncToDynamo, true): try receivedVersion1Changes(json, session)
-                case (.syncDown, true): try receivedVersion1CatchUp(json, session)
+                let message = try message(next)
+                session.inflates = message.json["z"]?.integerValue == 1 && Compression.isAvailable
+                switch (next.verb, message.isVersion1) {
+                case (.syncToDynamo, false): try receivedChanges(next, message, session)
+                case (.syncDown, false): try receivedCatchUp(message.json, session)
+                case (.syncToDynamo, true): try receivedVersion1Changes(message.json, session)
+                case (.syncDown, true): try receivedVersion1CatchUp(message.json, session)
                 case (.offline, _): session.queue.removeFirst()
                 }
             } catch {
@@ -22,6 +22,25 @@ extension HubReplicator {
                 log(.warning, "\(session.id): \(error.message)")
             }
         }
+    }
+
+    private func message(_ waiting: WaitingMessage) throws(IotoError) -> WireMessage {
+        if let message = waiting.message { return message }
+        return try codec.parse(waiting.payload)
+    }
+
+    /// Reads changes that wait for the store, which meanwhile works on those before.
+    func readAhead(_ waiting: inout WaitingMessage, _ session: DeviceSession) {
+        guard waiting.verb == .syncToDynamo, let record = session.record, !record.isVersion1,
+            let message = try? codec.parse(waiting.payload), !message.isVersion1,
+            let read = try? read(message, session.context)
+        else { return }
+        (waiting.message, waiting.read, waiting.record) = (message, read, record)
+    }
+
+    private func read(_ message: WireMessage, _ context: Context) throws(IotoError) -> UpRead {
+        let up = try codec.decodeUp(message.json)
+        return UpRead(message: up, changes: try codec.changes(of: message, replica: up.replica, context: context))
     }
 
     /// Sees to it that the store's record of the device is at hand.
@@ -54,27 +73,29 @@ extension HubReplicator {
 
     // MARK: Up
 
-    private func receivedChanges(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
-        var (message, entries) = try codec.decodeUp(json)
-        guard let record = try record(session, replica: message.replica, account: message.account, message.epoch) else { return }
+    private func receivedChanges(
+        _ waiting: WaitingMessage, _ message: WireMessage, _ session: DeviceSession
+    ) throws(IotoError) {
+        let up = try codec.decodeUp(message.json)
+        guard let record = try record(session, replica: up.replica, account: up.account, up.epoch) else { return }
+        var read = try read(waiting, message, record, session)
         session.queue.removeFirst()
 
         var ack = AckMessage(
-            sequence: message.sequence, keys: [], versions: [], rejections: [], time: 0)
+            sequence: up.sequence, keys: [], versions: [], rejections: [], time: 0)
         var accepted: [StreamedChange] = []
         while true {
-            for entry in entries {
-                admit(entry, record, message.seen, into: &accepted, &ack)
+            for change in read.changes {
+                admit(change, record, session, read.message.seen, into: &accepted, &ack)
             }
             // What the device has sent together is stored in one transaction and has one answer.
-            guard accepted.count <= HubReplicator.togetherMax, let (verb, payload) = session.queue.first,
-                verb == .syncToDynamo, let (json, isVersion1) = try? codec.parse(payload), !isVersion1,
-                let next = try? codec.decodeUp(json), next.message.replica == message.replica,
-                next.message.account == message.account, next.message.epoch == message.epoch
+            guard accepted.count <= HubReplicator.togetherMax, let next = session.queue.first, next.verb == .syncToDynamo,
+                let following = self.following(next, record, session), following.message.replica == up.replica,
+                following.message.account == up.account, following.message.epoch == up.epoch
             else { break }
             session.queue.removeFirst()
-            (message, entries) = next
-            ack.sequence = message.sequence
+            read = following
+            ack.sequence = read.message.sequence
         }
         guard !accepted.isEmpty else {
             sendAck(ack, session)
@@ -87,6 +108,20 @@ extension HubReplicator {
         request(.apply(accepted, device: session.id, by: record), .apply(device: session.id, ack))
     }
 
+    /// The changes, from what was read ahead if that was for this record.
+    private func read(
+        _ waiting: WaitingMessage, _ message: WireMessage, _ record: DeviceRecord, _ session: DeviceSession
+    ) throws(IotoError) -> UpRead {
+        if waiting.record == record, let read = waiting.read { return read }
+        return try read(message, session.context)
+    }
+
+    /// A message that follows; nil when it is not one of changes in version 2.
+    private func following(_ waiting: WaitingMessage, _ record: DeviceRecord, _ session: DeviceSession) -> UpRead? {
+        guard let message = try? message(waiting), !message.isVersion1 else { return nil }
+        return try? read(waiting, message, record, session)
+    }
+
     /// Changes after which no further message is taken into a transaction: with the largest message the answer still fits, and
     /// the device works on the next messages meanwhile.
     private static var togetherMax: Int { 250 }
@@ -94,22 +129,33 @@ extension HubReplicator {
     /// Checks one change of a device. The hub does not believe the device: the item has to fit the schema, its model has to
     /// go up, and it has to be the device's own.
     private func admit(
-        _ entry: JSON, _ record: DeviceRecord, _ seen: StreamCursor?, into accepted: inout [StreamedChange], _ ack: inout AckMessage
+        _ entry: WireChange, _ record: DeviceRecord, _ session: DeviceSession, _ seen: StreamCursor?,
+        into accepted: inout [StreamedChange], _ ack: inout AckMessage
     ) {
         do throws(IotoError) {
             #if IOTO_MUTANTS
                 let trustsOwner = Mutant.isActive(.hubTrustsOwner)
                 let trustsDirection = Mutant.isActive(.hubTrustsDirection)
-                let context = trustsOwner ? Context() : context(of: record)
+                let context = trustsOwner ? Context() : session.context
             #else
                 let (trustsOwner, trustsDirection) = (false, false)
-                let context = context(of: record)
+                let context = session.context
             #endif
-            let (change, model, body) = try codec.change(entry, replica: record.replica, context: context)
+            let change: Change, model: Model, stream: Text?, isOwn: Bool
+            switch entry {
+            case .plain(let read, let of, let isOfDevice):
+                (change, model, isOwn) = (read, of, isOfDevice)
+                stream = model.syncsDown ? session.stream : nil
+            case .whole(let json):
+                let body: JSONObject
+                (change, model, body) = try codec.change(json, replica: record.replica, context: context)
+                isOwn = Stream.owner(of: body) == record.id
+                stream = Stream.of(body, model: model)
+            }
             guard trustsDirection || model.existsInCloud && model.syncsUp else {
                 throw IotoError(.denied, "model \"\(model.name)\" does not go up")
             }
-            guard trustsOwner || Stream.owner(of: body) == record.id else {
+            guard trustsOwner || isOwn else {
                 throw IotoError(.denied, "an item of model \"\(model.name)\" that is no device's own")
             }
             let rule = model.conflictWinner.map { winner in
@@ -117,30 +163,25 @@ extension HubReplicator {
             }
             ack.versions.append(change.version)
             ack.keys.append(codec.wireKey(of: change))
-            var streamed = StreamedChange(change: change, stream: Stream.of(body, model: model), rule: rule)
+            var streamed = StreamedChange(change: change, stream: stream, rule: rule)
             // A version ahead of every honest clock would win for ever.
             streamed.timeMax = HybridClock.time(now.wall &+ Limits.clockDriftMax)
             streamed.merges = model.mergesFields
             accepted.append(streamed)
         } catch {
-            guard
-                let version = codec.version(entry["ver"], record.replica)
-                    ?? entry["ver"]?.stringValue.flatMap({ Version($0) })
-            else { return }
-            refuse(version, error, record.id, &ack)
+            let version: Version?
+            switch entry {
+            case .plain(let change, _, _): version = change.version
+            case .whole(let json):
+                version = codec.version(json["ver"], record.replica) ?? json["ver"]?.stringValue.flatMap({ Version($0) })
+            }
+            if let version { refuse(version, error, record.id, &ack) }
         }
     }
 
     private func refuse(_ version: Version, _ error: IotoError, _ device: Text, _ ack: inout AckMessage) {
         ack.rejections.append(.init(version: version, code: error.code.rawValue, reason: error.message))
         log(.warning, "\(device): a change is refused: \(error.message)")
-    }
-
-    func context(of record: DeviceRecord) -> Context {
-        var context = Context()
-        context.set("deviceId", record.id)
-        if !record.account.isEmpty { context.set("accountId", record.account) }
-        return context
     }
 
     private func sendAck(_ ack: AckMessage, _ session: DeviceSession) {
@@ -200,7 +241,8 @@ extension HubReplicator {
             switch ticket {
             case .open:
                 guard !session.queue.isEmpty else { return }
-                let (verb, payload) = session.queue.removeFirst()
+                let waiting = session.queue.removeFirst()
+                let (verb, payload) = (waiting.verb, waiting.payload)
                 if error.code == .fenced, let nonce = codec.nonce(of: payload) {
                     publish(
                         Topics.down(device: session.id, verb == .syncDown ? "BATCH" : "SYNC"), codec.encodeFence(nonce))
@@ -254,7 +296,7 @@ extension HubReplicator {
             others.insert(version)
             refuse(version, IotoError(.denied, "the item is another device's"), session.id, &ack)
         }
-        ack.versions.removeAll { others.contains($0) }
+        if !others.isEmpty { ack.versions.removeAll { others.contains($0) } }
         let own = Stream.device(session.id)
         for advance in advances {
             if advance.stream == own, var feed = session.feed, !feed.isReading, feed.sent == advance.previous {

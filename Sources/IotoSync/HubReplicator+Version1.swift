@@ -68,7 +68,7 @@ extension HubReplicator {
         for (number, entry) in entries.enumerated() {
             do throws(IotoError) {
                 let tag = Version(time: UInt64(number), writer: record.replica)
-                var (change, model, body) = try codec.change(entry, tag, context: context(of: record))
+                var (change, model, body) = try codec.change(entry, tag, context: session.context)
                 guard model.existsInCloud, model.syncsUp else {
                     throw IotoError(.denied, "model \"\(model.name)\" does not go up")
                 }

@@ -121,7 +121,8 @@ public final class HubReplicator {
             return
         }
         session.heardAt = now.monotonic
-        session.queue.append((verb, payload))
+        session.queue.append(WaitingMessage(verb: verb, payload: payload))
+        if session.isBusy { readAhead(&session.queue[session.queue.count - 1], session) }
         work(on: session)
     }
 
@@ -234,8 +235,18 @@ final class DeviceSession {
     static let queueMax = 64
 
     let id: Text
-    var record: DeviceRecord?
-    var queue: [(verb: ServiceVerb, payload: [UInt8])] = []
+    var record: DeviceRecord? {
+        didSet {
+            context = Context()
+            context.set("deviceId", id)
+            if let record, !record.account.isEmpty { context.set("accountId", record.account) }
+        }
+    }
+    /// What the device's items have to say.
+    private(set) var context = Context()
+    /// The device's own stream.
+    let stream: Text
+    var queue: [WaitingMessage] = []
     /// A request to the store is out.
     var isBusy = false
     /// The device's own feed, once the device has caught up with it.
@@ -251,5 +262,27 @@ final class DeviceSession {
 
     init(id: Text) {
         self.id = id
+        stream = Stream.device(id)
     }
+}
+
+/// A message of a device that waits for its turn.
+struct WaitingMessage {
+    let verb: ServiceVerb
+    let payload: [UInt8]
+    /// What was read of it ahead, and as whose.
+    var message: WireMessage?
+    var read: UpRead?
+    var record: DeviceRecord?
+
+    init(verb: ServiceVerb, payload: [UInt8]) {
+        self.verb = verb
+        self.payload = payload
+    }
+}
+
+/// A message of changes, as it was read.
+struct UpRead {
+    var message: UpMessage
+    var changes: [WireChange]
 }

@@ -28,7 +28,7 @@ extension WireCodec {
             if isBrief, change.version.writer == replica {
                 output.append(hexadecimal: change.version.time)
             } else {
-                output.append(contentsOf: change.version.text.bytes)
+                output.append(version: change.version)
             }
             output.append(literal: #"","#)
         }
@@ -65,7 +65,8 @@ extension WireCodec {
         }
         if change.body.count > 2 {
             output.append(literal: ",")
-            output.append(contentsOf: change.body[1..<change.body.count - 1])
+            // As a buffer it is copied at once, as a slice byte by byte where it is compiled for size.
+            change.body.withUnsafeBufferPointer { output.append(contentsOf: UnsafeBufferPointer(rebasing: $0[1..<$0.count - 1])) }
         }
         output.append(literal: "}")
     }
@@ -145,8 +146,12 @@ extension WireCodec {
     var keyAttribute: Text? { schema.primary.sort ?? schema.primary.hash }
 
     /// A change for a device.
-    func changeDown(_ json: JSON, context: Context) throws(IotoError) -> Change {
-        let (change, model, _) = try change(json, context: context)
+    func changeDown(_ entry: WireChange, context: Context) throws(IotoError) -> Change {
+        let change: Change, model: Model
+        switch entry {
+        case .plain(let read, let of, _): (change, model) = (read, of)
+        case .whole(let json): (change, model, _) = try self.change(json, context: context)
+        }
         #if IOTO_MUTANTS
             let isTrusted = Mutant.isActive(.deviceTrustsDirection)
         #else

@@ -87,11 +87,12 @@ extension WireCodec {
     ///
     /// - Parameter context: What items of the device's own stream must state; items of other streams state what they do.
     /// - Returns: nil for the hub's plea that the device ask again, which carries no page.
-    func decodePage(_ json: JSON, context: Context) throws(IotoError) -> PageMessage? {
+    func decodePage(_ message: WireMessage, context: Context) throws(IotoError) -> PageMessage? {
+        let json = message.json
         if json["ask"]?.boolValue == true { return nil }
         guard let stream = json["stream"]?.stringValue, let history = json.hexadecimal("history"),
             let (previous, cursor) = json.stretch, let time = json.hexadecimal("time"),
-            let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax
+            json["changes"]?.arrayValue != nil
         else { throw IotoError(.protocolViolation, "a BATCH without a valid stream, history, prev, cursor, time or changes") }
         var page = PageMessage(
             answers: json["seq"]?.integerValue, stream: stream, history: history, previous: previous, cursor: cursor,
@@ -100,13 +101,17 @@ extension WireCodec {
             changes: [])
         page.end = json["end"]?.integerValue ?? 0
         page.without = json.hexadecimal("without")
-        let isOwn = stream.hasPrefix("device/")
-        for entry in changes {
+        let context = stream.hasPrefix("device/") ? context : Context()
+        for entry in try changes(of: message, replica: 0, context: context) {
             do throws(IotoError) {
-                page.changes.append(try changeDown(entry, context: isOwn ? context : Context()))
+                page.changes.append(try changeDown(entry, context: context))
             } catch {
                 page.refused.append(error)
-                if page.isWhole, let key = key(of: entry["item"]) { page.refusedKeys.append(key) }
+                guard page.isWhole else { continue }
+                switch entry {
+                case .plain(let change, _, _): page.refusedKeys.append(change.key)
+                case .whole(let json): if let key = key(of: json["item"]) { page.refusedKeys.append(key) }
+                }
             }
         }
         return page

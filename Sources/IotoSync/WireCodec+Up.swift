@@ -30,26 +30,23 @@ extension WireCodec {
         return output
     }
 
-    /// - Returns: The message without its changes, and those as they stand, to be read one by one.
-    func decodeUp(_ json: JSON) throws(IotoError) -> (message: UpMessage, changes: [JSON]) {
+    /// - Returns: The message without its changes.
+    func decodeUp(_ json: JSON) throws(IotoError) -> UpMessage {
         guard let sequence = json["seq"]?.integerValue, let replica = json.hexadecimal("replica"),
-            let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax
+            json["changes"]?.arrayValue != nil
         else { throw IotoError(.protocolViolation, "a syncToDynamo without valid seq, replica or changes") }
         var message = UpMessage(
             sequence: sequence, replica: replica, account: json["account"]?.stringValue ?? "", changes: [], epoch: epoch(json))
         if let history = json.hexadecimal("history"), let position = json["cursor"]?.integerValue {
             message.seen = StreamCursor(stream: Text(), history: history, position: position)
         }
-        return (message, changes)
+        return message
     }
 
     func encode(_ ack: AckMessage) -> [UInt8] {
         var object: JSONObject = [
             "v": .integer(2), "z": .integer(Compression.isAvailable ? 1 : 0), "seq": .integer(ack.sequence),
-            "keys": .array(ack.keys.map { .string($0) }),
-            "updated": .string(ISODate.text(Int64(ack.time >> 16))),
-            "vers": .array(ack.versions.map { .string($0.text) }),
-            "time": .string(.hexadecimal(ack.time)),
+            "updated": .string(ISODate.text(Int64(ack.time >> 16))), "time": .string(.hexadecimal(ack.time)),
         ]
         if !ack.rejections.isEmpty {
             object["rejected"] = .array(
@@ -71,6 +68,19 @@ extension WireCodec {
         }
         var output = JSON.object(object).text
         output.removeLast()
+        output.reserveCapacity(output.count + ack.versions.count * 80)
+        output.append(literal: #","keys":["#)
+        for (index, key) in ack.keys.enumerated() {
+            if index > 0 { output.append(literal: ",") }
+            JSON.write(string: key, to: &output)
+        }
+        output.append(literal: #"],"vers":["#)
+        for (index, version) in ack.versions.enumerated() {
+            output.append(literal: index > 0 ? #",""# : #"""#)
+            output.append(version: version)
+            output.append(literal: #"""#)
+        }
+        output.append(literal: "]")
         for hasWon in [false, true] {
             var isFirst = true
             for entry in ack.met where (entry.taken != nil) == hasWon {
@@ -105,7 +115,7 @@ extension WireCodec {
         case .overruled, .won:
             let isWon = kind == .won
             do throws(IotoError) {
-                let other = try changeDown(entry[isWon ? "over" : "by"] ?? .null, context: context)
+                let other = try changeDown(.whole(entry[isWon ? "over" : "by"] ?? .null), context: context)
                 guard other.key == sent.key else { throw IotoError(.protocolViolation, "it met another item") }
                 return isWon ? .won(over: other) : .overruled(by: other)
             } catch {

@@ -11,15 +11,16 @@ struct WireCodec: Sendable {
     let schema: Schema
 
     /// Reads a message of either version.
-    func parse(_ payload: [UInt8]) throws(IotoError) -> (json: JSON, isVersion1: Bool) {
-        let json = try JSON.parse(Compression.inflate(payload))
-        guard json.objectValue != nil else { throw IotoError(.protocolViolation, "a message that is no object") }
-        guard let version = json["v"] else { return (json, true) }
-        switch version.integerValue {
-        case 1: return (json, true)
-        case 2: return (json, false)
+    func parse(_ payload: [UInt8]) throws(IotoError) -> WireMessage {
+        var message = WireMessage(text: Compression.inflate(payload))
+        if !message.split() { message.json = try JSON.parse(message.text) }
+        guard message.json.objectValue != nil else { throw IotoError(.protocolViolation, "a message that is no object") }
+        switch message.json["v"].map({ $0.integerValue }) {
+        case .none, .some(1): try message.join()
+        case .some(2): message.isVersion1 = false
         default: throw IotoError(.protocolViolation, "a message of another protocol version than 1 and 2")
         }
+        return message
     }
 
     /// A version that a clock can give; nil when it is none.
@@ -111,9 +112,5 @@ extension [UInt8] {
 
     mutating func append(decimal number: Int64) {
         append(contentsOf: Text(decimal: number).bytes)
-    }
-
-    mutating func append(hexadecimal number: UInt64) {
-        append(contentsOf: Text.hexadecimal(number).bytes)
     }
 }

@@ -52,6 +52,26 @@ import Testing
         #expect(try #require(try store.pending().first).position > pending[1].position)
     }
 
+    @Test func ofManyThatAreAcknowledgedTogetherThoseStayThatHaveChanged() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        for id in 0..<20 { try store.put(fault, "\(id)") }
+        let sent = try store.pending()
+        #expect(zip(sent, sent.dropFirst()).allSatisfy { $0.position == $1.previous })
+        try store.put(fault, "3", 2)
+        try store.put(fault, "19", 2)
+        try store.answer([sent[5]], .acknowledged)
+        // The fifth is settled already, the seventh was not among them.
+        try store.answer(sent.filter { $0 != sent[7] }, .acknowledged)
+        let left = try store.pending()
+        #expect(left.map(\.change.key) == [sent[7], sent[3], sent[19]].map(\.change.key))
+        #expect(left.dropFirst().map { string($0.change.body) } == [body("3", 2), body("19", 2)].map(string))
+        #expect(try store.pendingWeight().items == 3)
+        try store.answer(left, .acknowledged)
+        #expect(try store.pendingWeight().items == 0)
+    }
+
     @Test func aLateAcknowledgementDoesNotDiscardANewerChange() throws {
         let fixture = try Fixture()
         let store = try fixture.open()

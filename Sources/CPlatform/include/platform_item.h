@@ -16,7 +16,9 @@ enum {
     /* Somebody else's: its value is given as JSON. */
     PLATFORM_FIELD_MADE,
     /* Is not in the item. */
-    PLATFORM_FIELD_NONE
+    PLATFORM_FIELD_NONE,
+    /* A text that is read, of a date as it is stored: 2026-11-20T23:40:48.312Z. */
+    PLATFORM_FIELD_DATE
 };
 
 /* A field of a model. */
@@ -53,5 +55,10 @@ size_t platform_item_write(const platform_field *fields, size_t count, const pla
  * lacks one of the fields, and when it is not so written. */
 size_t platform_item_update(const platform_field *fields, size_t count, const platform_given *values, const char *made,
                             const char *item, size_t item_bytes, char *out, bool *is_ascii);
+/* Read the members of an item that stand between `at` and `limit` as this library writes them: without spaces, names in the
+ * fields' order, texts without escapes, each value of its field's kind. `values` gets where they are: of a text what is between
+ * its quotes. Returns the place of the bracket that closes the item, NULL when it is not so written. */
+const char *platform_item_read(const platform_field *fields, size_t count, const char *at, const char *limit,
+                               platform_given *values, bool *is_ascii);
 
 #endif

@@ -1,18 +1,21 @@
+import Dispatch
 import IotoBase
 import IotoSchema
 import IotoSync
 import Logging
+import Synchronization
 
 /// The cloud at work: it joins the store and the broker by the hub's protocol, until it is told to stop.
 ///
-/// Every input of the hub's state machine passes through one inbox to one task, its owner. Requests to the store run
-/// beside it, and so may be many at once; nothing is acknowledged before the store has it.
+/// Every input of the hub's state machine passes through one inbox to one thread, its owner. Requests to the store run
+/// beside it, and so may be many at once; when there is nothing else to do, the owner carries a small one out itself, since
+/// each change of threads takes as long as that. Nothing is acknowledged before the store has it.
 public final class CloudService: Sendable {
-    private let store: any CloudStore
+    fileprivate let store: any CloudStore
     private let schema: Schema
     private let broker: BrokerAddress
     private let prefix: Text
-    private let inbox = HubInbox()
+    fileprivate let inbox = HubInbox()
 
     /// - Parameter prefix: Stands before `ioto/service/...` in one more subscription, for devices that are configured so.
     public init(store: any CloudStore, schema: Schema, broker: BrokerAddress, prefix: String = "") {
@@ -45,23 +48,15 @@ public final class CloudService: Sendable {
         }
         let expiry = Task { [store, schema] in await CloudExpiry(store: store, schema: schema).run() }
 
-        var isReady = false
-        while let events = await inbox.next() {
-            for event in events {
-                guard let input = await input(event) else { continue }
-                carryOut(hub.handle(input, now: .now), session)
-                if case .connected = input, !isReady {
-                    isReady = true
-                    ready()
-                }
-            }
-        }
+        let work = HubWork(service: self, hub: hub, session: session, ready: ready)
+        let failure = await work.runOnThread()
         watch.cancel()
         for task in [purge, expiry] {
             task.cancel()
             await task.value
         }
         await session.stop()
+        if let failure { throw failure }
     }
 
     private static func purge(_ store: any CloudStore) async {
@@ -90,14 +85,73 @@ public final class CloudService: Sendable {
         return id
     }
 
+}
+
+/// The hub and its thread.
+private final class HubWork: @unchecked Sendable {
+    /// Changes that the hub's thread stores itself at most, while messages come in that it would else read.
+    private static let smallMax = 16
+
+    private let store: any CloudStore
+    private let inbox: HubInbox
+    private let hub: HubReplicator
+    private let session: BrokerSession
+    private let ready: @Sendable () -> Void
+    private var isReady = false
+
+    init(service: CloudService, hub: HubReplicator, session: BrokerSession, ready: @escaping @Sendable () -> Void) {
+        store = service.store
+        inbox = service.inbox
+        self.hub = hub
+        self.session = session
+        self.ready = ready
+    }
+
+    /// Runs until the inbox is drained.
+    ///
+    /// - Returns: Why it could not.
+    func runOnThread() async -> IotoError? {
+        var thread: IotoBase.Thread?
+        let failure: IotoError? = await withCheckedContinuation { continuation in
+            do throws(IotoError) {
+                thread = try IotoBase.Thread(name: "ioto-hub") {
+                    self.run()
+                    continuation.resume(returning: nil)
+                }
+            } catch {
+                continuation.resume(returning: error)
+            }
+        }
+        thread?.join()
+        return failure
+    }
+
+    private func run() {
+        while let events = inbox.next() {
+            for (place, event) in events.enumerated() {
+                var inputs = [input(event)].compactMap { $0 }
+                while !inputs.isEmpty {
+                    let input = inputs.removeFirst()
+                    for effect in hub.handle(input, now: .now) {
+                        let isLast = place == events.count - 1 && inputs.isEmpty
+                        if let answer = carryOut(effect, isLast) { inputs.append(answer) }
+                    }
+                    guard case .connected = input, !isReady else { continue }
+                    isReady = true
+                    ready()
+                }
+            }
+        }
+    }
+
     /// What the hub is told of an event; nil when the service is stopped meanwhile.
-    private func input(_ event: HubInbox.Event) async -> HubInput? {
+    private func input(_ event: HubInbox.Event) -> HubInput? {
         switch event {
         case .message(let topic, let payload): return .message(topic: topic, payload: payload)
         case .answer(let ticket, let answer): return .answer(ticket: ticket, answer)
         case .moved(let streams): return .feedsMoved(streams)
         case .published(let ticket, let isSent): return .published(ticket: ticket, isSent: isSent)
-        case .subscribed: return await connected()
+        case .subscribed: return wait { [self] in await connected() }
         }
     }
 
@@ -114,25 +168,51 @@ public final class CloudService: Sendable {
         return nil
     }
 
-    private func carryOut(_ effects: [HubEffect], _ session: BrokerSession) {
-        for effect in effects {
-            switch effect {
-            case .publish(let publication):
-                session.publish(publication)
-            case .request(let ticket, let request):
-                guard inbox.beginRequest() else { continue }
-                Task { [store, inbox] in
-                    inbox.endRequest(ticket: ticket, await store.answer(request))
-                }
-            case .log(let level, let message):
-                switch level {
-                case .error: Log.error(message)
-                case .warning: Log.warning(message)
-                case .info: Log.info(message)
-                case .debug: Log.debug(message)
-                }
+    private final class Box: Sendable {
+        let input = Mutex<HubInput?>(nil)
+    }
+
+    /// Has the thread wait for a task.
+    private func wait(_ body: @escaping @Sendable () async -> HubInput?) -> HubInput? {
+        let result = Box()
+        let isDone = DispatchSemaphore(value: 0)
+        Task.detached {
+            let input = await body()
+            result.input.withLock { $0 = input }
+            isDone.signal()
+        }
+        isDone.wait()
+        return result.input.withLock { $0 }
+    }
+
+    /// - Parameter isLast: Nothing else is to be done before the next event.
+    /// - Returns: The answer to a request that was carried out at once.
+    private func carryOut(_ effect: HubEffect, _ isLast: Bool) -> HubInput? {
+        switch effect {
+        case .publish(let publication):
+            session.publish(publication)
+        case .request(let ticket, let request):
+            if isLast, isSmall(request), inbox.isIdle, !inbox.isStopping, let answer = store.answerNow(request) {
+                return .answer(ticket: ticket, answer)
+            }
+            guard inbox.beginRequest() else { return nil }
+            Task { [store, inbox] in
+                inbox.endRequest(ticket: ticket, await store.answer(request))
+            }
+        case .log(let level, let message):
+            switch level {
+            case .error: Log.error(message)
+            case .warning: Log.warning(message)
+            case .info: Log.info(message)
+            case .debug: Log.debug(message)
             }
         }
+        return nil
+    }
+
+    private func isSmall(_ request: HubRequest) -> Bool {
+        if case .apply(let changes, _) = request { return changes.count <= HubWork.smallMax }
+        return true
     }
 }
 

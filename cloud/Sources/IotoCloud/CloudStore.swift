@@ -17,6 +17,9 @@ public protocol CloudStore: Sendable {
     /// Does what the hub asks. A failure is an answer too.
     func answer(_ request: HubRequest) async -> HubAnswer
 
+    /// The same on the calling thread, which may wait for the disk; nil when the store has to be asked by `answer`.
+    func answerNow(_ request: HubRequest) -> HubAnswer?
+
     /// Every device that was ever seen.
     func devices() async throws(IotoError) -> [DeviceRecord]
 
@@ -67,6 +70,8 @@ public protocol CloudStore: Sendable {
 }
 
 extension CloudStore {
+    public func answerNow(_ request: HubRequest) -> HubAnswer? { nil }
+
     /// Of a store that keeps no trail.
     public func history(of key: ItemKey) async throws(IotoError) -> ItemHistory? {
         try await item(key).map { ItemHistory(change: $0) }

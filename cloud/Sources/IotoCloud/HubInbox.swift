@@ -24,6 +24,7 @@ final class HubInbox: @unchecked Sendable {
     private let patience: Int64
     private let lock = Lock()
     private let room = Condition()
+    private let arrival = Condition()
     private var events: [Event] = []
     private var moved: [Text] = []
     /// Messages that wait and requests that are out.
@@ -31,43 +32,40 @@ final class HubInbox: @unchecked Sendable {
     private var requests = 0
     private var isDraining = false
 
-    private let signals: AsyncStream<Void>
-    private let signal: AsyncStream<Void>.Continuation
-
     init(loadMax: Int = HubInbox.loadMax, patience: Int64 = HubInbox.patience) {
         self.loadMax = loadMax
         self.patience = patience
-        (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     func put(_ event: Event) {
-        lock.withLock { events.append(event) }
-        signal.yield()
+        lock.withLock {
+            events.append(event)
+            arrival.broadcast()
+        }
     }
 
     /// Waits for room, and puts a message.
     ///
     /// - Returns: False when there was no room in time, or the hub is to stop: the message is dropped.
     func put(message topic: Text, _ payload: [UInt8]) -> Bool {
-        let isTaken = lock.withLock {
+        lock.withLock {
             while load >= loadMax, !isDraining {
                 if !room.wait(lock, timeout: patience) { return false }
             }
             if isDraining { return false }
             load += 1
             events.append(.message(topic: topic, payload: payload))
+            arrival.broadcast()
             return true
         }
-        if isTaken { signal.yield() }
-        return isTaken
     }
 
     /// Notes streams that moved; those that wait already are not noted twice.
     func put(moved streams: [Text]) {
         lock.withLock {
             for stream in streams where !moved.contains(stream) { moved.append(stream) }
+            arrival.broadcast()
         }
-        signal.yield()
     }
 
     /// Counts a request in, before it goes out.
@@ -86,8 +84,8 @@ final class HubInbox: @unchecked Sendable {
         lock.withLock {
             requests -= 1
             events.append(.answer(ticket: ticket, answer))
+            arrival.broadcast()
         }
-        signal.yield()
     }
 
     /// Takes no more messages and lets no request begin. `next()` ends when the requests that are out are answered.
@@ -95,24 +93,24 @@ final class HubInbox: @unchecked Sendable {
         lock.withLock {
             isDraining = true
             room.broadcast()
+            arrival.broadcast()
         }
-        signal.yield()
     }
 
     var isStopping: Bool { lock.withLock { isDraining } }
 
-    /// All that waits, at least one event; nil when it is drained. For the owner alone.
-    func next() async -> [Event]? {
-        while true {
-            let (taken, isDrained) = take()
-            if !taken.isEmpty { return taken }
-            if isDrained { return nil }
-            for await _ in signals { break }
-        }
-    }
+    /// Whether nothing waits, and no request is out.
+    var isIdle: Bool { lock.withLock { load == 0 && events.isEmpty && moved.isEmpty } }
 
-    private func take() -> (events: [Event], isDrained: Bool) {
+    /// Waits for events.
+    ///
+    /// - Returns: All that wait, at least one; nil when it is drained. For the owner alone.
+    func next() -> [Event]? {
         lock.withLock {
+            while events.isEmpty, moved.isEmpty {
+                if isDraining && requests == 0 { return nil }
+                arrival.wait(lock)
+            }
             var taken = events
             events = []
             for event in taken {
@@ -124,7 +122,7 @@ final class HubInbox: @unchecked Sendable {
             if !moved.isEmpty { taken.append(.moved(moved)) }
             moved = []
             if load < loadMax { room.broadcast() }
-            return (taken, isDraining && requests == 0)
+            return taken
         }
     }
 }

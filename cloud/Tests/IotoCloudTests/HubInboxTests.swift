@@ -12,7 +12,7 @@ import Testing
         #expect(inbox.put(message: "a", []))
         #expect(inbox.put(message: "b", []))
         #expect(!inbox.put(message: "c", []))
-        #expect(await inbox.next()?.count == 2)
+        #expect(inbox.next()?.count == 2)
         #expect(inbox.put(message: "d", []))
     }
 
@@ -21,7 +21,7 @@ import Testing
         #expect(inbox.beginRequest())
         #expect(!inbox.put(message: "a", []))
         inbox.endRequest(ticket: 1, failure())
-        #expect(await inbox.next()?.count == 1)
+        #expect(inbox.next()?.count == 1)
         #expect(inbox.put(message: "a", []))
     }
 
@@ -29,7 +29,7 @@ import Testing
         let inbox = HubInbox()
         inbox.put(moved: ["a", "b"])
         inbox.put(moved: ["b", "c"])
-        let events = try #require(await inbox.next())
+        let events = try #require(inbox.next())
         guard events.count == 1, case .moved(let streams) = events[0] else {
             Issue.record("\(events)")
             return
@@ -47,8 +47,8 @@ import Testing
             try? await Task.sleep(for: .milliseconds(20))
             inbox.endRequest(ticket: 1, failure())
         }
-        #expect(await inbox.next()?.count == 1)
-        #expect(await inbox.next() == nil)
+        #expect(inbox.next()?.count == 1)
+        #expect(inbox.next() == nil)
         await answer.value
     }
 }

@@ -1,5 +1,4 @@
 import Foundation
-import GRDB
 import IotoBase
 import IotoJSON
 import IotoSchema
@@ -105,20 +104,6 @@ import Testing
             try await story(test, "a") == [
                 "upsert replica 0000000000000007 up current", "upsert cloud cloud lost", "upsert replica 0000000000000007 up overwritten",
             ])
-    }
-
-    @Test func storeOfTheFormatBeforeGetsTrails() async throws {
-        let test = try TestStore()
-        try await test.apply(change("a", time: 1))
-        await test.store.close()
-        try await DatabaseQueue(path: test.folder.file("cloud.db")).write { db in
-            try db.execute(sql: "ALTER TABLE item DROP COLUMN trail; ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 3")
-        }
-        let store = try SQLiteStore(path: test.folder.file("cloud.db"))
-        #expect(try await store.history(of: key("a"))?.trail.isEmpty == true)
-        _ = await store.answer(.apply([change("a", time: 2)], device: "d1"))
-        #expect(try await store.history(of: key("a"))?.trail.count == Trail.entryBytes)
-        await store.close()
     }
 
     @Test func commandPrintsATableOrJSON() async throws {

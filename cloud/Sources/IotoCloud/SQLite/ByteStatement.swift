@@ -17,6 +17,8 @@ struct ByteStatement {
         sqlite3_clear_bindings(pointer)
     }
 
+    var parameters: Int32 { sqlite3_bind_parameter_count(pointer) }
+
     // MARK: Parameters
 
     func bind(_ index: Int32, _ value: Int64?) throws {
@@ -99,7 +101,8 @@ struct ByteStatement {
 
     /// A text's bytes; none of NULL.
     func bytes(_ column: Int32) -> [UInt8] {
-        guard let start = sqlite3_column_text(pointer, column) else { return [] }
-        return [UInt8](UnsafeBufferPointer(start: start, count: Int(sqlite3_column_bytes(pointer, column))))
+        // As a blob the text is not copied to be given a NUL.
+        guard let start = sqlite3_column_blob(pointer, column) else { return [] }
+        return copyBytes(UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(pointer, column))))
     }
 }

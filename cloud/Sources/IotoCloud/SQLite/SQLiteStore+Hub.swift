@@ -4,21 +4,47 @@ import IotoSync
 
 extension SQLiteStore {
     public func answer(_ request: HubRequest) async -> HubAnswer {
+        let (isWrite, body) = work(request)
         do throws(IotoError) {
-            switch request {
-            case .openDevice(let device):
-                return .device(try await open(device))
-            case .apply(let changes, let device, let record):
-                return try await apply(changes, device: device, by: record)
-            case .readFeed(let stream, let position, let bytesMax, let itemsMax):
-                return .page(
-                    try await readFeed(stream: stream, from: .after(position), bytesMax: bytesMax, itemsMax: itemsMax))
-            case .readFeedSince(let stream, let time, let bytesMax, let itemsMax):
-                return .page(
-                    try await readFeed(stream: stream, from: .since(time), bytesMax: bytesMax, itemsMax: itemsMax))
-            }
+            return isWrite ? try await write(isTold: true, body) : try await read(body)
         } catch {
             return .failed(error)
+        }
+    }
+
+    public func answerNow(_ request: HubRequest) -> HubAnswer? {
+        let (isWrite, body) = work(request)
+        do throws(IotoError) {
+            return try now(isWrite: isWrite, body)
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    /// What a request takes, within a transaction.
+    private func work(_ request: HubRequest) -> (isWrite: Bool, body: @Sendable (Database) throws -> HubAnswer) {
+        let (writer, history) = (writer, history)
+        switch request {
+        case .openDevice(let device):
+            return (true, { db in .device(try SQLiteStore.open(device, in: db)) })
+        case .apply(let changes, let device, let record):
+            return (
+                true,
+                { db in
+                    if let record { try SQLiteStore.device(device, in: db)?.admit(record) }
+                    return try SQLiteStore.apply(changes, device: device, writer: writer, history: history, in: db)
+                }
+            )
+        case .readFeed(let stream, let position, let bytesMax, let itemsMax):
+            return (
+                false,
+                { db in .page(try SQLiteStore.page(of: stream, history, from: .after(position), bytesMax, itemsMax, in: db)) }
+            )
+        case .readFeedSince(let stream, let time, let bytesMax, let itemsMax):
+            return (
+                false,
+                { db in .page(try SQLiteStore.page(of: stream, history, from: .since(time), bytesMax, itemsMax, in: db)) }
+            )
         }
     }
 
@@ -29,49 +55,51 @@ extension SQLiteStore {
     }
 
     /// Enters a device, or notes that it was seen. The first account that it names is its account for good.
-    private func open(_ device: DeviceRecord) async throws(IotoError) -> DeviceRecord {
-        try await write(isTold: true) { db in
-            let record = try SQLiteStore.device(device.id, in: db)?.following(device) ?? device
-            try db.cachedStatement(sql: "REPLACE INTO device(\(deviceColumns), seen) VALUES(?, ?, ?, ?, ?, ?, ?, ?)").execute(
-                arguments: [
-                    record.id.string, record.account.string, Int64(bitPattern: record.replica), record.synced, record.epoch,
-                    Int64(bitPattern: record.nonce), Int64(bitPattern: record.former), Instant.now.wall,
-                ])
-            return record
-        }
+    private static func open(_ device: DeviceRecord, in db: Database) throws -> DeviceRecord {
+        let record = try SQLiteStore.device(device.id, in: db)?.following(device) ?? device
+        try db.cachedStatement(sql: "REPLACE INTO device(\(deviceColumns), seen) VALUES(?, ?, ?, ?, ?, ?, ?, ?)").execute(
+            arguments: [
+                record.id.string, record.account.string, Int64(bitPattern: record.replica), record.synced, record.epoch,
+                Int64(bitPattern: record.nonce), Int64(bitPattern: record.former), Instant.now.wall,
+            ])
+        return record
     }
 
-    private func apply(
-        _ changes: [StreamedChange], device: Text, by record: DeviceRecord?
-    ) async throws(IotoError) -> HubAnswer {
-        let (writer, history) = (writer, history)
-        return try await write(isTold: true) { db in
-            if let record { try SQLiteStore.device(device, in: db)?.admit(record) }
-            let clock = try SQLiteStore.clock(in: db)
-            var arbiter = Arbiter(
-                device: device, clock: clock, writer: writer, history: history, wall: Instant.now.wall)
-            var feed = FeedWriter(db: db, history: history)
-            for entry in changes {
-                let key = entry.change.key
-                let current = try SQLiteStore.stored(key, in: db)
-                var position: Int64?
-                if entry.rule != nil, let stream = current?.stream {
-                    position = try SQLiteStore.position(of: key, in: stream, db)
-                }
-                switch arbiter.decide(entry, over: current, position: position) {
-                case .pass: break
-                case .mark(let marks): try SQLiteStore.setMarks(marks, of: key, in: db)
-                case .note(let trail): try SQLiteStore.setTrail(trail, of: key, in: db)
-                case .store(let item):
-                    feed.time = arbiter.clock.last
-                    try SQLiteStore.replace(current, by: item, feed: &feed)
+    private static func apply(
+        _ changes: [StreamedChange], device: Text, writer: UInt64, history: UInt64, in db: Database
+    ) throws -> HubAnswer {
+        let clock = try SQLiteStore.clock(in: db)
+        var arbiter = Arbiter(device: device, clock: clock, writer: writer, history: history, wall: Instant.now.wall)
+        var feed = FeedWriter(db: db, history: history)
+        // Whether the next item is likely to be one that is not stored yet: then it is tried without a look.
+        var expectsNew = true
+        for entry in changes {
+            if expectsNew {
+                var attempt = arbiter
+                if case .store(let item) = attempt.decide(entry, over: nil, position: nil) {
+                    feed.time = attempt.clock.last
+                    if try SQLiteStore.insert(item, feed: &feed) {
+                        arbiter = attempt
+                        continue
+                    }
                 }
             }
-            try feed.finish()
-            // The clock stays ahead of all that is stored, so that the cloud's next write of an item is newer.
-            if arbiter.clock.last != clock.last { try SQLiteStore.setClock(arbiter.clock, in: db) }
-            return arbiter.answer(feed.advances)
+            let key = entry.change.key
+            let current = try SQLiteStore.stored(key, in: db)
+            expectsNew = current == nil
+            switch arbiter.decide(entry, over: current?.item, position: current?.position) {
+            case .pass: break
+            case .mark(let marks): try SQLiteStore.setMarks(marks, of: key, in: db)
+            case .note(let trail): try SQLiteStore.setTrail(trail, of: key, in: db)
+            case .store(let item):
+                feed.time = arbiter.clock.last
+                try SQLiteStore.replace(current?.item, by: item, feed: &feed)
+            }
         }
+        try feed.finish()
+        // The clock stays ahead of all that is stored, so that the cloud's next write of an item is newer.
+        if arbiter.clock.last != clock.last { try SQLiteStore.setClock(arbiter.clock, in: db) }
+        return arbiter.answer(feed.advances)
     }
 
     private static func device(_ id: Text, in db: Database) throws -> DeviceRecord? {

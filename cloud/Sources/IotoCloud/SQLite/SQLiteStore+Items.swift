@@ -7,7 +7,7 @@ import IotoSync
 
 extension SQLiteStore {
     public func item(_ key: ItemKey) async throws(IotoError) -> Change? {
-        try await read { db in try SQLiteStore.stored(key, in: db)?.change }
+        try await read { db in try SQLiteStore.stored(key, in: db)?.item.change }
     }
 
     public func items(model: Text, after key: ItemKey?, limit: Int) async throws(IotoError) -> [Change] {
@@ -32,9 +32,10 @@ extension SQLiteStore {
     public func history(of key: ItemKey) async throws(IotoError) -> ItemHistory? {
         let history = history
         return try await read { db in
-            guard let item = try SQLiteStore.stored(key, in: db) else { return nil }
+            guard let stored = try SQLiteStore.stored(key, in: db) else { return nil }
+            let item = stored.item
             var found = ItemHistory(change: item.change, trail: item.trail)
-            if let stream = item.stream, let position = try SQLiteStore.position(of: key, in: stream, db) {
+            if let stream = item.stream, let position = stored.position {
                 found.place = StreamCursor(stream: stream, history: history, position: position)
             }
             return found
@@ -44,7 +45,7 @@ extension SQLiteStore {
     public func write(_ write: LocalWrite) async throws(IotoError) -> Change? {
         let (writer, history) = (writer, history)
         return try await self.write { db in
-            let current = try SQLiteStore.stored(write.key, in: db)
+            let current = try SQLiteStore.stored(write.key, in: db)?.item
             guard current?.change.version == write.expected else { return nil }
 
             var clock = try SQLiteStore.clock(in: db)
@@ -80,7 +81,7 @@ extension SQLiteStore {
             var feed = FeedWriter(db: db, history: history)
             var removed = 0
             for removal in removals {
-                guard let current = try SQLiteStore.stored(removal.key, in: db), !current.change.isRemoval,
+                guard let current = try SQLiteStore.stored(removal.key, in: db)?.item, !current.change.isRemoval,
                     current.change.version == removal.expected, current.change.version.time + 1 < HybridClock.timeMax
                 else { continue }
                 let version = Version(time: current.change.version.time + 1, writer: writer)
@@ -101,35 +102,27 @@ extension SQLiteStore {
 
     // MARK: - Within a transaction
 
-    static func stored(_ key: ItemKey, in db: Database) throws -> ItemState? {
+    /// An item's state, and the place of its entry in its stream.
+    static func stored(_ key: ItemKey, in db: Database) throws -> (item: ItemState, position: Int64?)? {
         let statement = try ByteStatement(
             """
-            SELECT hash, sort, model, time, writer, removed IS NOT NULL, json, stream, owner, marks, own, stamps, trail
+            SELECT model, time, writer, removed IS NOT NULL, json, stream, owner, own, trail, position, marks, stamps
             FROM item WHERE hash = ? AND sort = ?
             """, in: db)
         try statement.bind(1, key: (key.hash, key.sort))
         guard try statement.step() else { return nil }
         defer { statement.end() }
-        var change = change(statement, from: 0)
+        var change = Change(
+            model: statement.text(0), key: key, version: version(statement, from: 1),
+            isRemoval: statement.integer(3) != 0, body: statement.bytes(4))
         change.stamps = stamps(statement, 11)
-        var item = ItemState(change: change, stream: statement.optionalText(7), owner: statement.text(8))
-        item.marks = statement.bytes(9).split(separator: UInt8(ascii: ",")).compactMap {
+        var item = ItemState(change: change, stream: statement.optionalText(5), owner: statement.text(6))
+        item.marks = statement.bytes(10).split(separator: UInt8(ascii: ",")).compactMap {
             Int64(String(decoding: $0, as: UTF8.self))
         }
-        item.own = statement.bits(10)
-        item.trail = statement.bytes(12)
-        return item
-    }
-
-    /// Position of the item's entry in a feed.
-    static func position(of key: ItemKey, in stream: Text, _ db: Database) throws -> Int64? {
-        let statement = try ByteStatement(
-            "SELECT position FROM feed WHERE stream = ? AND hash = ? AND sort = ?", in: db)
-        try statement.bind(1, stream)
-        try statement.bind(2, key: (key.hash, key.sort))
-        guard try statement.step() else { return nil }
-        defer { statement.end() }
-        return statement.integer(0)
+        item.own = statement.bits(7)
+        item.trail = statement.bytes(8)
+        return (item, statement.isNull(9) ? nil : statement.integer(9))
     }
 
     static func setMarks(_ marks: [Int64], of key: ItemKey, in db: Database) throws {
@@ -143,50 +136,83 @@ extension SQLiteStore {
         marks.isEmpty ? nil : Text(marks.map { String($0) }.joined(separator: ","))
     }
 
-    /// Stores a state of an item in the place of the current one, and enters it in the feeds.
+    /// Stores a state of an item in the place of the current one, with its entry in its stream.
     static func replace(
         _ current: ItemState?, by item: ItemState, feed: inout FeedWriter
     ) throws {
         let (change, stream) = (item.change, item.stream)
-        let statement = try ByteStatement(
-            """
-            INSERT INTO item(hash, sort, model, time, writer, removed, json, owner, stream, stamps, marks, own, trail)
-            VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT(hash, sort) DO UPDATE SET model = excluded.model, time = excluded.time,
-                writer = excluded.writer, removed = excluded.removed, json = excluded.json,
-                owner = excluded.owner, stream = excluded.stream, stamps = excluded.stamps,
-                marks = excluded.marks, own = excluded.own, trail = excluded.trail
-            """, in: feed.db)
-        try statement.bind(1, key: (change.key.hash, change.key.sort))
-        try statement.bind(3, change.model)
-        try statement.bind(4, bits: change.version.time)
-        try statement.bind(5, bits: change.version.writer)
-        try statement.bind(6, change.isRemoval ? Instant.now.wall : nil)
-        try statement.bind(7, change.body)
-        try statement.bind(8, item.owner)
-        try statement.bind(9, stream)
-        try statement.bind(10, change.stamps.isEmpty ? nil : JSON.object(change.stamps).text)
-        try statement.bind(11, text(item.marks))
-        try statement.bind(12, bits: item.own)
-        try statement.bind(13, item.trail.isEmpty ? nil : item.trail)
-        try statement.run()
-        if let current, let left = current.stream, left != stream {
+        if let left = current?.stream, let stream, left != stream, let former = current?.change {
             // Whoever follows the stream that the item leaves gets to see it go, and nothing of what it now is: it may
             // be another device's. A model that no longer goes down leaves its items where they are.
-            if stream != nil {
-                try feed.append(change.key, version: change.version, to: left, parted: current.change.body)
-            } else {
-                try feed.remove(change.key, from: left)
+            try feed.part(former, version: change.version, from: left)
+        }
+        if current != nil, let stream, current?.stream != stream { try feed.join(change.key, stream) }
+        guard current != nil else {
+            guard try insert(item, feed: &feed) else {
+                throw DatabaseError(resultCode: .SQLITE_CONSTRAINT, message: "an item is there that was not")
             }
+            return
         }
-        if let stream {
-            try feed.append(change.key, version: change.version, to: stream)
+        // What stays as it is needs no look at its index.
+        let isSame = current?.change.model == change.model && !change.isRemoval && current?.change.isRemoval == false
+        let statement = try ByteStatement(isSame ? updateSame : update, in: feed.db)
+        try bind(item, to: statement, feed: &feed)
+        try statement.run()
+    }
+
+    /// Stores an item that is not there yet.
+    ///
+    /// - Returns: False, and nothing is stored, when it is.
+    static func insert(_ item: ItemState, feed: inout FeedWriter) throws -> Bool {
+        let statement = try ByteStatement(insert, in: feed.db)
+        let before = feed
+        try bind(item, to: statement, feed: &feed)
+        try statement.run()
+        if feed.db.changesCount == 0 {
+            feed = before
+            return false
         }
+        return true
+    }
+
+    private static let insert = """
+        INSERT INTO item(hash, sort, time, writer, json, owner, stream, position, committed, own, stamps, marks, trail, model, removed)
+        VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT(hash, sort) DO NOTHING
+        """
+    private static let updateSame = """
+        UPDATE item SET time = ?3, writer = ?4, json = ?5, owner = ?6, stream = ?7, position = ?8, committed = ?9, own = ?10,
+            stamps = ?11, marks = ?12, trail = ?13 WHERE hash = ?1 AND sort = ?2
+        """
+    private static let update = """
+        UPDATE item SET time = ?3, writer = ?4, json = ?5, owner = ?6, stream = ?7, position = ?8, committed = ?9, own = ?10,
+            stamps = ?11, marks = ?12, trail = ?13, model = ?14, removed = ?15 WHERE hash = ?1 AND sort = ?2
+        """
+
+    /// Binds a state to the parameters of these, and gives it its place.
+    private static func bind(_ item: ItemState, to statement: ByteStatement, feed: inout FeedWriter) throws {
+        let change = item.change
+        try statement.bind(1, key: (change.key.hash, change.key.sort))
+        try statement.bind(3, bits: change.version.time)
+        try statement.bind(4, bits: change.version.writer)
+        try statement.bind(5, change.body)
+        try statement.bind(6, item.owner)
+        try statement.bind(7, item.stream)
+        try statement.bind(8, try item.stream.map { try feed.next(in: $0) })
+        try statement.bind(9, bits: feed.time)
+        try statement.bind(10, bits: item.own)
+        if !change.stamps.isEmpty { try statement.bind(11, JSON.object(change.stamps).text) }
+        if !item.marks.isEmpty { try statement.bind(12, text(item.marks)) }
+        if !item.trail.isEmpty { try statement.bind(13, item.trail) }
+        guard statement.parameters > 13 else { return }
+        try statement.bind(14, change.model)
+        try statement.bind(15, change.isRemoval ? Instant.now.wall : nil)
     }
 
     static func setTrail(_ trail: [UInt8], of key: ItemKey, in db: Database) throws {
-        try db.cachedStatement(sql: "UPDATE item SET trail = ? WHERE hash = ? AND sort = ?")
-            .execute(arguments: [Text(trail).string, key.hash.string, key.sort.string])
+        let statement = try ByteStatement("UPDATE item SET trail = ? WHERE hash = ? AND sort = ?", in: db)
+        try statement.bind(1, trail)
+        try statement.bind(2, key: (key.hash, key.sort))
+        try statement.run()
     }
 
     /// A change from the columns hash, sort, model, time, writer, removal, json.

@@ -13,6 +13,11 @@ public final class SQLiteStore: CloudStore {
         case existing
     }
 
+    /// Memory for pages of the connection that writes.
+    private static let cacheKiB = 16 * 1024
+    /// Pages of the log from which on a commit moves them into the file: many commits change the same ones.
+    private static let checkpointPages = 4000
+
     public let path: String
     public let writer: UInt64
     /// Random id of the feeds, see `StreamCursor.history`.
@@ -42,7 +47,13 @@ public final class SQLiteStore: CloudStore {
             configuration.label = "ioto-cloud"
             let pool = try DatabasePool(path: path, configuration: configuration)
             // What is acknowledged must outlive a power cut: the pool's own setting only outlives the process.
-            try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+            try pool.writeWithoutTransaction { db in
+                try db.execute(
+                    sql: """
+                        PRAGMA synchronous = FULL; PRAGMA cache_size = -\(SQLiteStore.cacheKiB);
+                        PRAGMA wal_autocheckpoint = \(SQLiteStore.checkpointPages)
+                        """)
+            }
             (history, writer) = try pool.write { db in
                 let kind = try StoreFormat.kind(of: db)
                 try StoreFormat.check(kind, path: path)
@@ -142,6 +153,31 @@ public final class SQLiteStore: CloudStore {
             return value
         } catch {
             throw IotoError(error, path: path)
+        }
+    }
+
+    /// Reads, or changes as `write` does what is told, on the calling thread.
+    func now<Value>(isWrite: Bool, _ body: (Database) throws -> Value) throws(IotoError) -> Value {
+        do {
+            let pool = try opened()
+            guard isWrite else { return try pool.read(body) }
+            return try pool.writeWithoutTransaction { db in try SQLiteStore.transaction(db, body) }
+        } catch {
+            throw IotoError(error, path: path)
+        }
+    }
+
+    /// The same as GRDB's, with statements that are kept.
+    static func transaction<Value>(_ db: Database, _ body: (Database) throws -> Value) throws -> Value {
+        try ByteStatement("BEGIN IMMEDIATE", in: db).run()
+        do {
+            let value = try body(db)
+            try ByteStatement("COMMIT", in: db).run()
+            return value
+        } catch {
+            // Some errors have ended it already.
+            if db.isInsideTransaction { try ByteStatement("ROLLBACK", in: db).run() }
+            throw error
         }
     }
 

@@ -6,7 +6,7 @@ enum StoreFormat {
     /// "IoCl", the application id in the file's header (sqlite.org/fileformat2.html, 1.3.15).
     static let applicationID = 0x496F_436C
     /// Raised by every change to the tables that an older program would not understand.
-    static let version = 5
+    static let version = 6
 
     /// What `PRAGMA application_id` and the tables say of a file.
     enum Kind {
@@ -41,7 +41,7 @@ enum StoreFormat {
 
     /// Makes the tables. Versions are kept as the 64-bit patterns of their unsigned halves.
     static func create(in db: Database) throws {
-        try db.execute(sql: tables + indexes)
+        try db.execute(sql: tables + partedTable + removedIndex + feedIndexes)
         for name in ["history", "writer"] {
             try setMeta(name, Int64(bitPattern: SystemRandom.uint64()), in: db)
         }
@@ -52,27 +52,50 @@ enum StoreFormat {
     /// Brings a file of an older program to this one's format, within the transaction.
     static func upgrade(_ kind: Kind, in db: Database) throws {
         guard case .store(let found) = kind, found < version else { return }
-        try db.execute(sql: "ALTER TABLE device ADD COLUMN former INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = \(version)")
-        guard found < 4 else { return }
-        try db.execute(sql: "ALTER TABLE item ADD COLUMN trail TEXT")
-        guard found < 3 else { return }
-        try db.execute(
-            sql: """
-                ALTER TABLE device ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
-                ALTER TABLE device ADD COLUMN nonce INTEGER NOT NULL DEFAULT 0;
-                """)
-        guard found < 2 else { return }
-        try db.execute(
-            sql: """
-                ALTER TABLE item ADD COLUMN marks TEXT;
-                ALTER TABLE item ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
-                ALTER TABLE item ADD COLUMN stamps TEXT;
-                ALTER TABLE feed ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;
-                ALTER TABLE head ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
-                ALTER TABLE device ADD COLUMN synced INTEGER NOT NULL DEFAULT 0;
-                \(indexes)
-                """)
+        for (format, sql) in upgrades where found < format { try db.execute(sql: sql) }
+        try db.execute(sql: "PRAGMA user_version = \(version)")
     }
+
+    /// What brings a file to each format from the one before.
+    private static let upgrades: [(format: Int, sql: String)] = [
+        (
+            2,
+            """
+            ALTER TABLE item ADD COLUMN marks TEXT;
+            ALTER TABLE item ADD COLUMN own INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE item ADD COLUMN stamps TEXT;
+            ALTER TABLE feed ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE head ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE device ADD COLUMN synced INTEGER NOT NULL DEFAULT 0;
+            CREATE INDEX item_removed ON item(removed) WHERE removed IS NOT NULL;
+            """
+        ),
+        (
+            3,
+            """
+            ALTER TABLE device ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+            ALTER TABLE device ADD COLUMN nonce INTEGER NOT NULL DEFAULT 0;
+            """
+        ),
+        (4, "ALTER TABLE item ADD COLUMN trail TEXT;"),
+        // The entries of feeds were a table of their own.
+        (
+            5,
+            """
+            ALTER TABLE item ADD COLUMN position INTEGER;
+            ALTER TABLE item ADD COLUMN committed INTEGER NOT NULL DEFAULT 0;
+            UPDATE item SET position = f.position, committed = f.committed FROM feed AS f
+                WHERE f.stream = item.stream AND f.hash = item.hash AND f.sort = item.sort AND f.parted IS NULL;
+            \(partedTable)
+            INSERT INTO parted(stream, position, hash, sort, model, json, time, writer, committed)
+                SELECT f.stream, f.position, f.hash, f.sort, i.model, f.parted, f.time, f.writer, f.committed
+                FROM feed AS f JOIN item AS i ON i.hash = f.hash AND i.sort = f.sort WHERE f.parted IS NOT NULL;
+            DROP TABLE feed;
+            \(feedIndexes)
+            """
+        ),
+        (6, "ALTER TABLE device ADD COLUMN former INTEGER NOT NULL DEFAULT 0;"),
+    ]
 
     /// A named value; nil when there is none.
     static func meta<Value: DatabaseValueConvertible>(_ name: String, in db: Database) throws -> Value? {
@@ -86,16 +109,29 @@ enum StoreFormat {
     }
 
     /// By which tombstones are found whose time is over.
-    private static let indexes = """
-        CREATE INDEX item_removed ON item(removed) WHERE removed IS NOT NULL;
-        CREATE INDEX feed_parted ON feed(hash, sort) WHERE parted IS NOT NULL;
+    private static let removedIndex = "CREATE INDEX item_removed ON item(removed) WHERE removed IS NOT NULL;"
+
+    private static let feedIndexes = """
+        CREATE UNIQUE INDEX item_feed ON item(stream, position) WHERE position IS NOT NULL;
+        CREATE INDEX parted_item ON parted(hash, sort);
+        """
+
+    private static let partedTable = """
+        -- Entries of streams that items have left: the removal that those who follow the stream get to see.
+        CREATE TABLE parted(
+            stream TEXT NOT NULL, position INTEGER NOT NULL,
+            hash TEXT NOT NULL, sort TEXT NOT NULL, model TEXT NOT NULL, json TEXT NOT NULL,
+            time INTEGER NOT NULL, writer INTEGER NOT NULL, committed INTEGER NOT NULL,
+            PRIMARY KEY(stream, position)) STRICT, WITHOUT ROWID;
         """
 
     private static let tables = """
         CREATE TABLE meta(name TEXT PRIMARY KEY NOT NULL, value ANY) STRICT, WITHOUT ROWID;
 
         -- The latest state of every item. `removed` is when a tombstone was stored, in Unix milliseconds, by this
-        -- machine's clock. `owner` is the device that the item belongs to, or ''; `stream` the feed that it is in.
+        -- machine's clock. `owner` is the device that the item belongs to, or ''; `stream` the feed that it is in, and
+        -- `position` its entry there, of which there is one in the order of commits. `committed` is the store's clock at the
+        -- commit, which rises with the position.
         -- `marks` are the last changes of an agent of version 1, see `Arrival`, as numbers with commas between.
         -- `own` is the time of the owner's last version under a `ConflictRule`; `stamps` the times of the fields' changes
         -- as a JSON object, of models with `merge: 'fields'`. `trail` are the versions before, see `Trail`.
@@ -105,19 +141,9 @@ enum StoreFormat {
             time INTEGER NOT NULL, writer INTEGER NOT NULL,
             removed INTEGER, json TEXT NOT NULL, owner TEXT NOT NULL, stream TEXT, marks TEXT,
             own INTEGER NOT NULL DEFAULT 0, stamps TEXT, trail TEXT,
+            position INTEGER, committed INTEGER NOT NULL DEFAULT 0,
             UNIQUE(hash, sort)) STRICT;
         CREATE INDEX item_model ON item(model, hash, sort) WHERE removed IS NULL;
-
-        -- One entry per item and stream, in order of commits. An entry stands for the item's latest state, unless
-        -- `parted` is set: then the item has gone to another stream, and this is the removal that those who follow this
-        -- one get to see, with `time` and `writer` its version. `committed` is the store's clock at the commit, which
-        -- rises with the position.
-        CREATE TABLE feed(
-            stream TEXT NOT NULL, position INTEGER NOT NULL,
-            hash TEXT NOT NULL, sort TEXT NOT NULL,
-            parted TEXT, time INTEGER NOT NULL, writer INTEGER NOT NULL,
-            committed INTEGER NOT NULL,
-            PRIMARY KEY(stream, position), UNIQUE(stream, hash, sort)) STRICT, WITHOUT ROWID;
 
         -- The last position given in each stream. `moved` counts the moves of all streams, so that a reader finds
         -- those that moved since it looked last without reading the others. A tombstone of an entry up to `floor` may be

@@ -1,0 +1,39 @@
+import IotoBase
+import IotoSchema
+
+/// The changes that were sent and are not answered yet, over all tries: a late answer to an earlier try counts too. The
+/// replicator changes it, and any thread may ask.
+public final class SentChanges: @unchecked Sendable {
+    private let lock = Lock()
+    private var changes: [Version: PendingChange] = [:]
+
+    public init() {}
+
+    var count: Int { changes.count }
+
+    /// Whether a state of the item, of this time or a later one, is on its way.
+    public func holds(_ key: ItemKey, from time: UInt64) -> Bool {
+        lock.withLock {
+            for (version, pending) in changes where pending.change.key == key && version.time >= time { return true }
+            return false
+        }
+    }
+
+    func find(_ version: Version) -> PendingChange? { changes[version] }
+
+    func add(_ entries: [PendingChange]) {
+        lock.withLock {
+            for entry in entries { changes[entry.change.version] = entry }
+        }
+    }
+
+    func remove(_ entries: [Settlement.Entry]) {
+        lock.withLock {
+            for entry in entries { changes[entry.pending.change.version] = nil }
+        }
+    }
+
+    func removeAll() {
+        lock.withLock { changes.removeAll() }
+    }
+}
