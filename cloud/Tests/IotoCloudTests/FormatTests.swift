@@ -113,7 +113,7 @@ import Testing
         _ = await test.store.answer(.openDevice(first))
         await test.store.close()
         let queue = try DatabaseQueue(path: test.folder.file("cloud.db"))
-        try queue.writeWithoutTransaction {
+        try await queue.writeWithoutTransaction {
             try $0.execute(sql: "ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 5")
         }
         try queue.close()
