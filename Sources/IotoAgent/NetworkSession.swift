@@ -142,6 +142,8 @@ final class NetworkSession: MQTTDelegate {
 
     func mqttReceived(_ topic: Text, _ payload: [UInt8]) {
         replicator.received(topic, payload, .now)
+        // What it asks for goes out before what has come is stored.
+        publish()
     }
 
     /// Gives up a connection that is of no use; the next try comes after a wait.

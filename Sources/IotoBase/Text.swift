@@ -126,6 +126,7 @@ public struct Text: Hashable, Sendable {
 
 extension [UInt8] {
     /// Appends sixteen lower-case hexadecimal digits.
+    @inline(never)
     public mutating func append(hexadecimal number: UInt64) {
         var digits: (UInt64, UInt64) = (
             hexadecimalDigits(UInt32(truncatingIfNeeded: number >> 32)).bigEndian,

@@ -37,6 +37,7 @@ public struct Version: Hashable, Sendable {
 
 extension [UInt8] {
     /// Appends a version's text.
+    @inline(never)
     public mutating func append(version: Version) {
         append(hexadecimal: version.time)
         append(UInt8(ascii: "-"))

@@ -26,27 +26,6 @@ extension JSON {
             throw error.located(in: bytes)
         }
     }
-
-    /// Reads the value that stands at an index, which is moved behind it.
-    ///
-    /// - Throws: As `parse(_:syntax:)`.
-    public static func parseValue(_ bytes: [UInt8], at index: inout Int) throws(IotoError) -> JSON {
-        let start = index
-        let result = bytes.withUnsafeBytes { buffer in
-            Result { () throws(IotoError) -> (JSON, Int) in
-                var parser = JSONParser(buffer, .json)
-                parser.index = start
-                do throws(JSONFault) {
-                    return (try parser.parseValue(), parser.index)
-                } catch {
-                    throw error.located(in: buffer)
-                }
-            }
-        }
-        let (value, end) = try result.get()
-        index = end
-        return value
-    }
 }
 
 /// Reads RFC 8259 and, by `JSONParser+JSON5.swift`, JSON5. Recursion ends at `Limits.nestingMax`.

@@ -27,6 +27,9 @@ public enum JSONScanner {
         return start..<end
     }
 
+    /// Where the value ends that stands at an index; nil when it does not.
+    public static func end(ofValueAt index: Int, in json: UnsafeRawBufferPointer) -> Int? { json.endOfValue(from: index) }
+
     /// The value of a range that `member(_:in:)` gave.
     public static func decode(_ raw: UnsafeRawBufferPointer) -> JSON? {
         var parser = JSONParser(raw, .json)

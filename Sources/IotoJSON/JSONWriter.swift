@@ -37,11 +37,13 @@ extension JSON {
     }
 
     /// Appends a string in quotes, escaped where JSON demands it.
+    @inline(never)
     public static func write(string: Text, to output: inout [UInt8]) {
         string.bytes.withUnsafeBytes { write(string: $0, to: &output) }
     }
 
     /// Appends UTF-8 as a string in quotes, escaped where JSON demands it.
+    @inline(never)
     public static func write(string: UnsafeRawBufferPointer, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
         var index = 0

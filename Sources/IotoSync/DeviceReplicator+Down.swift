@@ -37,6 +37,8 @@ struct DownState {
     var question: Int64
     /// When to ask for everything though there is no sign of anything, on the monotonic clock.
     var refreshAt: Int64 = .max
+    /// An answer that is applied with the next input, once the question for the page behind it has gone out; not a snapshot's.
+    var waiting: PageMessage?
 
     init(topics: Topics, seed: UInt64, timeout: (first: Int64, last: Int64)) {
         // Anywhere: the broker keeps the answers to a process that is gone for the next one, which must not take them
@@ -49,6 +51,7 @@ struct DownState {
     }
 
     mutating func forgetAnswers() {
+        waiting = nil
         for index in streams.indices {
             streams[index].askAt = nil
             streams[index].asked = nil
@@ -84,7 +87,8 @@ extension DeviceReplicator {
         if down.streams[index].asked == nil { ask([index], now) }
     }
 
-    private func ask(_ indices: [Int], _ now: Instant) {
+    /// - Parameter ahead: Where the stream will stand; nil: as it is stored.
+    private func ask(_ indices: [Int], from ahead: StreamCursor? = nil, _ now: Instant) {
         guard isConnected else { return }
         if indices.count == down.streams.count {
             // Not in step with the rest of the fleet.
@@ -98,7 +102,8 @@ extension DeviceReplicator {
         for index in indices {
             down.streams[index].askAt = now.monotonic + down.streams[index].backoff.next(using: &random)
             do throws(IotoError) {
-                let cursor = try storedCursor(down.streams[index].name)
+                let stored = try storedCursor(down.streams[index].name)
+                let cursor = ahead ?? stored
                 request.cursors.append(cursor)
                 if down.streams[index].countedGeneration < down.generation {
                     down.streams[index].countedGeneration = down.generation
@@ -192,6 +197,12 @@ extension DeviceReplicator {
             if down.streams[index].askAt == nil { ask(index, now) }
             return
         }
+        if isAnswer, page.hasMore, !isPart, page.cursor > stored.position, down.streams[index].backoff.attempt < 2 {
+            // The hub reads and sends the next page while this one is stored. If that fails, the next one is a gap, and from
+            // then on a page is asked for when the one before it is stored, until one is.
+            down.waiting = page
+            return ask([index], from: cursor(of: page), now)
+        }
         if isPart || page.cursor > stored.position || stored.history != page.history {
             var part: SnapshotPart?
             if isPart {
@@ -202,27 +213,15 @@ extension DeviceReplicator {
             }
             do throws(IotoError) {
                 try apply(page, part, now)
-                if up.isHeld {
-                    up.isHeld = false
-                    up.inFlight?.deadline = now.monotonic
-                }
                 down.streams[index].isInSnapshot = isPart && page.hasMore
             } catch {
-                // Disk full, for one: nothing of the page is taken, and the question is asked again later.
-                if isAnswer { down.streams[index].asked = nil }
-                if down.streams[index].asked == nil {
-                    let due = down.streams[index].askAt ?? now.monotonic + down.streams[index].backoff.next(using: &random)
-                    down.streams[index].askAt = min(due, now.monotonic + DeviceReplicator.storageRetryMax)
-                }
+                failed(index, isAnswer: isAnswer, now)
                 throw error
             }
         }
         guard isAnswer else { return }
-        confirmEpoch()
-        learn(page.time, now)
         if startsAnew { down.streams[index].start = 0 }
-        down.streams[index].reached = page.cursor
-        down.streams[index].end = max(down.streams[index].end, page.end)
+        reached(page, index, now)
         down.streams[index].backoff.reset()
         down.streams[index].asked = nil
         down.streams[index].askAt = nil
@@ -235,8 +234,43 @@ extension DeviceReplicator {
         }
     }
 
+    private func cursor(of page: PageMessage) -> StreamCursor {
+        StreamCursor(stream: page.stream, history: page.history, position: page.cursor)
+    }
+
+    /// An answer is applied.
+    private func reached(_ page: PageMessage, _ index: Int, _ now: Instant) {
+        confirmEpoch()
+        learn(page.time, now)
+        down.streams[index].reached = page.cursor
+        down.streams[index].end = max(down.streams[index].end, page.end)
+    }
+
+    /// Disk full, for one: nothing of the page is taken, and the question is asked again later.
+    private func failed(_ index: Int, isAnswer: Bool, _ now: Instant) {
+        if isAnswer { down.streams[index].asked = nil }
+        guard down.streams[index].asked == nil else { return }
+        let due = down.streams[index].askAt ?? now.monotonic + down.streams[index].backoff.next(using: &random)
+        down.streams[index].askAt = min(due, now.monotonic + DeviceReplicator.storageRetryMax)
+    }
+
+    /// Applies the page that waits.
+    func applyWaiting(_ now: Instant) {
+        guard let page = down.waiting, let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }
+        down.waiting = nil
+        do throws(IotoError) {
+            try apply(page, nil, now)
+            reached(page, index, now)
+            down.streams[index].backoff.reset()
+        } catch {
+            // The answer to the question behind it begins where nothing is.
+            failed(index, isAnswer: true, now)
+            note(error)
+        }
+    }
+
     private func apply(_ page: PageMessage, _ part: SnapshotPart?, _ now: Instant) throws(IotoError) {
-        let cursor = StreamCursor(stream: page.stream, history: page.history, position: page.cursor)
+        let cursor = cursor(of: page)
         let applied: Int
         if let part {
             applied = try storage.apply(page.changes, part: part, cursor: cursor, hubTime: page.time)
@@ -244,6 +278,10 @@ extension DeviceReplicator {
             if try storage.pendingRange() != nil { up.isUrgent = true }
         } else {
             applied = try storage.apply(page.changes, cursor: cursor, hubTime: page.time)
+        }
+        if up.isHeld {
+            up.isHeld = false
+            up.inFlight?.deadline = now.monotonic
         }
         statistics.receivedItems += Int64(applied)
         statistics.lastDown = now.wall

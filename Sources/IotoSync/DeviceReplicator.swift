@@ -96,6 +96,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     ///
     /// - Parameter bytes: Their size.
     public func changed(bytes: Int, _ now: Instant) {
+        applyWaiting(now)
         up.gather(bytes: bytes, now: now, delay: configuration.syncDelay)
         up.inFlight?.position = nil
         sendIfDue(now)
@@ -103,6 +104,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
 
     public func received(_ topic: Text, _ payload: [UInt8], _ now: Instant) {
         guard let verb = configuration.topics.parseDown(topic) else { return }
+        applyWaiting(now)
         do throws(IotoError) {
             guard verb == "SYNC" || verb == "BATCH" || Version1Verb(verb) != nil else { return }
             let message = try codec.parse(payload)
@@ -126,6 +128,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// To be called when `deadline` has come.
     public func tick(_ now: Instant) {
         guard isConnected else { return }
+        applyWaiting(now)
         sendIfDue(now)
         askIfDue(now)
     }
@@ -156,6 +159,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     ///
     /// - Returns: What to give `isCaughtUp(since:)`.
     public func catchUp(_ now: Instant) -> Int64 {
+        applyWaiting(now)
         if isConnected { askForEverything(now) } else { down.generation += 1 }
         return down.generation
     }
@@ -255,6 +259,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// When `tick(_:)` is due, on the monotonic clock; nil: not before another input.
     public var deadline: Int64? {
         guard isConnected else { return nil }
+        if down.waiting != nil { return 0 }
         var earliest = up.inFlight?.deadline ?? up.sendAt
         if up.inFlight == nil, let resumeAt = up.meter.resumeAt { earliest = min(earliest ?? resumeAt, resumeAt) }
         if up.holdUntil > Int64.min { earliest = max(up.holdUntil, earliest ?? up.holdUntil) }

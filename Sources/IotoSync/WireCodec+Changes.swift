@@ -12,9 +12,10 @@ extension WireCodec {
     ///   - replica: The writer that need not stand in `ver`.
     ///   - isVersion1: Without `ver`, and with what version 1 wants in an item.
     ///   - context: What items of version 1 have to say.
+    ///   - omitsBody: Stop in front of the item's own members, unless it has other names in the cloud.
     func append(
         _ change: Change, isVersion1: Bool = false, _ context: Context = Context(), isBrief: Bool = false,
-        replica: UInt64 = 0, to output: inout [UInt8]
+        replica: UInt64 = 0, omitsBody: Bool = false, to output: inout [UInt8]
     ) {
         if !isBrief {
             output.append(literal: change.isRemoval ? #"{"cmd":"remove","key":"# : #"{"cmd":"upsert","key":"#)
@@ -47,12 +48,13 @@ extension WireCodec {
             if isVersion1 { complete(&item, change, context) }
             item.write(to: &output)
         } else {
-            appendItem(of: change, isBrief, to: &output)
+            appendItem(of: change, isBrief, omitsBody, to: &output)
+            if omitsBody { return }
         }
         output.append(literal: "}")
     }
 
-    private func appendItem(of change: Change, _ isBrief: Bool, to output: inout [UInt8]) {
+    private func appendItem(of change: Change, _ isBrief: Bool, _ omitsBody: Bool, to output: inout [UInt8]) {
         output.append(literal: "{")
         JSON.write(string: schema.typeField, to: &output)
         output.append(literal: ":")
@@ -63,10 +65,10 @@ extension WireCodec {
             output.append(literal: ":")
             JSON.write(string: wireKey(of: change), to: &output)
         }
+        if omitsBody { return }
         if change.body.count > 2 {
             output.append(literal: ",")
-            // As a buffer it is copied at once, as a slice byte by byte where it is compiled for size.
-            change.body.withUnsafeBufferPointer { output.append(contentsOf: UnsafeBufferPointer(rebasing: $0[1..<$0.count - 1])) }
+            output.append(contentsOf: change.body[1..<change.body.count - 1])
         }
         output.append(literal: "}")
     }
@@ -163,12 +165,70 @@ extension WireCodec {
         return change
     }
 
-    func append(changes: [Change], isBrief: Bool, replica: UInt64, to output: inout [UInt8]) {
-        output.append(literal: #","changes":["#)
-        for (index, change) in changes.enumerated() {
-            if index > 0 { output.append(literal: ",") }
-            append(change, isBrief: isBrief, replica: replica, to: &output)
+    /// A message whose changes stand behind what it says else.
+    ///
+    /// - Parameter head: The message without its end.
+    func message(_ head: [UInt8], _ changes: [Change], isBrief: Bool, replica: UInt64) -> [UInt8] {
+        // Bodies are most of it: they are put in their place at once, which an array that grows does byte by byte where it is
+        // compiled for size. But where a body is not written as it is stored, the front is all of the change.
+        let isFrontAll = schema.hasMappedModels || !isBrief
+        var fronts: [[UInt8]] = []
+        fronts.reserveCapacity(changes.count)
+        // The name of the changes, and the end.
+        var room = head.count + 12 + 2
+        for change in changes {
+            var front: [UInt8] = []
+            front.reserveCapacity(isFrontAll ? change.body.count + 256 : 128)
+            append(change, isBrief: isBrief, replica: replica, omitsBody: !isFrontAll, to: &front)
+            // A comma before it; then the body with a comma in place of its first byte and a brace behind, or without one two braces.
+            room += 1 + front.count + (isFrontAll ? 0 : change.body.count + 2)
+            fronts.append(front)
         }
-        output.append(literal: "]")
+        return [UInt8](unsafeUninitializedCapacity: room) { buffer, count in
+            var writer = BytesWriter(buffer)
+            writer.put(head)
+            writer.put(#","changes":["#)
+            for (index, front) in fronts.enumerated() {
+                if index > 0 { writer.put(",") }
+                writer.put(front)
+                if isFrontAll { continue }
+                let body = changes[index].body
+                if body.count > 2 {
+                    writer.put(",")
+                    body.withUnsafeBytes { writer.put(UnsafeRawBufferPointer(rebasing: $0[1...])) }
+                    writer.put("}")
+                } else {
+                    writer.put("}}")
+                }
+            }
+            writer.put("]}")
+            count = writer.count
+        }
+    }
+}
+
+/// Writes into memory that its owner has counted.
+private struct BytesWriter {
+    private let start: UnsafeMutableRawPointer?
+    private(set) var count = 0
+
+    init(_ buffer: UnsafeMutableBufferPointer<UInt8>) {
+        start = UnsafeMutableRawPointer(buffer.baseAddress)
+    }
+
+    @inline(never)
+    mutating func put(_ bytes: UnsafeRawBufferPointer) {
+        guard let start, let from = bytes.baseAddress else { return }
+        (start + count).copyMemory(from: from, byteCount: bytes.count)
+        count += bytes.count
+    }
+
+    mutating func put(_ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { put($0) }
+    }
+
+    @inline(never)
+    mutating func put(_ literal: StaticString) {
+        put(UnsafeRawBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
     }
 }

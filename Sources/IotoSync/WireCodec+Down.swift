@@ -78,15 +78,14 @@ extension WireCodec {
         output.append(literal: #","time":""#)
         output.append(hexadecimal: page.time)
         output.append(literal: #"""#)
-        append(changes: page.changes, isBrief: true, replica: 0, to: &output)
-        output.append(literal: "}")
-        return output
+        return message(output, page.changes, isBrief: true, replica: 0)
     }
 
     /// Reads a page for a device.
     ///
     /// - Parameter context: What items of the device's own stream must state; items of other streams state what they do.
     /// - Returns: nil for the hub's plea that the device ask again, which carries no page.
+    @inline(never)
     func decodePage(_ message: WireMessage, context: Context) throws(IotoError) -> PageMessage? {
         let json = message.json
         if json["ask"]?.boolValue == true { return nil }

@@ -25,9 +25,7 @@ extension WireCodec {
             output.append(literal: #"","cursor":"#)
             output.append(decimal: seen.position)
         }
-        append(changes: message.changes, isBrief: message.isBrief, replica: message.replica, to: &output)
-        output.append(literal: "}")
-        return output
+        return self.message(output, message.changes, isBrief: message.isBrief, replica: message.replica)
     }
 
     /// - Returns: The message without its changes.

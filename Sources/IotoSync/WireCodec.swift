@@ -106,10 +106,12 @@ extension Text {
 }
 
 extension [UInt8] {
+    @inline(never)
     mutating func append(literal: StaticString) {
         literal.withUTF8Buffer { append(contentsOf: $0) }
     }
 
+    @inline(never)
     mutating func append(decimal number: Int64) {
         append(contentsOf: Text(decimal: number).bytes)
     }

@@ -50,6 +50,7 @@ struct WireMessage {
     }
 
     /// A byte of the text; 0 behind its end.
+    @inline(never)
     func at(_ index: Int) -> UInt8 { index < text.count ? text[index] : 0 }
 }
 
@@ -68,6 +69,7 @@ extension WireCodec {
     ///   - replica: The writer of those that name none.
     ///   - context: Values that the items must have.
     /// - Throws: `.json` when the message is none; `.protocolViolation` when there are too many.
+    @inline(never)
     func changes(of message: WireMessage, replica: UInt64, context: Context) throws(IotoError) -> [WireChange] {
         guard message.start > 0 else { return try whole(message.json) }
         var changes: [WireChange] = []
@@ -85,7 +87,10 @@ extension WireCodec {
                 changes.append(change)
                 index += bytes
             } else {
-                changes.append(.whole(try JSON.parseValue(message.text, at: &index)))
+                let start = index
+                guard let end = message.text.withUnsafeBytes({ JSONScanner.end(ofValueAt: start, in: $0) }) else { break }
+                changes.append(.whole(try JSON.parse(Array(message.text[start..<end]))))
+                index = end
             }
             guard message.at(index) == UInt8(ascii: ","), message.at(index + 1) == UInt8(ascii: "{") else { break }
             index += 1
@@ -97,6 +102,7 @@ extension WireCodec {
         return changes
     }
 
+    @inline(never)
     private func whole(_ json: JSON) throws(IotoError) -> [WireChange] {
         guard let changes = json["changes"]?.arrayValue, changes.count <= Limits.batchItemsMax else {
             throw IotoError(.protocolViolation, "a message without valid changes")
@@ -107,6 +113,7 @@ extension WireCodec {
     }
 
     /// Reads a change that is written as this library writes most of them: `{"ver":"...","item":{...}}`, perhaps with `own`.
+    @inline(never)
     private func plain(
         _ text: UnsafeRawBufferPointer, _ replica: UInt64, _ context: Context, _ known: inout Model?
     ) -> (WireChange, bytes: Int)? {
@@ -157,6 +164,7 @@ private struct WireScan {
     var index = 0
 
     /// Steps over a text, if it stands there.
+    @inline(never)
     mutating func take(_ literal: StaticString) -> Bool {
         let size = literal.utf8CodeUnitCount
         guard text.count - index >= size,
@@ -169,6 +177,7 @@ private struct WireScan {
     }
 
     /// Steps over sixteen hexadecimal digits.
+    @inline(never)
     mutating func hexadecimal() -> UInt64? {
         guard text.count - index >= 16 else { return nil }
         let value = parseHexadecimal(UnsafeRawBufferPointer(rebasing: text[index..<index + 16]))

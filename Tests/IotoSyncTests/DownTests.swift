@@ -70,6 +70,77 @@ struct DownTests {
         #expect(loop.replica.cursors["device/d1"]?.position == 950)
     }
 
+    /// One that has got the first page of a long feed, and has not stored it.
+    private static func withPageThatWaits() throws -> Loopback {
+        let loop = Loopback()
+        for index in 0..<950 { _ = try loop.cloud.put("Setting", Text(decimal: index), value: "v") }
+        loop.connect()
+        loop.deliverUp()
+        // Behind the answers of the other streams.
+        loop.down.reverse()
+        loop.deliverDown()
+        return loop
+    }
+
+    @Test func nextPageIsAskedForBeforeOneIsStored() throws {
+        let loop = try DownTests.withPageThatWaits()
+        #expect(loop.replica.applied.count == 0)
+        #expect(loop.up.count == 1)
+        #expect(loop.device.deadline == 0)
+        loop.wait(0)
+        let stored = loop.replica.applied.count
+        #expect(stored > 0)
+        #expect(loop.up.count == 1)
+        loop.settle()
+        #expect(loop.replica.applied.count == 950)
+        #expect(loop.device.isCaughtUp)
+    }
+
+    @Test func pageThatWaitsIsNotStoredBehindTheEndOfItsConnection() throws {
+        let loop = try DownTests.withPageThatWaits()
+        loop.disconnect()
+        loop.wait(0)
+        #expect(loop.replica.applied.count == 0)
+        loop.connect()
+        loop.settle()
+        #expect(loop.replica.applied.count == 950)
+        #expect(loop.device.isCaughtUp)
+    }
+
+    @Test func pageThatWaitsIsStoredBeforeWhatComesNext() throws {
+        let loop = try DownTests.withPageThatWaits()
+        loop.up.removeAll()
+        try loop.cloudChange("Notice", "1", "all", device: nil)
+        loop.deliverDown()
+        #expect(loop.replica.value("Setting", "0") == "v")
+        #expect(loop.replica.value("Notice", "1") == "all")
+        // The question for the next page is lost.
+        loop.wait(10_000)
+        loop.settle()
+        #expect(loop.replica.value("Setting", "949") == "v")
+        #expect(loop.device.isCaughtUp)
+    }
+
+    @Test func longFeedDoesNotComeInVainWhileTheDiskIsFull() throws {
+        let loop = try DownTests.withPageThatWaits()
+        loop.replica.fault = IotoError(.full, "disk full")
+        var questions = 0
+        for _ in 0..<3600 {
+            loop.wait(1_000)
+            questions += loop.up.count
+            loop.settle()
+        }
+        #expect(loop.replica.applied.count == 0)
+        #expect((30...130).contains(questions))
+        loop.replica.fault = nil
+        for _ in 0..<60 {
+            loop.wait(1_000)
+            loop.settle()
+        }
+        #expect(loop.replica.applied.count == 950)
+        #expect(loop.device.isCaughtUp)
+    }
+
     @Test func eachChangeIsAppliedOnceHoweverOftenItsPageComes() throws {
         let loop = Loopback.connected()
         try loop.cloudChange("Setting", "1", "a")
