@@ -111,7 +111,7 @@ extension HubReplicator {
             if Mutant.isActive(.hubAcksBeforeStoring) { sendAck(ack, session) }
         #endif
         session.isBusy = true
-        request(.apply(accepted, device: session.id), .apply(device: session.id, ack))
+        request(.apply(accepted, device: session.id, by: record), .apply(device: session.id, ack))
     }
 
     /// The changes, from what was read ahead if that was for this record.
@@ -243,6 +243,10 @@ extension HubReplicator {
                     return
                 }
                 haveRetried(session.id, waiting, after: wait)
+            case .apply where error.code == .fenced:
+                // Another process of the hub has heard the database that has gone on.
+                publish(Topics.down(device: session.id, "SYNC"), codec.encodeFence(session.record?.nonce ?? 0))
+                session.record = nil
             case .apply(_, let ack): haveRetried(session.id, .syncToDynamo, ack.sequence, after: wait)
             case .answer(_, let catchUp, _): haveRetried(session.id, .syncDown, catchUp.number, after: wait)
             default: break
@@ -318,7 +322,7 @@ extension HubReplicator {
             codec.encode(
                 message(
                     page, for: record, answers: catchUp.number, isReset: isReset,
-                    isWhole: isReset || catchUp.snapshots[cursor.stream] != nil)))
+                    isWhole: isReset || catchUp.snapshots[cursor.stream] != nil, hasOwn: catchUp.whole == cursor.stream)))
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
             // What was stored while the page was read may not be in it.
@@ -332,16 +336,21 @@ extension HubReplicator {
         answerNext(rest, session, record)
     }
 
-    /// The page as a message, without what the device itself wrote.
+    /// The page as a message, without what the device itself wrote, unless it is whole or asked for that.
     func message(
-        _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false, isWhole: Bool = false
+        _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false, isWhole: Bool = false,
+        hasOwn: Bool = false
     ) -> PageMessage {
+        #if IOTO_MUTANTS
+            let hasOwn = hasOwn && !Mutant.isActive(.ownLeftOut)
+        #endif
         // Cloud applications stamp on clocks of their own: what devices have seen of them, the hub has to have seen, too.
         for entry in page.entries { clock.observe(entry.change.version.time) }
         var message = PageMessage(
             answers: answers, stream: page.stream, history: page.history, previous: page.previous,
             cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, isWhole: isWhole, floor: page.floor, time: time,
-            changes: page.entries.map { $0.change }.filter { isWhole || $0.version.writer != record?.replica })
+            changes: page.entries.map { $0.change }.filter { isWhole || hasOwn || $0.version.writer != record?.replica })
+        if message.changes.count < page.entries.count { message.without = record?.replica }
         if answers != nil { message.end = page.end }
         return message
     }

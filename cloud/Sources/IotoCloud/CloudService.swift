@@ -217,7 +217,7 @@ private final class HubWork: @unchecked Sendable {
     }
 
     private func isSmall(_ request: HubRequest) -> Bool {
-        if case .apply(let changes, _) = request { return changes.count <= HubWork.smallMax }
+        if case .apply(let changes, _, _) = request { return changes.count <= HubWork.smallMax }
         return true
     }
 }
