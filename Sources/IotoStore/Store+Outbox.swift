@@ -90,9 +90,20 @@ extension Store {
         }
     }
 
-    /// Number of changes that the cloud refused and that are kept: at most the last 1000.
+    /// Number of changes that the cloud refused and that are kept, as `rejectedChanges` tells them.
     public func rejectedCount() throws(IotoError) -> Int64 {
-        try count(.countRejected)
+        try read { (connection) throws(IotoError) in try rejectedCount(connection) }
+    }
+
+    /// - Complexity: In the number of changes, of which there are at most the last 1000.
+    func rejectedCount(_ connection: Connection) throws(IotoError) -> Int64 {
+        let statement = try connection.statement(.countRejected)
+        defer { statement.end() }
+        var count: Int64 = 0
+        while try statement.step() {
+            if models.model(try statement.integer(0)) != nil { count += 1 }
+        }
+        return count
     }
 
     /// Changes that the cloud refused, in the order in which they entered the outbox.
@@ -103,9 +114,8 @@ extension Store {
             let statement = try connection.statement(.readRejected)
             defer { statement.end() }
             try statement.bind(1, position)
-            try statement.bind(2, Int64(clamping: max(0, itemsMax)))
             var changes: [RejectedChange] = []
-            while try statement.step() {
+            while changes.count < itemsMax, try statement.step() {
                 let row = try StoredRow(statement, connection, replica: replica)
                 // Of models that the schema has no more there is nothing to be told.
                 guard let model = models.model(row.model) else { continue }

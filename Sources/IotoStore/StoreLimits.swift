@@ -6,6 +6,8 @@ enum StoreLimits {
     static let pageCacheKiB: Int64 = 3072
     /// Reads of single items in one snapshot after which the next ones go by pages beside SQLite.
     static let lookupsBefore = 4
+    /// Frames of the log that make it one read more.
+    static let framesPerLookup = 32
     /// Size that the write-ahead log has, in pages, when a commit moves it into the database file.
     static let checkpointPages: Int64 = 1000
     /// How long a snapshot stays open that nobody reads from, in milliseconds: it keeps the log from being emptied.

@@ -11,6 +11,7 @@ extension WireCodec {
                 "history": .string(.hexadecimal(cursor.history)), "cursor": .integer(cursor.position),
             ]
             if let floor = request.snapshots[cursor.stream] { member["snapshot"] = .integer(floor) }
+            if request.whole == cursor.stream { member["whole"] = .bool(true) }
             cursors[cursor.stream] = .object(member)
         }
         var object: JSONObject = [
@@ -38,6 +39,7 @@ extension WireCodec {
             else { throw IotoError(.protocolViolation, "a syncDown with an invalid cursor") }
             request.cursors.append(StreamCursor(stream: stream, history: history, position: position))
             if let floor = value["snapshot"]?.integerValue { request.snapshots[stream] = floor }
+            if value["whole"]?.boolValue == true { request.whole = stream }
         }
         return request
     }
@@ -64,6 +66,11 @@ extension WireCodec {
             output.append(decimal: page.floor)
         }
         if page.isWhole { output.append(literal: #","snapshot":true"#) }
+        if let replica = page.without {
+            output.append(literal: #","without":""#)
+            output.append(hexadecimal: replica)
+            output.append(literal: #"""#)
+        }
         if page.end > 0 {
             output.append(literal: #","end":"#)
             output.append(decimal: page.end)
@@ -93,6 +100,7 @@ extension WireCodec {
             changes: [])
         // The progress of all streams adds up, and is multiplied by whoever shows it.
         page.end = min(max(json["end"]?.integerValue ?? 0, 0), 1 << 52)
+        page.without = json.hexadecimal("without")
         let context = stream.hasPrefix("device/") ? context : Context()
         for entry in try changes(of: message, replica: 0, context: context) {
             do throws(IotoError) {

@@ -36,17 +36,25 @@ struct WireCodec: Sendable {
 
     // MARK: Flow control
 
-    /// The hub's answer to a message that it can't work on now.
-    func encodeRetry(_ sequence: Int64, after milliseconds: Int64) -> [UInt8] {
-        JSON.object(["v": .integer(2), "seq": .integer(sequence), "retryAfter": .integer(milliseconds)]).text
+    /// The hub's answer to a message that it can't work on now, or not as it is.
+    func encodeRetry(_ sequence: Int64, after milliseconds: Int64, _ error: IotoError? = nil) -> [UInt8] {
+        var object: JSONObject = ["v": .integer(2), "seq": .integer(sequence), "retryAfter": .integer(milliseconds)]
+        if let error {
+            object["code"] = .integer(Int64(error.code.rawValue))
+            let reason: Text = "the cloud refuses what this device sends: " + error.message
+            object["reason"] = .string(reason.prefix(bytesMax: HubReplicator.reasonBytesMax))
+        }
+        return JSON.object(object).text
     }
 
     /// What such an answer says; nil when it is none.
-    func decodeRetry(_ json: JSON) -> (sequence: Int64, milliseconds: Int64)? {
+    ///
+    /// - Returns: Also why the message is refused; nil when it may be taken the next time.
+    func decodeRetry(_ json: JSON) -> (sequence: Int64, milliseconds: Int64, refusal: IotoError?)? {
         guard let wait = json["retryAfter"]?.integerValue, wait >= 0, let sequence = json["seq"]?.integerValue else {
             return nil
         }
-        return (sequence, wait)
+        return (sequence, wait, json["code"] == nil ? nil : IotoError(.denied, json["reason"]?.stringValue ?? Text()))
     }
 
     // MARK: Epoch

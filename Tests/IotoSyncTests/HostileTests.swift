@@ -198,7 +198,8 @@ struct HostileTests {
         let loop = Loopback.connected()
         let request = #"{"v":2,"seq":1,"replica":"00000000000000d1","account":"a2","cursors":{"account/a2":{"history":"0000000000000000","cursor":0}}}"#
         loop.run(.message(topic: "ioto/service/d1/db/syncDown", payload: Array(request.utf8)))
-        #expect(loop.down.isEmpty)
         #expect(loop.cloud.devices["d1"]?.account == "a1")
+        let answers = try loop.down.map { try JSON.parse($0.payload) }
+        #expect(answers.count == 1 && answers[0]["code"] == .integer(-203) && answers[0]["changes"] == nil)
     }
 }
