@@ -16,6 +16,13 @@ if(NOT IOTO_SWIFTC)
     message(FATAL_ERROR "swiftc was not found. Install Swift 6.3 (swift.org/install) and put its usr/bin on PATH, "
                         "or give -DIOTO_SWIFTC=<path of swiftc>.")
 endif()
+execute_process(COMMAND ${IOTO_SWIFTC} --version OUTPUT_VARIABLE _version ERROR_VARIABLE _version_error)
+string(REGEX MATCH "Swift version ([0-9]+\\.[0-9]+)" _match "${_version}")
+if(NOT _match OR CMAKE_MATCH_1 VERSION_LESS 6.3)
+    message(FATAL_ERROR "${IOTO_SWIFTC} is not Swift 6.3 or later: ${_version}${_version_error}")
+elseif(CMAKE_MATCH_1 VERSION_GREATER 6.3)
+    message(WARNING "ioto is made and tested with Swift 6.3; this is ${CMAKE_MATCH_1}. Run the tests before you ship it.")
+endif()
 
 set(IOTO_SWIFT_FLAGS "" CACHE STRING "Further flags for swiftc, separated by semicolons")
 set(IOTO_OPTIMIZE "size" CACHE STRING "Optimize the Swift modules for: speed, size")

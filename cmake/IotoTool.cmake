@@ -8,7 +8,7 @@ set_target_properties(iotodb PROPERTIES
 # A relative path, so that an installed tree can be moved.
 file(RELATIVE_PATH _tool_library /prefix/${CMAKE_INSTALL_BINDIR} /prefix/${CMAKE_INSTALL_LIBDIR})
 set_target_properties(iotodb PROPERTIES INSTALL_RPATH "$ORIGIN/${_tool_library}")
-target_compile_definitions(iotodb PRIVATE _XOPEN_SOURCE=700 _DEFAULT_SOURCE _FILE_OFFSET_BITS=64)
+target_compile_definitions(iotodb PRIVATE _XOPEN_SOURCE=700 _DEFAULT_SOURCE ${IOTO_WIDE_DEFINITIONS})
 target_compile_options(iotodb PRIVATE
     -Wall -Wextra -Wpedantic -Werror $<$<BOOL:${IOTO_SANITIZE}>:-fsanitize=${IOTO_SANITIZE}>)
 target_link_options(iotodb PRIVATE

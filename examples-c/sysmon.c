@@ -216,12 +216,12 @@ static void readSettings(Monitor *monitor)
 /** Go on counting where an earlier run ended. */
 static void countSamples(Monitor *monitor)
 {
-    DbList *list = dbFind(monitor->db, "Sample", NULL, NULL);
-    size_t count = dbListCount(list);
-    monitor->samples_kept = (int64_t) count;
-    if (count > 0) monitor->last_id = dbFieldNumber(dbListItem(list, count - 1), "id", 0);
-    dbFreeList(list);
-    if (count > 0) say("%zu samples of earlier runs, the last is %" PRId64, count, monitor->last_id);
+    int64_t count = dbCount(monitor->db, "Sample", NULL, NULL);
+    DbItem *last = dbFindOne(monitor->db, "Sample", NULL, DB_PARAMS(.reverse = true));
+    monitor->samples_kept = count > 0 ? count : 0;
+    monitor->last_id = dbFieldNumber(last, "id", 0);
+    dbFreeItem(last);
+    if (count > 0) say("%" PRId64 " samples of earlier runs, the last is %" PRId64, count, monitor->last_id);
 }
 
 /** Remove the oldest samples beyond the limit. */
@@ -322,7 +322,8 @@ static void executeCommands(Monitor *monitor)
         char result[128];
         const char *action = dbField(command, "action");
         const char *id = dbField(command, "id");
-        bool isDone = execute(monitor, action, result, sizeof result);
+        // What comes from the cloud is stored as it is: `required` is asked of what is written here.
+        bool isDone = execute(monitor, action != NULL ? action : "", result, sizeof result);
         const DbProps *outcome = DB_PROPS("id", id, "state", isDone ? "done" : "failed", "result", result);
         DbItem *updated = dbUpdate(monitor->db, "Command", outcome, NULL);
         if (updated == NULL) sayFailure("answering a command");
@@ -365,7 +366,7 @@ static void run(Monitor *monitor)
         int64_t wait_ms = due_ms - monotonic_ms();
         watchLink(monitor);
         if (wait_ms > 0) {
-            // Not for longer than a second: the link may change, which no trigger tells.
+            // Not for longer than a second: the state of the link is looked at here, not heard from ioSetStatusProc().
             if (sleepUntilWoken(wait_ms < 1000 ? wait_ms : 1000)) obey(monitor, &due_ms);
             continue;
         }

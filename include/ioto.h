@@ -12,7 +12,8 @@
  *
  * A fallible function returns an `int` (0 or a count; negative on failure, one of the `DB_ERR_*` codes) or a pointer
  * (NULL on failure). dbGetErrorCode() and dbGetError() give the code and the text of the calling thread's last failed
- * call. Codes are permanent. No input traps or aborts the process: a NULL where none is allowed is DB_ERR_MISUSE.
+ * call. Codes are permanent. No input traps or aborts the process: a NULL where none is allowed is DB_ERR_MISUSE. (Memory that can't
+ * be had may, see Limits.)
  *
  * # Ownership
  *
@@ -26,13 +27,21 @@
  * time uses the object. A `Db` and an `Io` are `any`; items and lists are `owner`.
  *
  * Closing waits for the calls that other threads have under way on the handle. Calls that come later are DB_ERR_MISUSE, as
- * are calls on a pointer that is no handle: neither is followed. (An address is given to another handle after 256 more
- * have been opened; until then a closed one is told.) At most 256 databases and agents are open in a process.
+ * are calls on a pointer that is no handle: neither is followed. (A process has 256 places for handles. The address of a closed
+ * one is given to another only when each place has been used and those that were free before it are taken; until then a closed
+ * one is told.) At most 256 databases and agents are open in a process; an agent and its database are two.
  *
  * # Limits
  *
  * An item has at most 256 KB as JSON and is at most 56 objects and arrays deep; a key, a part of a key of an index, and a
- * unique value have at most 1024 bytes. What is beyond is DB_ERR_LIMIT, and changes nothing.
+ * unique value have at most 1024 bytes. What is beyond is DB_ERR_LIMIT, and changes nothing. An item of up to 256 KB comes
+ * down from the cloud; up goes what fits a message of 120 KB, with its key. A larger one is stored, and its change is then
+ * among the rejected ones, with DB_ERR_LIMIT.
+ *
+ * Memory. SQLite, files and the network report memory that can't be had as DB_ERR_MEMORY; the rest of the library does not: where
+ * malloc() returns NULL to it, the process ends, as it does by the kernel where memory is overcommitted. What a call takes is
+ * bounded by the limits above, but for dbFind() without `limit` and dbRemove() with `many`, which hold every item that they find.
+ * Set `limit` and read by pages, use dbCount() to count, and set `cacheBytes` (dbSetLimits()) where memory is short.
  *
  * # Text
  *
@@ -149,6 +158,7 @@ enum {
 /**
  * The code of the calling thread's last failed call, or DB_OK when none failed.
  * Threads: any.
+ * @since 0.1
  */
 IOTO_API int dbGetErrorCode(void);
 
@@ -158,13 +168,14 @@ IOTO_API int dbGetErrorCode(void);
  *
  * @param db  Ignored; kept for the documented signature. May be NULL.
  * Threads: any.
+ * @since 0.1
  */
 IOTO_API const char *dbGetError(Db *db);
 
-/** A static text for an error code, for example "item not found"; never NULL. Threads: any. */
+/** A static text for an error code, for example "item not found"; never NULL. Threads: any. @since 0.1 */
 IOTO_API const char *ioStrError(int code);
 
-/** Version of the linked library, static, for example "0.1.0". Threads: any. */
+/** Version of the linked library, static, for example "0.1.0". Threads: any. @since 0.1 */
 IOTO_API const char *ioVersion(void);
 
 /** @} */
@@ -197,7 +208,10 @@ enum {
  * @param flags   0 or a sum of DB_READ_ONLY, DB_OPEN_RESET, DB_DURABILITY_NORMAL, DB_RECOVER. A damaged file is reported,
  *                never replaced, without DB_RECOVER.
  * @return The database, closed with dbClose(), or NULL: DB_ERR_IO if the schema can't be read; DB_ERR_SCHEMA with file and
- *         line if it is not valid; DB_ERR_CORRUPT if the file is not a database; DB_ERR_FORMAT if it is of a newer version.
+ *         line if it is not valid; DB_ERR_CORRUPT if the file is not a database; DB_ERR_FORMAT if it is of a newer version;
+ *         DB_ERR_BUSY if another process holds it for too long, or has it open when it is to be recovered; DB_ERR_FULL;
+ *         DB_ERR_LIMIT if 256 handles are open; DB_ERR_READ_ONLY for DB_OPEN_RESET with DB_READ_ONLY; DB_ERR_MEMORY;
+ *         DB_ERR_MISUSE for a NULL or an unknown flag.
  * Threads: any.
  * @since 0.1
  */
@@ -370,10 +384,12 @@ extern "C" {
  * @param db      Open database.
  * @param model   Model name from the schema.
  * @param props   Properties: DB_PROPS(...), DB_JSON(...) or DB_CJSON(object).
- * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden.
+ * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden, receipt.
  * @return The stored item, owned by the caller (dbFreeItem), or NULL: DB_ERR_EXISTS if the key is taken and upsert is not
  *         set, or another item has the value of a unique field; DB_ERR_MODEL; DB_ERR_FIELD if a property does not fit;
- *         DB_ERR_KEY; DB_ERR_DENIED if the schema does not enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL.
+ *         DB_ERR_KEY; DB_ERR_DENIED if the schema does not enable the model on the device; DB_ERR_LIMIT; DB_ERR_FULL;
+ *         DB_ERR_JSON if the properties are not; DB_ERR_READ_ONLY; DB_ERR_BUSY if another thread's transaction, or another
+ *         process, is in the way for too long; DB_ERR_MISUSE.
  * Threads: any.
  * @since 0.1
  */
@@ -443,7 +459,7 @@ IOTO_API DbItem *dbFindOne(Db *db, const char *model, const DbProps *props, cons
  * takes a property away. A name may be a path: "network.dns.0". An object for a property with a nested schema is laid over
  * the stored one, member by member, unless the schema says `partial: false`; any other value takes the stored one's place.
  *
- * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden.
+ * @param params  DB_PARAMS(...) or NULL. Honours: upsert, hidden, receipt.
  * @return The item as stored, owned by the caller (dbFreeItem), or NULL: DB_ERR_NOT_FOUND if there is none and upsert is
  *         not set, and as dbCreate().
  * Threads: any.
@@ -457,7 +473,7 @@ IOTO_API int dbSet(Db *db, const char *model, const DbProps *props, const DbPara
 /**
  * Remove the item that the properties name, or, with `many`, every item that dbFind() would find.
  *
- * @param params  DB_PARAMS(...) or NULL. Honours: many, limit, index, filter, substitutions, where.
+ * @param params  DB_PARAMS(...) or NULL. Honours: many, limit, index, filter, substitutions, where, receipt.
  * @return The number removed (0 when there was none), or a negative code: DB_ERR_AMBIGUOUS, DB_ERR_MODEL, ...
  * Threads: any.
  * @since 0.1
@@ -522,13 +538,17 @@ IOTO_API int64_t dbGetDate(Db *db, const char *model, const char *field, const D
  * @since 0.1
  */
 IOTO_API const char *dbField(const DbItem *item, const char *field);
-/** A field as a boolean: true, "true", "1" and numbers other than 0 are true. Threads: owner. @since 0.1 */
+/** A field as a boolean: true, "true", "1" and numbers other than 0 are true; false, "false", "0" and 0 are not. `defaultValue` when
+ *  there is no item or no such field, or it is something else. Threads: owner. @since 0.1 */
 IOTO_API bool dbFieldBool(const DbItem *item, const char *field, bool defaultValue);
-/** A field as a whole number, exact to 64 bits; a fraction is cut off. Threads: owner. @since 0.1 */
+/** A field as a whole number, exact to 64 bits; a fraction is cut off; a text may be one, and true is 1. `defaultValue` when there is
+ *  no item or no such field, or it is no number that fits. Threads: owner. @since 0.1 */
 IOTO_API int64_t dbFieldNumber(const DbItem *item, const char *field, int64_t defaultValue);
-/** A field as a number. Threads: owner. @since 0.1 */
+/** A field as a number; a text may be one. `defaultValue` when there is no item or no such field, or it is none. Threads: owner.
+ *  @since 0.1 */
 IOTO_API double dbFieldDouble(const DbItem *item, const char *field, double defaultValue);
-/** A date field as Unix milliseconds. Threads: owner. @since 0.1 */
+/** A date field as Unix milliseconds. `defaultValue` when there is no item or no such field, or it is no date. Threads: owner.
+ *  @since 0.1 */
 IOTO_API int64_t dbFieldDate(const DbItem *item, const char *field, int64_t defaultValue);
 /** The whole item as JSON text; lives as long as the item. "{}" for NULL. Threads: owner. @since 0.1 */
 IOTO_API const char *dbItemJson(const DbItem *item);
@@ -745,8 +765,8 @@ typedef enum DbOrigin {
 
 /**
  * Called after a change is committed, on the library's dispatcher thread, or in dbDispatch() once dbGetFd() has been
- * called; in commit order, with no lock held: it may call any function but dbClose(), ioStop() and ioClose(). While it
- * runs, later triggers wait.
+ * called; in commit order, with no lock held: it may call any function but dbClose(), ioStop() and ioClose(), which
+ * do nothing then but set dbGetErrorCode() to DB_ERR_MISUSE. While it runs, later triggers wait.
  *
  * @param arg     As given to dbAddTrigger().
  * @param db      The database.
@@ -800,7 +820,8 @@ typedef struct DbConflict DbConflict;
 /**
  * Decides a conflict of a model with `resolve: 'callback'`: an item was changed here and in the cloud, each without knowledge
  * of the other. Call dbResolve() with what the item shall be; otherwise the later version wins. Called on the thread of
- * replication, which waits for it, with no lock held; it may call the database. If the item changes meanwhile it is called once more.
+ * replication, which waits for it, with no lock held; it may call the database, but neither dbClose(), ioStop() and ioClose(), which
+ * are DB_ERR_MISUSE, nor what waits for the cloud. If the item changes meanwhile it is called once more.
  *
  * @param mine    The item as it is here; NULL when it was removed here. Valid during the call, as `theirs` is.
  * @param theirs  The item as it is in the cloud; NULL when it was removed there.
@@ -867,7 +888,8 @@ IOTO_API int dbDispatch(Db *db, int max_ms);
  * @since 0.1
  */
 IOTO_API int dbRetryRejected(Db *db, int64_t id, const DbProps *props, const DbParams *params);
-/** Forget a rejected change; the item stays as it is here. Returns 0 or DB_ERR_NOT_FOUND. Threads: any. @since 0.1 */
+/** Forget a rejected change; the item stays as it is here. Returns 0, DB_ERR_NOT_FOUND, or a code of the storage. Threads: any.
+ *  @since 0.1 */
 IOTO_API int dbDiscardRejected(Db *db, int64_t id);
 
 /** @} */
@@ -926,29 +948,37 @@ IOTO_API Db *ioGetDb(Io *io);
 /**
  * Start replication: the agent's own thread connects, reconnects for as long as it runs, sends and receives.
  *
- * @return 0, also when it is started already; or a negative code. An unreachable broker is no failure: see ioGetStatus().
+ * An ioStop() that is under way on another thread is waited for, but not in a callback of the agent or of its database.
+ *
+ * @return 0, also when it is started already. An unreachable broker is no failure: see ioGetStatus(). DB_ERR_MISUSE; DB_ERR_CONFIG
+ *         when a setting of `mqtt` is not valid; DB_ERR_MEMORY when the system has no thread or descriptor left; DB_ERR_OFFLINE in a
+ *         callback while another thread stops the agent.
  * Threads: any.
  * @since 0.1
  */
 IOTO_API int ioStart(Io *io);
 /**
  * Stop replication. Changes not yet acknowledged stay in the database and are sent after the next start; to send them
- * first, call ioSync().
- * Threads: any, not from a trigger.
+ * first, call ioSync(). It returns when the agent's thread has ended: that takes a second at most, in which the broker is told
+ * goodbye, and longer only while the thread resolves the name of `endpoint`, for as long as the system's resolver tries, waits for a
+ * transaction that is under way, or is in a callback of the firmware's. In a callback of the agent or of its database it does
+ * nothing but set dbGetErrorCode() to DB_ERR_MISUSE.
+ * Threads: any.
  * @since 0.1
  */
 IOTO_API void ioStop(Io *io);
-/** Stop, close the database as dbClose() does, and free the agent; NULL allowed. Calls that wait for the cloud end with
- *  DB_ERR_OFFLINE. From a trigger of its database it does nothing but set dbGetErrorCode() to DB_ERR_MISUSE. Threads: any.
- *  @since 0.1 */
+/** Stop, for as long as ioStop() takes, close the database as dbClose() does, and free the agent; NULL allowed. Calls that wait for
+ *  the cloud end with DB_ERR_OFFLINE. In a callback of the agent or of its database it does nothing but set dbGetErrorCode() to
+ *  DB_ERR_MISUSE. Threads: any. @since 0.1 */
 IOTO_API void ioClose(Io *io);
 
 /**
  * Send every pending change now and fetch every change of the cloud: ioSyncUp() and ioSyncDown() together.
  *
- * @param timeout_ms  Wait at most this long for the cloud's answers; 0 only asks and returns 0.
+ * @param timeout_ms  Wait at most this long for the cloud's answers; 0 only asks and returns 0, and asked often is asked once.
  * @return 0 when what was pending at the call is acknowledged by the cloud and the device is caught up; DB_ERR_TIMEOUT;
- *         DB_ERR_OFFLINE when the agent is not started.
+ *         DB_ERR_OFFLINE when the agent is not started, or is stopped meanwhile; DB_ERR_FENCED, see ioRejoin(); DB_ERR_MISUSE, also
+ *         when `timeout_ms` is negative; a code of the storage.
  * Threads: any, not from a trigger unless `timeout_ms` is 0.
  * @since 0.1
  */
@@ -1024,9 +1054,10 @@ IOTO_API int ioGetReceipt(Io *io, int64_t receipt, IoReceipt *out);
 /**
  * Send what is pending, and wait until the cloud has decided on a change.
  *
- * @param timeout_ms  Wait at most this long; 0 asks for it to be sent and returns.
+ * @param timeout_ms  Wait at most this long; 0 asks for it to be sent and tells what is known: DB_ERR_TIMEOUT while it is open.
  * @return 0 when the cloud has it on disk; DB_ERR_REJECTED, where dbGetError() is the cloud's reason; DB_ERR_CONFLICT when a change of
- *         the cloud has taken its place; DB_ERR_TIMEOUT; DB_ERR_OFFLINE when the agent is not started; DB_ERR_NOT_FOUND.
+ *         the cloud has taken its place; DB_ERR_TIMEOUT; DB_ERR_OFFLINE when the agent is not started, or is stopped meanwhile;
+ *         DB_ERR_FENCED, see ioRejoin(); DB_ERR_NOT_FOUND; DB_ERR_MISUSE.
  * Threads: any, not from a trigger unless `timeout_ms` is 0.
  * @since 0.1
  */
@@ -1117,7 +1148,7 @@ IOTO_API int ioSetStatusProc(Io *io, IoStatusProc proc, void *context);
 /** How the agent sends through the firmware's session. The functions are called on the agent's thread, one at a time; they must
  *  not call the library, nor wait for the broker. */
 typedef struct IoTransport {
-    /** sizeof(IoTransport). */
+    /** sizeof(IoTransport), which may grow: what an older header does not have reads as NULL. */
     uint32_t size;
     /** Passed to both functions. */
     void *context;
@@ -1209,8 +1240,8 @@ typedef bool (*DbPendingProc)(void *context, const DbPending *change);
  * @since 0.1
  */
 IOTO_API int dbEachPending(Db *db, DbPendingProc proc, void *context);
-/** List the changes that the cloud refused, the oldest first: the last 1000 are kept. As dbEachPending(). Threads: any.
- *  @since 0.1 */
+/** List the changes that the cloud refused, the oldest first: the last 1000 are kept. Those of models that the schema has no more are
+ *  neither listed nor counted, until it has them again. As dbEachPending(). Threads: any. @since 0.1 */
 IOTO_API int dbEachRejected(Db *db, DbPendingProc proc, void *context);
 
 /** Told of a problem that dbCheck() found: one line that names the place, valid during the call. It must not call the

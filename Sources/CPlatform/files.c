@@ -83,10 +83,7 @@ int platform_sync_file(const char *path) { return sync_path(path, O_RDONLY); }
 static int sync_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    if (slash == NULL) {
-        return sync_path(".", O_RDONLY | O_DIRECTORY);
-    }
-    char *folder = strndup(path, slash == path ? 1 : (size_t) (slash - path));
+    char *folder = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t) (slash - path));
     if (folder == NULL) {
         return ENOMEM;
     }
@@ -141,3 +138,5 @@ int platform_exchange_database(const char *path, const char *part, char *kept, s
 }
 
 bool platform_is_full(int code) { return code == ENOSPC || code == EDQUOT || code == EFBIG; }
+
+bool platform_is_taken(int code) { return code == EEXIST; }

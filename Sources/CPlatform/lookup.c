@@ -160,15 +160,16 @@ int platform_lookup_find(platform_lookup *self, const void *hash, size_t hash_by
             return -1;
         }
         uint32_t head = is_leaf ? 8 : 12, low = 0, high = page_short(page + 3);
-        if (head + 2 * high > PAGE) {
+        uint32_t count = high, first = head + 2 * count;
+        /* Only a tree without rows has a page without. */
+        if (first > PAGE || (count == 0 && depth > 0)) {
             return -1;
         }
-        uint32_t count = high;
         while (low < high) {
             uint32_t middle = low + (high - low) / 2;
             cell cell;
             int order;
-            if (!cell_find(page, page_short(page + head + 2 * middle) + (is_leaf ? 0 : 4), &cell)
+            if (!cell_find(page, first, page_short(page + head + 2 * middle) + (is_leaf ? 0 : 4), &cell)
                 || !compare_cell(self, &key, &cell, &order)) {
                 return -1;
             }

@@ -115,11 +115,11 @@ void pages_close(pages *self)
 
 /* MARK: Rows */
 
-bool cell_find(const uint8_t *page, size_t at, cell *out)
+bool cell_find(const uint8_t *page, size_t first, size_t at, cell *out)
 {
     const uint8_t *end = page + PAGE;
     uint64_t bytes;
-    size_t taken = at < PAGE ? page_varint(page + at, end, &bytes) : 0;
+    size_t taken = at >= first && at < PAGE ? page_varint(page + at, end, &bytes) : 0;
     if (taken == 0 || bytes > PAYLOAD_MAX) {
         return false;
     }
@@ -188,6 +188,20 @@ FAST bool cell_read(const cell *cell, platform_row *row)
         }
         values[column] = value;
         value += width;
+    }
+    /* Behind them there may be columns that nobody asks for here. All of them are as long as the row is. */
+    while (at < head) {
+        uint64_t type;
+        size_t taken = page_varint(record + at, record + head, &type);
+        uint64_t width = type >= 12 ? (type - 12) / 2 : page_width(type);
+        if (taken == 0 || width > (uint64_t) (end - value)) {
+            return false;
+        }
+        at += taken;
+        value += width;
+    }
+    if (value != end) {
+        return false;
     }
     row->hash = values[HASH];
     row->hash_bytes = (size_t) (types[HASH] - 13) / 2;

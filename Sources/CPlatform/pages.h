@@ -27,8 +27,8 @@ typedef struct cell {
     /* `local` of them stand in the page. */
     size_t bytes, local;
 } cell;
-/* Find the row that begins at a place of a page; false: there is none. */
-bool cell_find(const uint8_t *page, size_t at, cell *out);
+/* Find the row that begins at a place of a page, whose first one may begin at `first`; false: there is none. */
+bool cell_find(const uint8_t *page, size_t first, size_t at, cell *out);
 /* Get all of a row together; false: it can't be read. */
 bool cell_gather(pages *self, cell *cell);
 /* Read a row that is together; false: it is not one of `item`. */

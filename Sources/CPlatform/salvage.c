@@ -229,12 +229,14 @@ static void read_parents(struct salvage *self)
 
 int platform_salvage(const char *path, platform_row_proc row, void *context, uint32_t *out_damaged)
 {
-    int64_t bytes = platform_file_size(path);
     *out_damaged = ~(uint32_t) 0;
+    int64_t bytes = platform_file_size(path);
+    if (bytes < 0 || bytes / PAGE >= IS_OVERFLOW - MAP_SPAN) {
+        return bytes < 0 ? errno : EFBIG;
+    }
     struct salvage *self = calloc(1, sizeof *self);
-    if (self == NULL || bytes < 0 || bytes / PAGE >= IS_OVERFLOW - MAP_SPAN) {
-        free(self);
-        return self == NULL ? ENOMEM : EFBIG;
+    if (self == NULL) {
+        return ENOMEM;
     }
     self->pages = (uint32_t) (bytes / PAGE);
     self->row = row;

@@ -81,9 +81,10 @@ FAST static bool may_have(const platform_tree *self, const uint8_t *page, uint32
     if (self->needle == NULL) {
         return true;
     }
+    uint32_t start = page_short(page + 5);
     for (uint32_t cell = 0; cell < cells; cell++) {
         uint32_t at = page_short(page + 8 + 2 * cell);
-        if (at > PAGE - 4) {
+        if (at < start || at > PAGE - 4) {
             return true;
         }
         uint32_t bytes = page[at] < 0x80 ? page[at] : page[at + 1] < 0x80 ? (page[at] & 0x7Fu) << 7 | page[at + 1] : PAGE;
@@ -91,15 +92,14 @@ FAST static bool may_have(const platform_tree *self, const uint8_t *page, uint32
             return true;
         }
     }
-    uint32_t start = page_short(page + 5);
     return start > PAGE || platform_may_contain(page + start, PAGE - start, self->needle, self->needle_bytes);
 }
 
 /* Reads a row. 1: it is one of those that are looked for; 0: it is not; -1: it can't be read. */
-FAST static int read_row(platform_tree *self, const uint8_t *page, size_t at, platform_row *row)
+FAST static int read_row(platform_tree *self, const uint8_t *page, size_t first, size_t at, platform_row *row)
 {
     cell cell;
-    if (!cell_find(page, at, &cell) || !cell_gather(&self->pages, &cell) || !cell_read(&cell, row)) {
+    if (!cell_find(page, first, at, &cell) || !cell_gather(&self->pages, &cell) || !cell_read(&cell, row)) {
         return -1;
     }
     return row->model == self->model
@@ -114,6 +114,10 @@ static bool enter(platform_tree *self, uint32_t number)
         return false;
     }
     uint32_t cells = page_short(page + 3);
+    /* Only a tree without rows has a page without. */
+    if (cells == 0 && self->depth > 0) {
+        return false;
+    }
     if (page[0] == PAGE_KEYS && 8 + 2 * cells <= PAGE) {
         self->leaf = page;
         self->leaf_cell = 0;
@@ -136,7 +140,7 @@ static int next_row(platform_tree *self, platform_row *row)
         int code = 0;
         if (self->leaf_cell < self->leaf_cells) {
             uint32_t at = page_short(self->leaf + 8 + 2 * self->leaf_cell++);
-            code = read_row(self, self->leaf, at, row);
+            code = read_row(self, self->leaf, 8 + 2 * self->leaf_cells, at, row);
         } else if (self->depth == 0) {
             return 0;
         } else {
@@ -147,7 +151,7 @@ static int next_row(platform_tree *self, platform_row *row)
             } else if (step % 2 == 0) {
                 code = enter(self, child(level, step / 2)) ? 0 : -1;
             } else {
-                code = read_row(self, level->page, page_short(level->page + 12 + 2 * (step / 2)) + 4, row);
+                code = read_row(self, level->page, 12 + 2 * level->cells, page_short(level->page + 12 + 2 * (step / 2)) + 4, row);
             }
         }
         if (code != 0) {

@@ -102,23 +102,29 @@ static inline bool ioto_log_header_is(const void *shared, const ioto_log_header 
     return difference == 0;
 }
 
+/* Frames of the log that are not in the database file (nBackfill, sqlite.org/walformat.html, 2.1.2). */
+static inline uint32_t ioto_log_rest(const void *shared, const ioto_log_header *header)
+{
+    uint32_t moved = __atomic_load_n((const uint32_t *) shared + 24, __ATOMIC_RELAXED);
+    return moved < ioto_log_header_frames(header) ? ioto_log_header_frames(header) - moved : 0;
+}
+
 /*
  * Whether a reader that stays where it is keeps nobody from emptying the log: it is short, or every frame of it is in the
- * database already (nBackfill, sqlite.org/walformat.html, 2.1.2), and then readers don't use it.
+ * database already, and then readers don't use it.
  */
 static inline bool ioto_log_is_short(const void *shared, const ioto_log_header *header, uint32_t frames_max)
 {
-    uint32_t backfilled = __atomic_load_n((const uint32_t *) shared + 24, __ATOMIC_RELAXED);
-    return ioto_log_header_frames(header) < frames_max || backfilled >= ioto_log_header_frames(header);
+    return ioto_log_header_frames(header) < frames_max || ioto_log_rest(shared, header) == 0;
 }
 
 /*
  * A connection's files: of the database and, in WAL mode once it was read, of the log. NULL where one can't be had.
  */
-static inline void *ioto_sqlite_file(sqlite3 *database, bool isLog)
+static inline void *ioto_sqlite_file(sqlite3 *database, bool is_log)
 {
     sqlite3_file *file = NULL;
-    int code = sqlite3_file_control(database, "main", isLog ? SQLITE_FCNTL_JOURNAL_POINTER : SQLITE_FCNTL_FILE_POINTER, &file);
+    int code = sqlite3_file_control(database, "main", is_log ? SQLITE_FCNTL_JOURNAL_POINTER : SQLITE_FCNTL_FILE_POINTER, &file);
     return code == SQLITE_OK && file != NULL && file->pMethods != NULL ? file : NULL;
 }
 

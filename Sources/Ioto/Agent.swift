@@ -54,8 +54,9 @@ public func ioGetDb(_ io: OpaquePointer?) -> OpaquePointer? {
 @_cdecl("ioStart") @implementation
 public func ioStart(_ io: OpaquePointer?) -> Int32 {
     entryCode { () throws(IotoError) in
+        let isOutside = try !isInside(io)
         let call = try AgentCall(io)
-        try call.agent.start()
+        try call.agent.start(waits: isOutside)
         return 0
     }
 }
@@ -63,7 +64,7 @@ public func ioStart(_ io: OpaquePointer?) -> Int32 {
 @_cdecl("ioStop") @implementation
 public func ioStop(_ io: OpaquePointer?) {
     entry(()) { () throws(IotoError) in
-        if let io, platform_is_inside(io) { throw misuse("an agent can't be stopped from its status callback") }
+        guard try !isInside(io) else { throw misuse("an agent can't be stopped from a callback of its own or of its database") }
         let call = try AgentCall(io)
         call.agent.stop()
     }
@@ -73,10 +74,8 @@ public func ioStop(_ io: OpaquePointer?) {
 public func ioClose(_ io: OpaquePointer?) {
     guard let io else { return }
     entry(()) { () throws(IotoError) in
+        guard try !isInside(io) else { throw misuse("an agent can't be closed from a callback of its own or of its database") }
         let db = try database(io)
-        guard !platform_is_inside(io), !platform_is_inside(db) else {
-            throw misuse("an agent can't be closed from within a call on it, or a trigger of its database")
-        }
         guard let handle = shutHandle(io, PLATFORM_HANDLE_AGENT, AgentHandle.self) else {
             throw misuse("io is not an open agent")
         }
@@ -96,9 +95,15 @@ public func ioClose(_ io: OpaquePointer?) {
 }
 
 /// The handle of an agent's database.
-private func database(_ io: OpaquePointer) throws(IotoError) -> OpaquePointer {
+private func database(_ io: OpaquePointer?) throws(IotoError) -> OpaquePointer {
     let call = try AgentCall(io)
     return call.handle.database
+}
+
+/// Whether the calling thread is in a callback of the agent or of its database, or in another call on one of the two.
+private func isInside(_ io: OpaquePointer?) throws(IotoError) -> Bool {
+    let db = try database(io)
+    return platform_is_inside(io) || platform_is_inside(db)
 }
 
 @_cdecl("ioRejoin") @implementation
@@ -143,16 +148,9 @@ private func sync(_ io: OpaquePointer?, _ directions: [SyncDirection], _ timeout
 public func ioGetStatus(_ io: OpaquePointer?, _ out: UnsafeMutablePointer<IoStatus>?) -> Int32 {
     entryCode { () throws(IotoError) in
         let call = try AgentCall(io)
-        guard let out, out.pointee.size >= MemoryLayout<UInt32>.size else {
-            throw misuse("out is NULL or has no size")
-        }
+        let out = try target(out)
         var status = try cStatus(call.agent)
-        status.size = out.pointee.size
-        let bytes = min(Int(out.pointee.size), MemoryLayout<IoStatus>.size)
-        withUnsafeBytes(of: &status) { source in
-            UnsafeMutableRawPointer(out).copyMemory(
-                from: UnsafeRawPointer(source.baseAddress!), byteCount: bytes)
-        }
+        deliver(&status, to: out)
         return 0
     }
 }

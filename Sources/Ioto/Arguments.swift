@@ -104,9 +104,35 @@ func sized<Struct: ZeroInitializable>(
         throw misuse("\(name) has no size: fill it with the macro")
     }
     var value = Struct()
-    let bytes = min(Int(size), MemoryLayout<Struct>.size)
+    let bytes = Int(min(size, UInt32(MemoryLayout<Struct>.size)))
     withUnsafeMutableBytes(of: &value) { $0.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: bytes)) }
     return value
+}
+
+// MARK: Structs that the caller wants filled
+
+/// Such a struct, which begins with its size as the caller's header has it.
+func target(_ out: UnsafeMutableRawPointer?) throws(IotoError) -> UnsafeMutableRawPointer {
+    guard let out, out.load(as: UInt32.self) >= MemoryLayout<UInt32>.size else { throw misuse("out is NULL or has no size") }
+    return out
+}
+
+/// Fills it, but for its size, as far as the caller's header and the library's both have it.
+func deliver<Struct>(_ value: inout Struct, to out: UnsafeMutableRawPointer) {
+    withUnsafeBytes(of: &value) { source in
+        let size = out.load(as: UInt32.self)
+        out.copyMemory(from: UnsafeRawPointer(source.baseAddress!), byteCount: Int(min(size, UInt32(source.count))))
+        out.storeBytes(of: size, as: UInt32.self)
+    }
+}
+
+/// Fills a text of such a struct, cut where a character ends; the NUL behind it stays from the empty struct.
+func fill(_ buffer: UnsafeMutableRawBufferPointer, _ text: Text) {
+    var count = min(text.count, buffer.count - 1)
+    if count < text.count {
+        while count > 0, text.bytes[count] & 0xC0 == 0x80 { count -= 1 }
+    }
+    for place in 0..<count { buffer[place] = text.bytes[place] }
 }
 
 /// A C struct whose empty initializer sets every byte to zero.
@@ -117,3 +143,4 @@ protocol ZeroInitializable {
 extension DbProps: ZeroInitializable {}
 extension DbParams: ZeroInitializable {}
 extension DbLimits: ZeroInitializable {}
+extension IoTransport: ZeroInitializable {}

@@ -17,7 +17,9 @@ public func dbLoadData(_ db: OpaquePointer?, _ path: UnsafePointer<CChar>?) -> I
 @_cdecl("dbPrint") @implementation
 public func dbPrint(_ db: OpaquePointer?) {
     _ = entryCode { () throws(IotoError) in
-        try DatabaseCall(db).database.eachItem(printLine)
+        // Named, so that it lasts until here.
+        let call = try DatabaseCall(db)
+        try call.database.eachItem(printLine)
         return 0
     }
 }

@@ -62,8 +62,7 @@ public func dbEachPending(
             let page = try store.pendingChanges(after: position, held: [], bytesMax: pageBytesMax, itemsMax: pageItemsMax)
             for pending in page {
                 position = pending.position
-                count += 1
-                guard tell(proc, context, store, pending.change, queued: pending.time) else { return count }
+                guard tell(proc, context, store, pending.change, queued: pending.time, &count) else { return count }
             }
             if page.isEmpty { return count }
         }
@@ -84,18 +83,18 @@ public func dbEachRejected(
             let page = try store.rejectedChanges(after: position, itemsMax: pageItemsMax)
             for rejected in page {
                 position = rejected.position
-                count += 1
-                guard tell(proc, context, store, rejected.change, queued: position, rejected) else { return count }
+                guard tell(proc, context, store, rejected.change, queued: position, rejected, &count) else { return count }
             }
             if page.isEmpty { return count }
         }
     }
 }
 
+/// - Parameter count: Of the calls.
 /// - Returns: Whether the caller wants more.
 private func tell(
     _ proc: DbPendingProc, _ context: UnsafeMutableRawPointer?, _ store: Store, _ change: Change, queued: Int64,
-    _ rejected: RejectedChange? = nil
+    _ rejected: RejectedChange? = nil, _ count: inout Int32
 ) -> Bool {
     guard let stored = store.item(of: change) else { return true }
     let item = Item(stored)
@@ -112,6 +111,7 @@ private func tell(
     pending.refused_ms = rejected?.time ?? 0
     pending.id = queued
     pending.reason = reason?.pointer ?? staticCString("")
+    count += 1
     return withExtendedLifetime((item, reason)) { proc(context, &pending) }
 }
 

@@ -40,31 +40,19 @@ func receipted(
     out.pointee = try database.withReceipt(body)
 }
 
-/// Fills a struct's text, cut at its end; the NUL behind it stays from the empty struct.
-func fill(_ buffer: UnsafeMutableRawBufferPointer, _ text: Text) {
-    for (target, byte) in zip(buffer.indices.dropLast(), text.bytes) { buffer[target] = byte }
-}
-
 // MARK: Receipts
 
 @_cdecl("ioGetReceipt") @implementation
 public func ioGetReceipt(_ io: OpaquePointer?, _ receipt: Int64, _ out: UnsafeMutablePointer<IoReceipt>?) -> Int32 {
     entryCode { () throws(IotoError) in
         let call = try AgentCall(io)
-        guard let out, out.pointee.size >= MemoryLayout<UInt32>.size else {
-            throw misuse("out is NULL or has no size")
-        }
+        let out = try target(out)
         var found = IoReceipt()
-        let size = out.pointee.size
-        found.size = size
         let (state, code, reason) = try call.agent.receipt(receipt)
         found.state = IoReceiptState(state.rawValue)
         found.code = code
         withUnsafeMutableBytes(of: &found.reason) { fill($0, reason) }
-        withUnsafeBytes(of: &found) { source in
-            UnsafeMutableRawPointer(out).copyMemory(
-                from: UnsafeRawPointer(source.baseAddress!), byteCount: min(Int(size), MemoryLayout<IoReceipt>.size))
-        }
+        deliver(&found, to: out)
         return 0
     }
 }

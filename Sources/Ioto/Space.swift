@@ -25,12 +25,9 @@ public func dbSetLimits(_ db: OpaquePointer?, _ limits: UnsafePointer<DbLimits>?
 public func dbGetStats(_ db: OpaquePointer?, _ out: UnsafeMutablePointer<DbStats>?) -> Int32 {
     entryCode { () throws(IotoError) in
         let call = try DatabaseCall(db)
-        guard let out, out.pointee.size >= MemoryLayout<UInt32>.size else {
-            throw misuse("out is NULL or has no size")
-        }
+        let out = try target(out)
         let statistics = try call.database.statistics()
         var stats = DbStats()
-        stats.size = out.pointee.size
         stats.items = statistics.items
         stats.tombstones = statistics.tombstones
         stats.outboxItems = statistics.outboxItems
@@ -48,10 +45,7 @@ public func dbGetStats(_ db: OpaquePointer?, _ out: UnsafeMutablePointer<DbStats
         stats.cacheMisses = statistics.cacheMisses
         stats.cacheBytes = statistics.cacheBytes
         stats.memoryBytes = statistics.memoryBytes
-        let bytes = min(Int(out.pointee.size), MemoryLayout<DbStats>.size)
-        withUnsafeBytes(of: &stats) { source in
-            UnsafeMutableRawPointer(out).copyMemory(from: UnsafeRawPointer(source.baseAddress!), byteCount: bytes)
-        }
+        deliver(&stats, to: out)
         return 0
     }
 }

@@ -7,10 +7,12 @@ import IotoMQTT
 public func ioSetTransport(_ io: OpaquePointer?, _ transport: UnsafePointer<IoTransport>?) -> Int32 {
     entryCode { () throws(IotoError) in
         let call = try AgentCall(io)
-        guard let transport, transport.pointee.size >= UInt32(MemoryLayout<IoTransport>.size),
-            let publish = transport.pointee.publish, let subscribe = transport.pointee.subscribe
-        else { throw misuse("transport is NULL, or has no size, publish or subscribe") }
-        let context = transport.pointee.context
+        guard let transport else { throw misuse("transport is NULL") }
+        let given = try sized(transport, "transport", transport.pointee.size)
+        guard let publish = given.publish, let subscribe = given.subscribe else {
+            throw misuse("transport has no publish or no subscribe")
+        }
+        let context = given.context
         try call.agent.share(
             SharedSession(
                 wake: call.agent.wakeEvent,

@@ -12,9 +12,7 @@ public func ioDigest(
 ) -> Int32 {
     entryCode { () throws(IotoError) in
         let call = try DatabaseCall(db)
-        guard let out, out.pointee.size >= MemoryLayout<UInt32>.size else {
-            throw misuse("out is NULL or has no size")
-        }
+        let out = try target(out)
         guard let name = try optionalText(stream, "stream") ?? call.database.context["deviceId"].map({ Stream.device($0) }) else {
             throw misuse("stream is NULL, and there is no deviceId")
         }
@@ -26,16 +24,12 @@ public func ioDigest(
             }
         }
         var digest = IoDigest()
-        digest.size = out.pointee.size
         withUnsafeMutableBytes(of: &digest.value) { fill($0, found.hash.text) }
         digest.items = found.items
         digest.history = found.cursor?.history ?? 0
         digest.cursor = found.cursor?.position ?? 0
         digest.pendingItems = found.pending
-        let bytes = min(Int(digest.size), MemoryLayout<IoDigest>.size)
-        withUnsafeBytes(of: &digest) { source in
-            UnsafeMutableRawPointer(out).copyMemory(from: UnsafeRawPointer(source.baseAddress!), byteCount: bytes)
-        }
+        deliver(&digest, to: out)
         return 0
     }
 }

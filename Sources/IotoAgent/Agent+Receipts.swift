@@ -36,9 +36,9 @@ extension Agent {
 
     /// Sends what is pending, and waits until the cloud has decided.
     ///
-    /// - Parameter timeout: Milliseconds; 0 looks and returns.
+    /// - Parameter timeout: Milliseconds; 0 asks and looks.
     /// - Throws: `.notFound`; `.rejected` with the cloud's reason; `.conflict` when a change of the cloud has taken its place;
-    ///   `.timeout`; `.offline` when the agent is not started or is stopped meanwhile.
+    ///   `.timeout`; `.offline` when the agent is not started or is stopped meanwhile; `.fenced`.
     public func waitForReceipt(_ number: Int64, timeout: Int64) throws(IotoError) {
         let deadline = platform_monotonic_ms() + max(0, timeout)
         var hasAsked = false
@@ -57,7 +57,8 @@ extension Agent {
                 try sync([.up], timeout: 0)
             }
             try lock.withLock { () throws(IotoError) in
-                guard !isStopping else { throw IotoError(.offline, "the agent has been stopped") }
+                guard isRunning else { throw IotoError(.offline, "the agent has been stopped") }
+                if status.link == .fenced, let error = status.lastError { throw error }
                 let left = deadline - platform_monotonic_ms()
                 guard left > 0 else { throw IotoError(.timeout, "the cloud has not answered in time") }
                 // What has happened since the look is not waited for.

@@ -43,19 +43,14 @@ public final class Agent: OutboxListener, @unchecked Sendable {
 
     /// What is asked of the network thread, with its outcome.
     final class Request {
-        enum Kind {
-            case up
-            case down
-        }
-
-        let kind: Kind
+        let kind: SyncDirection
         /// What the replicator gave for it; nil: not begun.
         var target: Int64?
         /// Of a request to send: nil when nothing was pending.
         var flush: FlushProgress?
         var outcome: Result<Void, IotoError>?
 
-        init(_ kind: Kind) {
+        init(_ kind: SyncDirection) {
             self.kind = kind
         }
     }
@@ -71,6 +66,8 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     private var shared: SharedSession?
     var isStopping = false
     var requests: [Request] = []
+    /// What is asked for and nobody waits for: as much as it is asked for, it is done once.
+    var asked: (up: Bool, down: Bool) = (false, false)
     var changedBytes: Int? = nil
     /// Told of changes of the status, on the network thread.
     private var observer: (() -> Void)?
@@ -93,15 +90,14 @@ public final class Agent: OutboxListener, @unchecked Sendable {
         var options = StoreOptions()
         options.durability = configuration.durability
         do throws(IotoError) {
-            let database = try Database(
+            database = try Database(
                 path: configuration.databasePath, schemaPath: configuration.schemaPath, options: options)
-            if configuration.ceilings != Ceilings() { try database.setCeilings(configuration.ceilings) }
-            self.database = database
         } catch {
             platform_close(wake)
             throw error
         }
         do throws(IotoError) {
+            if configuration.ceilings != Ceilings() { try database.setCeilings(configuration.ceilings) }
             try database.store.assign(to: configuration.deviceID)
         } catch {
             database.close()
@@ -118,8 +114,15 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     }
 
     /// Starts the network thread; does nothing when it runs.
-    public func start() throws(IotoError) {
+    ///
+    /// - Parameter waits: Wait for the end of a stop that is under way. A callback can't, which the network thread may wait for.
+    /// - Throws: `.offline` when it would have to wait; `.memory`.
+    public func start(waits: Bool = true) throws(IotoError) {
         try lock.withLock { () throws(IotoError) in
+            while thread != nil, isStopping {
+                guard waits else { throw IotoError(.offline, "the agent is being stopped") }
+                condition.wait(lock)
+            }
             guard thread == nil else { return }
             isStopping = false
             // Kept from start to start, with what it has counted.
@@ -131,14 +134,24 @@ public final class Agent: OutboxListener, @unchecked Sendable {
 
     /// Ends the network thread. What is pending stays in the database.
     public func stop() {
-        let thread: Thread? = lock.withLock {
-            isStopping = true
-            defer { self.thread = nil }
-            return self.thread
+        let ending: Thread? = lock.withLock {
+            // One joins the thread, which is not forgotten before that; others wait for him.
+            while thread != nil, isStopping { condition.wait(lock) }
+            isStopping = thread != nil
+            return thread
         }
+        guard let ending else { return }
         platform_event_signal(wake)
-        thread?.join()
+        ending.join()
+        lock.withLock {
+            thread = nil
+            isStopping = false
+            condition.broadcast()
+        }
     }
+
+    /// Whether somebody works at what is asked for. Under the lock.
+    var isRunning: Bool { thread != nil && !isStopping }
 
     /// Stops, and closes the database.
     public func close() {
@@ -156,10 +169,18 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     public func sync(_ kinds: [SyncDirection], timeout: Int64) throws(IotoError) {
         let deadline = platform_monotonic_ms() + max(0, timeout)
         try database.store.flushDelayed()
-        let requests = kinds.map { Request($0 == .up ? .up : .down) }
+        let requests = timeout > 0 ? kinds.map { Request($0) } : []
         try lock.withLock { () throws(IotoError) in
-            guard thread != nil, !isStopping else { throw IotoError(.offline, "the agent is not started") }
+            guard isRunning else { throw IotoError(.offline, "the agent is not started") }
             self.requests.append(contentsOf: requests)
+            if timeout <= 0 {
+                for kind in kinds {
+                    switch kind {
+                    case .up: asked.up = true
+                    case .down: asked.down = true
+                    }
+                }
+            }
         }
         platform_event_signal(wake)
         guard timeout > 0 else { return }
@@ -181,7 +202,10 @@ public final class Agent: OutboxListener, @unchecked Sendable {
     /// Gives the database a new identity, under which it goes on as the device.
     public func rejoin() throws(IotoError) {
         try database.store.renewIdentity()
-        lock.withLock { hasRejoined = true }
+        lock.withLock {
+            hasRejoined = true
+            if status.link == .fenced { status.link = .connecting }
+        }
         platform_event_signal(wake)
     }
 

@@ -6,8 +6,8 @@ import IotoStore
 /// Removes expired items in the background: when the first is due, a bounded number in each transaction. Nothing is read
 /// or written, and the thread does not wake, while none is due.
 ///
-/// The times are those of the wall clock, which may be set meanwhile: the thread looks at it every quarter of an hour, if
-/// there is anything that can expire at all.
+/// The time of day may be set, or learned, meanwhile: the thread looks at it every quarter of an hour, if there is anything that
+/// can expire at all.
 final class ExpiryWorker: @unchecked Sendable {
     private unowned(unsafe) let store: Store
     private unowned(unsafe) let triggers: TriggerDispatcher
@@ -22,6 +22,8 @@ final class ExpiryWorker: @unchecked Sendable {
     private static let waitMin: Int64 = 1_000
     private static let waitMax: Int64 = 900_000
     private static let waitAfterFailure: Int64 = 60_000
+    /// Wait between two looks whether the cloud has told the time of day, in milliseconds.
+    private static let waitForTime: Int64 = 5_000
 
     init(_ store: Store, _ triggers: TriggerDispatcher) throws(IotoError) {
         self.store = store
@@ -65,7 +67,7 @@ final class ExpiryWorker: @unchecked Sendable {
             if isEnding { return }
             var next: Int64?
             do throws(IotoError) {
-                while try store.removeExpired().hasMore {
+                while store.removalHold() <= 0, try store.removeExpired().hasMore {
                     triggers.waitForRoom()
                     if lock.withLock({ isStopping }) { return }
                 }
@@ -91,9 +93,9 @@ final class ExpiryWorker: @unchecked Sendable {
                 condition.wait(lock)
                 continue
             }
-            let left = due - platform_wall_ms()
-            if left <= 0 { return true }
-            _ = condition.wait(lock, timeout: min(left, ExpiryWorker.waitMax))
+            let left = due - store.timeOfDay()
+            if left <= 0, store.removalHold() <= 0 { return true }
+            _ = condition.wait(lock, timeout: left <= 0 ? ExpiryWorker.waitForTime : min(left, ExpiryWorker.waitMax))
         }
         return false
     }

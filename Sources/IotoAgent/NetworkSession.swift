@@ -198,7 +198,13 @@ final class NetworkSession: MQTTDelegate {
     }
 
     private func beginRequests(_ now: Instant) {
-        let fresh = agent.lock.withLock { agent.requests.filter { $0.target == nil && $0.outcome == nil } }
+        let (asked, fresh) = agent.lock.withLock {
+            defer { agent.asked = (false, false) }
+            return (agent.asked, agent.requests.filter { $0.target == nil && $0.outcome == nil })
+        }
+        // Who does not wait is not told either; what fails is tried again in the replicator's own time.
+        if asked.up { _ = try? replicator.flush(now) }
+        if asked.down { _ = replicator.catchUp(now) }
         for request in fresh {
             do throws(IotoError) {
                 switch request.kind {
@@ -223,7 +229,8 @@ final class NetworkSession: MQTTDelegate {
                     case .up: try isFlushed(request)
                     case .down: replicator.isConnected && replicator.isCaughtUp(since: target)
                     }
-                if !isDone, replicator.isFenced, let error = replicator.lastError { throw error }
+                // A new identity is seen to before the next round.
+                if !isDone, replicator.isFenced, !agent.lock.withLock({ agent.hasRejoined }), let error = replicator.lastError { throw error }
                 if isDone { finish(request, .success(())) }
             } catch {
                 finish(request, .failure(error))
@@ -255,7 +262,7 @@ final class NetworkSession: MQTTDelegate {
         agent.lock.withLock {
             agent.status.link =
                 link
-                ?? (replicator.isFenced
+                ?? (replicator.isFenced && !agent.hasRejoined
                     ? .fenced : replicator.isConnected ? .connected : connectAt == nil ? .connecting : .waiting)
             agent.status.isCaughtUp = replicator.isCaughtUp
             let former = agent.status.statistics
@@ -264,7 +271,8 @@ final class NetworkSession: MQTTDelegate {
             // Those who wait for receipts look again.
             if former.sentItems != replicator.statistics.sentItems
                 || former.refusedItems != replicator.statistics.refusedItems
-                || former.receivedItems != replicator.statistics.receivedItems || link == .stopped {
+                || former.receivedItems != replicator.statistics.receivedItems || agent.status.link == .stopped
+                || agent.status.link == .fenced {
                 agent.condition.broadcast()
             }
             agent.status.sentBytes = client.bytesOut

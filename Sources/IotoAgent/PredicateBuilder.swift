@@ -77,15 +77,4 @@ extension Comparison {
         default: return nil
         }
     }
-
-    /// The comparison with its sides exchanged.
-    var mirrored: Comparison {
-        switch self {
-        case .less: .greater
-        case .lessOrEqual: .greaterOrEqual
-        case .greater: .less
-        case .greaterOrEqual: .lessOrEqual
-        default: self
-        }
-    }
 }

@@ -1,6 +1,5 @@
 import CPlatform
 
-
 /// The few file operations that the library needs beside SQLite's.
 public enum Files {
     /// Reads a whole file.
@@ -57,7 +56,7 @@ public enum Files {
 
     private static func check(_ code: Int32, _ path: Text) throws(IotoError) {
         guard code != 0 else { return }
-        let kind: ErrorCode = platform_is_full(code) ? .full : code == 17 ? .exists : .io
+        let kind: ErrorCode = platform_is_full(code) ? .full : platform_is_taken(code) ? .exists : .io
         throw IotoError(kind, "\(path): \(systemErrorText(code))", detail: code)
     }
 

@@ -30,8 +30,6 @@ public enum Limits {
     public static let filterNestingMax = 32
     /// Conditions in a filter, and values in a list of it.
     public static let filterTermsMax = 256
-    /// Prepared statements kept by one connection.
-    public static let statementsMax = 64
     /// Memory that the items take which were read last and are kept, in bytes, as near as it can be told.
     public static let itemCacheBytesMax = 5 * 1024 * 1024
     /// Connections for reading, beside the one that writes.

@@ -24,6 +24,8 @@
         case neverSynced = "commits are not synced"
         case eventTwice = "a change of the cloud fires its trigger twice"
         case stampStored = "the hub stores a change from the future under a version of its own"
+        case fenceIgnored = "the hub heeds a database that another one has followed"
+        case ownLeftOut = "a device that begins is not sent its own changes"
         case purgedEarly = "tombstones are forgotten as soon as they are acknowledged"
 
         nonisolated(unsafe) private static var active: Mutant?

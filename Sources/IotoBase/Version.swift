@@ -69,18 +69,21 @@ public struct HybridClock: Sendable {
         return last
     }
 
-    /// Takes over a time that was heard of. Times of the last centuries that the format can write are refused: they would
-    /// leave the clock no room to go on.
+    /// Takes over a time that was heard of, if it is one to be believed.
     public mutating func observe(_ time: UInt64) {
         if time < HybridClock.timeMax { last = max(last, time) }
     }
 
     /// The clock's time for a wall-clock time.
     public static func time(_ wall: Int64) -> UInt64 {
-        UInt64(max(0, min(wall, 1 << 46))) << 16
+        UInt64(max(0, min(wall, 0xFFE << 32))) << 16
     }
 
-    /// The first time that is not believed, in the year 4199: high enough for every honest clock, and far enough from the
-    /// format's end.
-    public static let timeMax: UInt64 = 1 << 62
+    /// The first time that is not believed of anybody, in the year 2527: no message moves a clock that far. What a wall clock
+    /// says is cut 49 days before, so that a clock has room to go on below it; and one that has come to it goes on above it,
+    /// with times that every peer can read (`isReadable`), and that the hub replaces by its own.
+    public static let timeMax: UInt64 = 0xFFF << 48
+
+    /// Whether a time can be stored and sent. No clock comes to the end of these.
+    public static func isReadable(_ time: UInt64) -> Bool { time <= UInt64(Int64.max) }
 }

@@ -91,11 +91,27 @@ extension JSONObject: Equatable {
         return true
     }
 
-    private func places() -> [Text: Int] {
+    fileprivate func places() -> [Text: Int] {
         var places: [Text: Int] = [:]
         places.reserveCapacity(count)
         for (place, member) in members.enumerated() { places[member.key] = place }
         return places
+    }
+}
+
+/// Finds many members of one object, which a peer may have chosen: a large one is not searched for each.
+public struct JSONIndex {
+    private let object: JSONObject
+    private var places: [Text: Int] = [:]
+
+    public init(_ object: JSONObject) {
+        self.object = object
+        if object.count > JSONObjectBuilder.searchedMax { places = object.places() }
+    }
+
+    @inline(never)
+    public func value(_ name: Text) -> JSON? {
+        places.isEmpty ? object[name] : places[name].map { object.members[$0].value }
     }
 }
 
@@ -105,7 +121,7 @@ struct JSONObjectBuilder {
     private(set) var object = JSONObject()
     /// Used beyond `searchedMax` members, so that reading stays linear in the size of a text that a peer may choose.
     private var places: [Text: Int] = [:]
-    private static let searchedMax = 24
+    fileprivate static let searchedMax = 24
     /// Room made for the first member, as most objects have more than one or two.
     private static let expected = 8
 

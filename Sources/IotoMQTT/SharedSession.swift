@@ -4,8 +4,10 @@ import IotoBase
 /// A session that somebody else has with the broker, and lends: it tells by `state` whether the session is there, passes
 /// messages on by `receive`, both from any thread, and publishes and subscribes when it is asked.
 public final class SharedSession: MQTTConnection, @unchecked Sendable {
-    /// Payload bytes of messages that wait; beyond, they are refused, and what they said is asked for again.
+    /// Bytes of messages that wait; beyond, they are refused, and what they said is asked for again.
     private static let waitingBytesMax = 4 * Limits.messageBytesMax
+    /// Bytes of memory that a message takes beside its texts, about.
+    private static let messageBytes = 128
 
     public var delegate: (any MQTTDelegate)?
     public private(set) var isConnected = false
@@ -58,7 +60,7 @@ public final class SharedSession: MQTTConnection, @unchecked Sendable {
         let isTaken = lock.withLock {
             guard isWanted else { return true }
             guard payload.count <= Limits.messageBytesMax, waitingBytes < SharedSession.waitingBytesMax else { return false }
-            waitingBytes += payload.count
+            waitingBytes += payload.count + topic.count + SharedSession.messageBytes
             waiting.append(Publication(topic: topic, payload: payload))
             return true
         }

@@ -1,29 +1,7 @@
 import IotoBase
 import IotoJSON
 
-/// A value that no other item of the model may have within the scope.
-public struct UniqueValue: Hashable, Sendable {
-    /// Name of the field.
-    public let field: Text
-    /// What came of the scope's template, "" without one.
-    public let scope: Text
-    /// The value as keys write it: `5.0` and `5` are the same.
-    public let value: Text
-}
-
 extension Model {
-    /// The values of a stored body that have to be unique, in the schema's order. A field without a value is not in
-    /// them, and neither is one whose scope needs a property that the body does not have, which a change by the
-    /// application is refused for and only an item from elsewhere can lack.
-    public func uniqueValues(of body: JSONObject) -> [UniqueValue] {
-        var result: [UniqueValue] = []
-        for field in uniqueFields {
-            guard let value = body[field.name]?.templateText, let scope = scope(of: field, body) else { continue }
-            result.append(UniqueValue(field: field.name, scope: scope, value: value))
-        }
-        return result
-    }
-
     private func scope(of field: Field, _ body: JSONObject) -> Text? {
         guard let template = field.attributes.scope else { return Text() }
         let source = GivenProperties(properties: body, context: nil, model: self)

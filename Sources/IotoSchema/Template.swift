@@ -33,11 +33,6 @@ public struct Template: Sendable {
     /// Widest padding.
     static let widthMax = Limits.keyBytesMax
 
-    var hasVariables: Bool {
-        for case .variable in parts { return true }
-        return false
-    }
-
     /// What stands in it.
     var variables: [Variable] {
         var result: [Variable] = []

@@ -14,7 +14,10 @@ extension Connection {
         // Nobody has committed between a header that is read before the snapshot is taken and one like it that is read
         // afterwards, so that the snapshot is of that state.
         var header = snapshot ?? ioto_log_header()
-        if snapshot == nil { ioto_log_header_read(shared, &header) }
+        if snapshot == nil {
+            guard !isInTransaction else { return nil }
+            ioto_log_header_read(shared, &header)
+        }
         guard try holder.step(), let root = UInt32(exactly: try holder.integer(0)) else { return nil }
         var pages = platform_pages()
         pages.frames = ioto_log_header_frames(&header)
@@ -46,26 +49,23 @@ extension Connection {
     func lookUp(
         _ hash: UnsafeRawBufferPointer, _ sort: UnsafeRawBufferPointer, _ shared: UnsafeRawPointer, _ row: inout platform_row
     ) throws(IotoError) -> Int32 {
-        guard hasSnapshot, isInTransaction else { return -1 }
-        if lookups < StoreLimits.lookupsBefore {
+        guard var header = snapshot, isInTransaction else { return -1 }
+        if !isLookingUp {
             lookups += 1
-            // It pays when there are some of them.
-            guard lookups == StoreLimits.lookupsBefore else { return -1 }
+            // It pays when there are some of them: the more of them the more frames there are to sort.
+            let frames = Int(ioto_log_rest(shared, &header))
+            guard lookups >= StoreLimits.lookupsBefore + frames / StoreLimits.framesPerLookup else { return -1 }
+            lookups = 0
             let holder = try statement(.itemRoot)
             defer { holder.end() }
             if lookup == nil { lookup = platform_lookup_new(UInt32(clamping: lookupPages)) }
-            guard let lookup, let (found, root) = try pages(holder, shared) else {
-                lookups = 0
-                return -1
-            }
+            guard let lookup, let (found, root) = try pages(holder, shared) else { return -1 }
             var pages = found
-            guard platform_lookup_begin(lookup, &pages, root) else {
-                lookups = 0
-                return -1
-            }
+            guard platform_lookup_begin(lookup, &pages, root) else { return -1 }
+            isLookingUp = true
         }
         let code = platform_lookup_find(lookup, hash.baseAddress, hash.count, sort.baseAddress, sort.count, &row)
-        if code < 0 { lookups = 0 }
+        if code < 0 { isLookingUp = false }
         return code
     }
 

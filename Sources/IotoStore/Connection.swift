@@ -33,8 +33,9 @@ final class Connection {
     var isStale = false
     /// The header of the log when the snapshot was taken that stays open between reads; nil: there is none.
     private(set) var snapshot: ioto_log_header?
-    /// Looks for rows in that snapshot, from the `StoreLimits.lookupsBefore`th on; and how many there were, to that number.
+    /// Looks for rows in that snapshot, once it has begun to; and how many rows were looked for before.
     var lookup: OpaquePointer?
+    var isLookingUp = false
     var lookups = 0
     /// Pages that it keeps.
     private(set) var lookupPages: Int64 = 0
@@ -131,7 +132,7 @@ final class Connection {
         }
     }
 
-    /// Rows that the last statement changed.
+    /// Rows that the last statement which writes has changed.
     var changes: Int64 { Int64(sqlite3_changes(handle)) }
 
     /// Takes all that is committed to the disk.
@@ -152,8 +153,7 @@ final class Connection {
     /// Closes the file; the last connection of all processes empties the log. Idempotent.
     func close() {
         guard let open = handle else { return }
-        snapshot = nil
-        lookups = 0
+        forgetSnapshot()
         platform_lookup_free(lookup)
         lookup = nil
         for index in statements.indices { statements[index] = nil }
@@ -207,10 +207,15 @@ final class Connection {
 
     func endSnapshot() throws(IotoError) {
         guard snapshot != nil else { return }
-        snapshot = nil
-        lookups = 0
+        forgetSnapshot()
         // Some errors have ended it already.
         if isInTransaction { try run(.commit) }
+    }
+
+    private func forgetSnapshot() {
+        snapshot = nil
+        isLookingUp = false
+        lookups = 0
     }
 
     /// Runs one statement that is not needed again and gives no rows that matter.
@@ -284,9 +289,6 @@ final class Connection {
         sqlite3_db_status(handle, counter, &current, &highest, 0)
         return Int64(current)
     }
-
-    /// Rows that the last statement which writes has changed.
-    var changeCount: Int32 { sqlite3_changes(handle) }
 
     /// The error of a failed call.
     func error(_ code: Int32, _ action: Text) -> IotoError {

@@ -50,7 +50,16 @@ extension Store {
         let total = try pendingTotal()
         guard total.items > 0, let oldest = try read({ (connection) throws(IotoError) in try oldestEntry(connection) })
         else { return (total.items, total.bytes, 0) }
-        return (total.items, total.bytes, max(0, options.wallClock() - oldest >> 16))
+        return (total.items, total.bytes, age(of: oldest))
+    }
+
+    /// How long ago a time of the database's clock was, in milliseconds, at least 1. What the machine's clock said since the file was
+    /// opened, or wrongly, is compared with what that clock would say by now if nobody had set it.
+    private func age(of entered: Int64) -> Int64 {
+        let time = entered >> 16
+        let (age, unset) = (timeOfDay() - time, options.monotonicClock() + openedOffset - time)
+        let isOfUnset = unset >= 0 && UInt64(bitPattern: entered) > openedTime || age < 0 || time < StoreLimits.clockPlausible
+        return max(1, isOfUnset ? unset : age)
     }
 
     private func pendingTotal() throws(IotoError) -> OutboxGauge.Weight {

@@ -253,11 +253,11 @@ enum SQL: Int, CaseIterable {
             DELETE FROM rejected WHERE position <= \
             (SELECT position FROM rejected ORDER BY position DESC LIMIT 1 OFFSET ?1)
             """
-        case .countRejected: "SELECT count(*) FROM rejected"
+        case .countRejected: "SELECT model FROM rejected"
         case .readRejected:
             """
             SELECT model, time, writer, position, json, hash, sort, removal, code, reason, at FROM rejected \
-            WHERE position > ?1 ORDER BY position LIMIT ?2
+            WHERE position > ?1 ORDER BY position
             """
         }
     }

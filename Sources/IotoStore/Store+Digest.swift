@@ -14,6 +14,10 @@ extension Store {
         try flushDelayed()
         var digest = StreamDigest(of: stream)
         try read { (connection) throws(IotoError) in
+            // The snapshot that is kept between reads, or else one of its own.
+            let isOwn = !connection.isInTransaction
+            if isOwn { try connection.run(.beginRead) }
+            defer { if isOwn { try? connection.run(.commit) } }
             var isStopped = false
             for model in schema.models where model.isReplicated && !isStopped {
                 try scan(Scan(model, range: KeyRange(hash: nil)), connection) { (row) throws(IotoError) in

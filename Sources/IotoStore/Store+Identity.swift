@@ -1,6 +1,7 @@
 import IotoBase
 import IotoSchema
 import IotoSync
+import Synchronization
 
 /// Whose database this is, and which one of its life.
 extension Store {
@@ -38,7 +39,7 @@ extension Store {
         try writeDurably { (connection) throws(IotoError) in
             renewed = try StoreFormat.renewReplica(connection, options.random)
         }
-        replica = renewed
+        identity.store(renewed, ordering: .relaxed)
     }
 
     /// Notes whose database it is. One that was another device's gets a new id.

@@ -74,9 +74,20 @@ extension Store {
         try write { (transaction) throws(IotoError) in try transaction.take(settlement) }
     }
 
-    /// Number of changes that the cloud refused and that are kept: at most the last 1000.
+    /// Number of changes that the cloud refused and that are kept, as `rejectedChanges` tells them.
     public func rejectedCount() throws(IotoError) -> Int64 {
-        try count(.countRejected)
+        try read { (connection) throws(IotoError) in try rejectedCount(connection) }
+    }
+
+    /// - Complexity: In the number of changes, of which there are at most the last 1000.
+    func rejectedCount(_ connection: Connection) throws(IotoError) -> Int64 {
+        let statement = try connection.statement(.countRejected)
+        defer { statement.end() }
+        var count: Int64 = 0
+        while try statement.step() {
+            if models.model(try statement.integer(0)) != nil { count += 1 }
+        }
+        return count
     }
 
     /// Changes that the cloud refused, in the order in which they entered the outbox.
@@ -87,9 +98,8 @@ extension Store {
             let statement = try connection.statement(.readRejected)
             defer { statement.end() }
             try statement.bind(1, position)
-            try statement.bind(2, Int64(clamping: max(0, itemsMax)))
             var changes: [RejectedChange] = []
-            while try statement.step() {
+            while changes.count < itemsMax, try statement.step() {
                 let row = try StoredRow(statement, connection, replica: replica)
                 // Of models that the schema has no more there is nothing to be told.
                 guard let model = models.model(row.model) else { continue }
@@ -309,10 +319,12 @@ extension StoreTransaction {
             switch entry.answer {
             case .acknowledged, .won, .again: break
             case .rejected(let code, let reason):
-                try close(key, upTo: sent.version.time, .rejected, code: code, reason: reason)
                 try reject(key, row, position, code, reason, isRemoval: item == nil)
             case .overruled(let winner):
-                try yield(to: winner, row, item)
+                guard try !yield(to: winner, row, item) else { break }
+                try reject(
+                    key, row, position, ErrorCode.limit.rawValue, "what the cloud has instead can't be taken",
+                    isRemoval: item == nil)
             }
             if item != nil { try settleExpiry(key) }
         }
@@ -355,10 +367,12 @@ extension StoreTransaction {
     }
 
     /// The hub keeps what it has.
-    private func yield(to winner: Change, _ row: StoredRow, _ item: StoredRow?) throws(IotoError) {
+    ///
+    /// - Returns: false when that can't be taken.
+    private func yield(to winner: Change, _ row: StoredRow, _ item: StoredRow?) throws(IotoError) -> Bool {
         guard let model = store.schema.model(winner.model), row.model == store.models.number(model),
-            winner.body.count <= Limits.itemBytesMax
-        else { return }
+            winner.body.count <= Limits.itemBytesMax, winner.version.time < HybridClock.timeMax
+        else { return false }
         let mine = StoredItem(model: model, key: winner.key, body: row.body, version: row.version)
         let theirs = StoredItem(model: model, key: winner.key, body: winner.body, version: winner.version)
         let isOver = winner.isRemoval || store.isExpired(model, winner.body)
@@ -366,6 +380,7 @@ extension StoreTransaction {
         try close(winner.key, upTo: row.version.time, .overtaken)
         noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
         try take(winner, model, item, row, .lost, position: nil, isOver)
+        return true
     }
 
     /// - Parameter trace: For the trail, if it is not in it.
@@ -385,6 +400,7 @@ extension StoreTransaction {
     private func reject(
         _ key: ItemKey, _ row: StoredRow, _ position: Int64, _ code: Int32, _ reason: Text, isRemoval: Bool
     ) throws(IotoError) {
+        try close(key, upTo: row.version.time, .rejected, code: code, reason: reason)
         let statement = try connection.statement(.writeRejected)
         defer { statement.end() }
         try statement.bind(4, PendingChange.time(of: position))
@@ -395,7 +411,7 @@ extension StoreTransaction {
         try statement.bind(8, isRemoval ? 1 : 0)
         try statement.bind(9, Int64(code))
         try statement.bind(10, reason)
-        try statement.bind(11, store.clock.wallTime)
+        try statement.bind(11, store.timeOfDay())
         try statement.run(key: key, body: row.body)
 
         let trim = try connection.statement(.trimRejected)

@@ -56,7 +56,7 @@ extension Store {
         guard code > 0 else { return nil }
         try connection.checkBody(row.body)
         guard row.model == models.number(model) else { return nil }
-        if model.ttlField != nil, isExpired(model, row.body, at: options.wallClock()) { return nil }
+        if model.ttlField != nil, isExpired(model, row.body, at: timeOfDay()) { return nil }
         return StoredItem(
             model: model, key: ItemKey(hash: Text(hash), sort: Text(sort)), body: copyBytes(row.body),
             version: row.version(replica: replica), position: row.has_position ? row.position : nil)

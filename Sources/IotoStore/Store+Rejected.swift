@@ -12,27 +12,23 @@ extension Store {
         return change
     }
 
-    /// Forgets one; the item stays as it is.
+    /// Forgets one, also of a model that the schema has no more; the item stays as it is.
     ///
     /// - Throws: `.notFound`.
     public func discardRejected(_ number: Int64) throws(IotoError) {
-        try write { (transaction) throws(IotoError) in
-            guard try rejectedChange(number) != nil else {
-                throw IotoError(.notFound, "no rejected change \(number)")
-            }
-            try transaction.discardRejected(number)
-        }
+        try write { (transaction) throws(IotoError) in try transaction.discardRejected(number) }
     }
 }
 
 extension StoreTransaction {
+    /// - Throws: `.notFound`.
     public func discardRejected(_ number: Int64) throws(IotoError) {
-        try modify { () throws(IotoError) in
-            let statement = try connection.statement(.deleteRejected)
-            defer { statement.end() }
-            try statement.bind(1, number)
-            try statement.run()
-        }
+        let statement = try connection.statement(.deleteRejected)
+        defer { statement.end() }
+        try statement.bind(1, number)
+        try statement.run()
+        guard connection.changes > 0 else { throw IotoError(.notFound, "no rejected change \(number)") }
+        changes += 1
     }
 
     /// Sends a removal once more that was refused, under a new version.

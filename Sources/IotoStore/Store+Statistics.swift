@@ -58,7 +58,7 @@ extension Store {
         try read { (connection) throws(IotoError) in
             statistics.items = try connection.count(.countItems)
             statistics.tombstones = try connection.count(.countTombstones)
-            statistics.rejectedItems = try connection.count(.countRejected)
+            statistics.rejectedItems = try rejectedCount(connection)
             let outbox = try OutboxGauge(connection).total
             statistics.outboxItems = outbox.items
             statistics.outboxBytes = outbox.bytes

@@ -20,6 +20,10 @@ extension Store {
 
     public var isTimeKnown: Bool { cloudOffset.load(ordering: .relaxed) != 0 }
 
+    /// How long items that seem to have expired are not removed for good, in milliseconds, if it is above 0: the clock may be
+    /// years ahead, and the cloud, which has been heard of before, will tell.
+    public func removalHold() -> Int64 { isTimeKnown ? 0 : holdUntil - options.monotonicClock() }
+
     /// Takes the cloud's time of day at this moment. The first time, what waits in the outbox with times of a clock that
     /// was wrong gets the right ones.
     public func learnTime(_ time: Int64) {
@@ -48,8 +52,8 @@ extension Store {
                 for entry in page where !entry.change.isRemoval {
                     let isOfThisRun = isSteady && entry.change.version.time > openedTime
                     try transaction.correct(entry.change) { time in
-                        if time < StoreLimits.clockPlausible { return min(max(time + wasBehind, 0), cloud) }
-                        if time > cloud + limit || isOfThisRun { return min(time + behind, cloud) }
+                        if time < StoreLimits.clockPlausible { return min(max(time &+ wasBehind, 0), cloud) }
+                        if time > cloud + limit || isOfThisRun { return min(time &+ behind, cloud) }
                         return time
                     }
                 }

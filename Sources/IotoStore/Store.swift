@@ -28,7 +28,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     public let path: Text
     public let schema: Schema
     /// Random id of this file, the writer in the versions that it issues.
-    public internal(set) var replica: UInt64
+    public var replica: UInt64 { identity.load(ordering: .relaxed) }
+    let identity: Atomic<UInt64>
 
     let options: StoreOptions
     let models: ModelTable
@@ -69,6 +70,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     /// What the time of day was ahead of the monotonic clock as the file was opened, and the hybrid clock's time.
     let openedOffset: Int64
     let openedTime: UInt64
+    /// See `removalHold`.
+    private(set) var holdUntil: Int64 = 0
     /// Asked while nothing is locked; set before replication begins.
     public var resolver: (any ConflictResolver)?
     var ceilings = Ceilings()
@@ -125,7 +128,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             try StoreFormat.check(connection)
             hasIndexes = try connection.integer("PRAGMA user_version") >= 1001
             models = try ModelTable(connection, schema)
-            replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
+            identity = Atomic(try StoreFormat.readMeta(connection, StoreFormat.metaReplica))
             clock = try StoreClock(connection, wall: options.wallClock)
             openedTime = clock.last
             writer = nil
@@ -141,7 +144,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         if options.isReset { try StoreFormat.reset(connection, random: options.random) }
         models = try ModelTable(updating: connection, schema)
         hubTime = try StoreFormat.findMeta(connection, StoreFormat.metaHub)
-        replica = try StoreFormat.readMeta(connection, StoreFormat.metaReplica)
+        if hubTime > 0 { holdUntil = options.monotonicClock() + StoreLimits.removalHold }
+        identity = Atomic(try StoreFormat.readMeta(connection, StoreFormat.metaReplica))
         clock = try StoreClock(connection, wall: options.wallClock)
         openedTime = clock.last
         writer = connection

@@ -33,8 +33,6 @@ struct StoreClock {
     /// Highest time issued or observed.
     var last: UInt64 { clock.last }
 
-    var wallTime: Int64 { wall() }
-
     /// Takes notice of other processes' commits. To be called as a write transaction begins.
     ///
     /// - Returns: Whether there were any.
@@ -108,7 +106,7 @@ struct StoreClock {
 
     private static func ceiling(_ connection: Connection) throws(IotoError) -> UInt64 {
         let stored = try StoreFormat.readMeta(connection, StoreFormat.metaClock)
-        guard stored < HybridClock.timeMax else { throw connection.corrupt("the clock is beyond every date") }
+        guard HybridClock.isReadable(stored) else { throw connection.corrupt("the clock is beyond every date") }
         return stored
     }
 }

@@ -11,11 +11,12 @@ import IotoSchema
 extension Store {
     /// Whether an item is one that no read shows.
     ///
-    /// A clock that has not been set yet, and stands before 2020, lets nothing expire.
+    /// The time is the cloud's where the machine's clock is wrong. One that has not been set yet, and stands before 2020, lets nothing
+    /// expire.
     @inline(never)
     func isExpired(_ model: Model, _ body: [UInt8]) -> Bool {
         guard model.ttlField != nil else { return false }
-        return body.withUnsafeBytes { isExpired(model, $0, at: options.wallClock()) }
+        return body.withUnsafeBytes { isExpired(model, $0, at: timeOfDay()) }
     }
 
     @inline(never)
@@ -59,7 +60,7 @@ extension Store {
     /// - Parameter isSilent: Without events.
     /// - Returns: The number removed, and whether there may be more.
     public func removeExpired(isSilent: Bool = false) throws(IotoError) -> (removed: Int, hasMore: Bool) {
-        let now = options.wallClock()
+        let now = timeOfDay()
         guard now >= StoreLimits.clockPlausible, let first = try nextExpiry(), first <= now else { return (0, false) }
         return try write { (transaction) throws(IotoError) in
             var result = try transaction.removeExpired(at: now, isSilent: isSilent)
@@ -151,7 +152,7 @@ extension StoreTransaction {
         guard let id = store.indexes.expiry, isIndexed, let row = try store.row(.readItem, key, connection),
             let model = store.models.model(row.model), model.ttlField != nil, let item = store.item(row, key, model)
         else { return }
-        if store.isExpired(model, item.body) { return try expire(item, row, isSilent: false) }
+        if store.isExpired(model, item.body), store.removalHold() <= 0 { return try expire(item, row, isSilent: false) }
         for entry in store.indexes.entries(model, item.body) where entry.id == id {
             try connection.write(.addEntry, entry, key)
         }

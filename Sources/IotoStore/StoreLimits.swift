@@ -6,6 +6,8 @@ enum StoreLimits {
     static let pageCacheKiB: Int64 = 3072
     /// Reads of single items in one snapshot after which the next ones go by pages beside SQLite.
     static let lookupsBefore = 4
+    /// Frames of the log that make it one read more.
+    static let framesPerLookup = 32
     /// Size that the write-ahead log has, in pages, when a commit moves it into the database file.
     static let checkpointPages: Int64 = 1000
     /// How long a snapshot stays open that nobody reads from, in milliseconds: it keeps the log from being emptied.
@@ -34,6 +36,8 @@ enum StoreLimits {
     static let expiryStep: Int64 = 200
     /// 2020-01-01 in Unix milliseconds: a clock that stands before it has not been set, and nothing expires by it.
     static let clockPlausible: Int64 = 1_577_836_800_000
+    /// How long after an open expired items wait for the cloud to tell the time of day before they are removed, in milliseconds.
+    static let removalHold: Int64 = 3_600_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
     /// How far ahead of the hub's clock a version may be that is sure to be taken as it is.

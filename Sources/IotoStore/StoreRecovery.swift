@@ -162,8 +162,9 @@ final class StoreRecovery {
 
     /// - Returns: Whether it is the time of a version.
     @discardableResult private func didSee(_ time: Int64) -> Bool {
-        guard time >= 0, UInt64(time) < HybridClock.timeMax else { return false }
-        highest = max(highest, UInt64(time))
+        guard time >= 0 else { return false }
+        // One that no clock comes to is no reason to begin there.
+        if UInt64(time) < HybridClock.timeMax { highest = max(highest, UInt64(time)) }
         return true
     }
 }

@@ -275,7 +275,7 @@ extension Store {
     ) throws(IotoError) {
         if let needle = scan.needle { try statement.bind(9, needle) }
         let expires = scan.model.ttlField != nil
-        let now = expires ? options.wallClock() : 0
+        let now = expires ? timeOfDay() : 0
         while try statement.step() {
             let body = try statement.rawBytes(4)
             try connection.checkBody(body)
@@ -302,7 +302,7 @@ extension Store {
         }
         defer { platform_tree_close(tree) }
         let expires = scan.model.ttlField != nil
-        let now = expires ? options.wallClock() : 0
+        let now = expires ? timeOfDay() : 0
         var found = platform_row()
         var code: Int32 = 1
         while true {

@@ -24,7 +24,7 @@ public final class StoreTransaction {
     /// Changes that had gathered and met a ceiling.
     var refused: Int64 = 0
     /// Counts what has been written, to tell a call that failed before its first write from others.
-    private(set) var changes: Int64 = 0
+    var changes: Int64 = 0
     /// Items that were written, for the cache of items; nil: too many.
     private(set) var written: [ItemCache.Change]? = []
     /// Changes that gave way to later ones in the outbox.
@@ -219,7 +219,7 @@ public final class StoreTransaction {
         } else {
             try write(.insertItem, item, position: position, nil)
         }
-        guard connection.changeCount > 0 else { return nil }
+        guard connection.changes > 0 else { return nil }
         if let position { try enter(model, key, body.count, version, position) }
         if model.mergesFields { try stampFields(item, over: nil, isWaiting: false) }
         try reindex(key, from: nil, to: item)

@@ -99,7 +99,11 @@ public struct Arbiter {
             refused.append(sent)
             return .pass
         }
-        if sent.time > max(clock.last, entry.timeMax) {
+        // Where the item has a version that was given so, the one before may come again, late and no longer that far ahead: it
+        // must not take the place of what was made after it.
+        let isGiven = current.map { $0.change.version.writer == sent.writer && $0.change.version.time & 1 == 1 } ?? false
+        let isAhead = isGiven && sent.time & 1 == 0 && entry.timeMax != .max && sent.time > HybridClock.time(wall)
+        if isAhead || sent.time > max(clock.last, entry.timeMax) {
             raise(sent, above: current)
             #if IOTO_MUTANTS
                 guard Mutant.isActive(.stampStored), let stamp = again.last?.newVersion else { return .pass }

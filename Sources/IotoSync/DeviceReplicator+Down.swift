@@ -19,6 +19,10 @@ struct DownState {
         var caughtUpGeneration: Int64 = 0
         /// A snapshot has begun and not come to its end; nil: not asked of the storage yet.
         var isInSnapshot: Bool?
+        /// Only answers move the cursor: the device's own stream, until it has been followed to its end with the device's own
+        /// changes in it. The process may have begun with an older state of the database, put in place of the one that wrote
+        /// them, and pages that come unasked leave them out.
+        var isWhole = false
         /// Where the stream stood when everything was asked for last, where it stands, and where the hub says that it ends.
         var countedGeneration: Int64 = 0
         var start: Int64 = 0
@@ -43,6 +47,7 @@ struct DownState {
         var names = [Stream.device(topics.device), Stream.all]
         if !topics.account.isEmpty { names.append(Stream.account(topics.account)) }
         streams = names.map { Follow(name: $0, backoff: Backoff(first: timeout.first, last: timeout.last)) }
+        streams[0].isWhole = true
     }
 
     mutating func forgetAnswers() {
@@ -109,6 +114,7 @@ extension DeviceReplicator {
                 let floor = try storage.snapshotFloor(of: down.streams[index].name)
                 down.streams[index].isInSnapshot = floor != nil
                 if let floor { request.snapshots[down.streams[index].name] = floor }
+                if down.streams[index].isWhole { request.whole = down.streams[index].name }
                 down.streams[index].asked = down.question
                 down.streams[index].askedAt = now.monotonic
                 down.streams[index].passedOver = 0
@@ -134,9 +140,12 @@ extension DeviceReplicator {
     func receivedPage(_ message: WireMessage, _ now: Instant) throws(IotoError) {
         if let retry = codec.decodeRetry(message.json) {
             let askAt = now.monotonic + pause(retry.milliseconds)
+            var isAsked = false
             for index in down.streams.indices where down.streams[index].asked == retry.sequence {
                 down.streams[index].askAt = askAt
+                isAsked = true
             }
+            if isAsked, let refusal = retry.refusal { heed(refusal) }
             return
         }
         guard let page = try codec.decodePage(message, context: context) else {
@@ -176,7 +185,8 @@ extension DeviceReplicator {
         let repeats = !isPart && page.previous < stored.position
             && page.changes.contains { (codec.schema.model($0.model)?.conflictWinner ?? .later) != .later }
         guard !repeats, startsAnew || isKnown && (isBlind || page.previous <= stored.position),
-            !isPart || page.isWhole && isAnswer
+            !isPart || page.isWhole && isAnswer,
+            isAnswer || !down.streams[index].isWhole && page.without ?? storage.replica == storage.replica
         else {
             // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
             if repeats, isAnswer {
@@ -223,6 +233,7 @@ extension DeviceReplicator {
             ask([index], now)
         } else {
             down.streams[index].caughtUpGeneration = down.generation
+            down.streams[index].isWhole = false
         }
     }
 
@@ -232,6 +243,7 @@ extension DeviceReplicator {
 
     /// An answer is applied.
     private func reached(_ page: PageMessage, _ index: Int, _ now: Instant) {
+        heed(nil)
         confirmEpoch()
         learn(page.time, now)
         down.streams[index].reached = page.cursor

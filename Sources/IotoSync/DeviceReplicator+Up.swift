@@ -234,21 +234,27 @@ extension DeviceReplicator {
         if let retry = codec.decodeRetry(json) {
             // Until then it counts as unanswered, and nothing else is sent.
             let isLate = up.sequence &- retry.sequence >= Int64(up.window)
-            if !isLate { up.inFlight?.deadline = now.monotonic + pause(retry.milliseconds) }
+            if !isLate {
+                up.inFlight?.deadline = now.monotonic + pause(retry.milliseconds)
+                if let refusal = retry.refusal { heed(refusal) }
+            }
             up.inFlight?.position = nil
             return
         }
-        guard let time = json.hexadecimal("time") else {
+        guard let time = json.hubTime else {
             throw IotoError(.protocolViolation, "a SYNC without a valid time")
         }
         learn(time, now)
         var entries: [Settlement.Entry] = []
         var refused = 0
         var again: Int64 = 0
+        // For a database that was the device before, or that is the device as well.
+        var isForeign = false
         for kind in AckKind.allCases {
             for entry in json[kind.name]?.arrayValue ?? [] {
-                guard let version = codec.version(kind == .stored ? entry : entry["ver"]), let pending = up.sent.find(version)
-                else { continue }
+                guard let version = codec.version(kind == .stored ? entry : entry["ver"]) else { continue }
+                if version.writer != storage.replica { isForeign = true }
+                guard let pending = up.sent.find(version) else { continue }
                 if kind == .overruled, codec.schema.model(pending.change.model)?.process.resolve == .callback {
                     // The firmware decides, once the page with the other version is here.
                     up.isHeld = true
@@ -263,14 +269,19 @@ extension DeviceReplicator {
                 if kind == .again { again += 1 }
             }
         }
-        var advance = codec.decodeAdvance(json["feed"])
-        // In a snapshot the device's own changes are named as well, and have to be.
-        if let stream = advance?.stream, !down.streams.contains(where: { $0.name == stream && $0.isInSnapshot == false }) {
+        var advance = isForeign ? nil : codec.decodeAdvance(json["feed"])
+        // In a snapshot the device's own changes are named as well, and have to be; and so at the beginning.
+        if let stream = advance?.stream,
+            !down.streams.contains(where: { $0.name == stream && $0.isInSnapshot == false && !$0.isWhole })
+        {
             advance = nil
         }
         if up.isHeld { ask(0, now) }
         guard !entries.isEmpty || advance != nil else { return }
-        if !entries.isEmpty { peer = .version2 }
+        if !entries.isEmpty {
+            peer = .version2
+            heed(nil)
+        }
         if again > 0 {
             statistics.sentItems -= again
             // What has a new version now goes out under it, and a page that waited for that can be applied.

@@ -53,6 +53,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     var peer = Peer.unknown
     /// The hub reads compressed messages.
     private var peerInflates = false
+    /// The hub refuses this device's messages; `lastError` says why.
+    private var isRefused = false
 
     public init(storage: Storage, schema: Schema, configuration: Configuration, seed: UInt64) {
         self.storage = storage
@@ -286,6 +288,14 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     }
 
     var compresses: Bool { configuration.compresses && Compression.isAvailable }
+
+    /// An answer of the hub refuses the whole message, or, nil, does not.
+    func heed(_ refusal: IotoError?) {
+        guard isRefused || refusal != nil else { return }
+        isRefused = refusal != nil
+        lastError = refusal
+        if let refusal { note(refusal) }
+    }
 
     func note(_ error: IotoError) {
         lastError = error

@@ -14,25 +14,72 @@ public struct FieldMerge {
 
     /// At the same time `theirs` wins, which is the hub's.
     public init(_ mine: JSONObject, _ stamps: JSONObject, over theirs: JSONObject, _ theirStamps: JSONObject) {
-        body = theirs
+        // A peer may have chosen many names: none is searched for among all others.
+        let (mine, other, times) = (JSONIndex(mine), JSONIndex(theirs), JSONIndex(theirStamps))
         for (name, stamp) in stamps {
             guard let time = stamp.stringValue else { continue }
-            if let other = theirStamps[name]?.stringValue, other >= time {
-                if other != time, mine[name] != theirs[name] { hasLost = true }
+            if let theirTime = times.value(name)?.stringValue, theirTime >= time {
+                if theirTime != time, mine.value(name) != other.value(name) { hasLost = true }
             } else {
-                body[name] = mine[name]
-                won[name] = stamp
+                won.append(name, stamp)
             }
         }
+        var fields = JSONObject()
+        for (name, _) in won { if let value = mine.value(name) { fields.append(name, value) } }
+        body = FieldMerge.join(theirs, without: won, and: fields)
     }
+
+    /// The members of one object, without those that another has, and those of a third one.
+    static func join(_ object: JSONObject, without others: JSONObject, and new: JSONObject) -> JSONObject {
+        if others.isEmpty { return object }
+        let index = JSONIndex(others)
+        var joined = JSONObject()
+        for (name, value) in object where index.value(name) == nil { joined.append(name, value) }
+        for (name, value) in new { joined.append(name, value) }
+        return joined
+    }
+
+    /// Most properties of an item, and most stamps with it: those of fields that it has, and of fields that it had.
+    public static var propertiesMax: Int { Limits.fieldsMax }
+    static var stampsMax: Int { 4 * Limits.fieldsMax }
 
     /// Stamps the fields that differ.
     public static func stamp(
         _ stamps: inout JSONObject, from old: JSONObject, to new: JSONObject, at time: UInt64
     ) {
         let stamp = JSON.string(.hexadecimal(time))
-        for (name, value) in new where old[name] != value { stamps[name] = stamp }
-        for (name, _) in old where new[name] == nil { stamps[name] = stamp }
+        let (before, after) = (JSONIndex(old), JSONIndex(new))
+        var changed = JSONObject()
+        for (name, value) in new where before.value(name) != value { changed.append(name, stamp) }
+        for (name, _) in old where after.value(name) == nil { changed.append(name, stamp) }
+        stamps = join(stamps, without: changed, and: changed)
+    }
+
+    /// Stamps of fields that the item does not have, in bytes, beyond which the oldest are forgotten: an earlier change of these
+    /// then takes the place of their removal.
+    private static let removedBytesMax = 32 * 1024
+
+    /// Stamps as they are kept with an item.
+    public static func bounded(_ stamps: JSONObject, of body: JSONObject) -> JSONObject {
+        let index = JSONIndex(body)
+        var kept = JSONObject()
+        var removed: [JSONObject.Element] = []
+        var bytes = 0
+        for entry in stamps {
+            if index.value(entry.key) != nil {
+                kept.append(entry.key, entry.value)
+            } else {
+                bytes += entry.key.count + 24
+                removed.append(entry)
+            }
+        }
+        guard bytes > removedBytesMax else { return stamps }
+        removed.sort { ($0.value.stringValue ?? "") < ($1.value.stringValue ?? "") }
+        for entry in removed {
+            if bytes <= removedBytesMax { kept.append(entry.key, entry.value) }
+            bytes -= entry.key.count + 24
+        }
+        return kept
     }
 
     public static func object(_ body: [UInt8]) -> JSONObject {
@@ -62,26 +109,28 @@ extension StreamedChange {
         var change = change
         guard let stored, !stored.isRemoval, !change.isRemoval else {
             guard change.version > stored?.version ?? .zero else { return nil }
-            if change.isRemoval { change.stamps = JSONObject() }
+            change.stamps = change.isRemoval ? JSONObject() : FieldMerge.bounded(change.stamps, of: FieldMerge.object(change.body))
             return change
         }
         guard change.version != stored.version else { return nil }
         let (mine, theirs) = (FieldMerge.object(change.body), FieldMerge.object(stored.body))
-        if change.stamps.isEmpty {
-            // Of a device that does not tell its fields, the whole item counts.
+        let merge = FieldMerge(mine, change.stamps, over: theirs, stored.stamps)
+        let joined = merge.body.text
+        if change.stamps.isEmpty || merge.body.count > FieldMerge.propertiesMax || joined.count > Limits.itemBytesMax {
+            // Of a device that does not tell its fields, and where both together would be no item, the whole item counts.
             guard change.version > stored.version else { return nil }
             change.stamps = stored.stamps
             FieldMerge.stamp(&change.stamps, from: theirs, to: mine, at: change.version.time)
+            change.stamps = FieldMerge.bounded(change.stamps, of: mine)
             return change
         }
-        let merge = FieldMerge(mine, change.stamps, over: theirs, stored.stamps)
-        change.stamps = stored.stamps
-        for (name, stamp) in merge.won { change.stamps[name] = stamp }
+        change.stamps = FieldMerge.join(stored.stamps, without: merge.won, and: merge.won)
+        change.stamps = FieldMerge.bounded(change.stamps, of: merge.body)
         if merge.body == mine, change.version > stored.version { return change }
         if merge.won.isEmpty, change.version < stored.version { return nil }
         clock.observe(max(stored.version.time, change.version.time))
         change.version = Version(time: clock.next(wall: wall), writer: writer)
-        change.body = merge.body.text
+        change.body = joined
         return change
     }
 }

@@ -17,9 +17,10 @@ extension HubReplicator {
                 case (.offline, _): session.queue.removeFirst()
                 }
             } catch {
-                // It will not get better by being sent again, but only the device can know that it should stop.
-                session.queue.removeFirst()
-                log(.warning, "\(session.id): \(error.message)")
+                // It will not get better by being sent again, but only the device can do something about it.
+                let waiting = session.queue.removeFirst()
+                log(.warning, "\(session.id): \(error.message.prefix(bytesMax: HubReplicator.reasonBytesMax))")
+                haveRetried(session.id, waiting, after: HubReplicator.refusalWait, error)
             }
         }
     }
@@ -30,12 +31,17 @@ extension HubReplicator {
     }
 
     /// Reads changes that wait for the store, which meanwhile works on those before.
-    func readAhead(_ waiting: inout WaitingMessage, _ session: DeviceSession) {
+    func readAhead(_ session: DeviceSession) {
+        guard let last = session.queue.indices.last else { return }
+        let waiting = session.queue[last]
         guard waiting.verb == .syncToDynamo, let record = session.record, !record.isVersion1,
             let message = try? codec.parse(waiting.payload), !message.isVersion1,
             let read = try? read(message, session.context)
         else { return }
-        (waiting.message, waiting.read, waiting.record) = (message, read, record)
+        var ahead = waiting
+        (ahead.message, ahead.read, ahead.record) = (message, read, record)
+        // A compressed one may be a thousand times as large when it is read.
+        if session.queueBytes - waiting.bytes + ahead.bytes <= DeviceSession.queueBytesMax { session.queue[last] = ahead }
     }
 
     private func read(_ message: WireMessage, _ context: Context) throws(IotoError) -> UpRead {
@@ -68,7 +74,7 @@ extension HubReplicator {
 
     func open(_ session: DeviceSession, _ record: DeviceRecord) {
         session.isBusy = true
-        request(.openDevice(record), .open(device: session.id))
+        request(.openDevice(record), .open(device: session.id), isRepeated: record.isVersion1)
     }
 
     // MARK: Up
@@ -89,7 +95,7 @@ extension HubReplicator {
                 admit(change, record, session, read.message.seen, into: &accepted, &ack)
             }
             // What the device has sent together is stored in one transaction and has one answer.
-            guard accepted.count <= HubReplicator.togetherMax, let next = session.queue.first, next.verb == .syncToDynamo,
+            guard accepted.count + ack.rejections.count <= HubReplicator.togetherMax, let next = session.queue.first, next.verb == .syncToDynamo,
                 let following = self.following(next, record, session), following.message.replica == up.replica,
                 following.message.account == up.account, following.message.epoch == up.epoch
             else { break }
@@ -105,7 +111,7 @@ extension HubReplicator {
             if Mutant.isActive(.hubAcksBeforeStoring) { sendAck(ack, session) }
         #endif
         session.isBusy = true
-        request(.apply(accepted, device: session.id), .apply(device: session.id, ack))
+        request(.apply(accepted, device: session.id, by: record), .apply(device: session.id, ack))
     }
 
     /// The changes, from what was read ahead if that was for this record.
@@ -122,8 +128,7 @@ extension HubReplicator {
         return try? read(waiting, message, record, session)
     }
 
-    /// Changes after which no further message is taken into a transaction: with the largest message the answer still fits, and
-    /// the device works on the next messages meanwhile.
+    /// Changes after which no further message is taken into a transaction: the device works on the next messages meanwhile.
     private static var togetherMax: Int { 250 }
 
     /// Checks one change of a device. The hub does not believe the device: the item has to fit the schema, its model has to
@@ -179,17 +184,6 @@ extension HubReplicator {
         }
     }
 
-    private func refuse(_ version: Version, _ error: IotoError, _ device: Text, _ ack: inout AckMessage) {
-        ack.rejections.append(.init(version: version, code: error.code.rawValue, reason: error.message))
-        log(.warning, "\(device): a change is refused: \(error.message)")
-    }
-
-    private func sendAck(_ ack: AckMessage, _ session: DeviceSession) {
-        var ack = ack
-        ack.time = time
-        publish(to: session, "SYNC", codec.encode(ack))
-    }
-
     // MARK: Down
 
     private func receivedCatchUp(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
@@ -242,13 +236,17 @@ extension HubReplicator {
             case .open:
                 guard !session.queue.isEmpty else { return }
                 let waiting = session.queue.removeFirst()
-                let (verb, payload) = (waiting.verb, waiting.payload)
-                if error.code == .fenced, let nonce = codec.nonce(of: payload) {
+                if error.code == .fenced, let nonce = codec.nonce(of: waiting.payload) {
                     publish(
-                        Topics.down(device: session.id, verb == .syncDown ? "BATCH" : "SYNC"), codec.encodeFence(nonce))
+                        Topics.down(device: session.id, waiting.verb == .syncDown ? "BATCH" : "SYNC"),
+                        codec.encodeFence(nonce))
                     return
                 }
-                haveRetried(session.id, verb, codec.sequence(of: payload), after: wait)
+                haveRetried(session.id, waiting, after: wait)
+            case .apply where error.code == .fenced:
+                // Another process of the hub has heard the database that has gone on.
+                publish(Topics.down(device: session.id, "SYNC"), codec.encodeFence(session.record?.nonce ?? 0))
+                session.record = nil
             case .apply(_, let ack): haveRetried(session.id, .syncToDynamo, ack.sequence, after: wait)
             case .answer(_, let catchUp, _): haveRetried(session.id, .syncDown, catchUp.number, after: wait)
             default: break
@@ -283,7 +281,7 @@ extension HubReplicator {
         var others = Set(ack.again.map { $0.version })
         for entry in met {
             bytes += entry.other.body.count + codec.overhead(of: entry.other)
-            let fits = ack.met.isEmpty || bytes <= HubReplicator.pageBytesMax
+            let fits = ack.met.isEmpty || bytes <= Limits.messageBytesMax
             // What gave way and no answer can carry is answered when it comes again.
             if fits || entry.taken == nil { others.insert(entry.version) }
             if fits { ack.met.append(entry) }
@@ -324,7 +322,7 @@ extension HubReplicator {
             codec.encode(
                 message(
                     page, for: record, answers: catchUp.number, isReset: isReset,
-                    isWhole: isReset || catchUp.snapshots[cursor.stream] != nil)))
+                    isWhole: isReset || catchUp.snapshots[cursor.stream] != nil, hasOwn: catchUp.whole == cursor.stream)))
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
             // What was stored while the page was read may not be in it.
@@ -338,16 +336,21 @@ extension HubReplicator {
         answerNext(rest, session, record)
     }
 
-    /// The page as a message, without what the device itself wrote.
+    /// The page as a message, without what the device itself wrote, unless it is whole or asked for that.
     func message(
-        _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false, isWhole: Bool = false
+        _ page: FeedPage, for record: DeviceRecord?, answers: Int64? = nil, isReset: Bool = false, isWhole: Bool = false,
+        hasOwn: Bool = false
     ) -> PageMessage {
+        #if IOTO_MUTANTS
+            let hasOwn = hasOwn && !Mutant.isActive(.ownLeftOut)
+        #endif
         // Cloud applications stamp on clocks of their own: what devices have seen of them, the hub has to have seen, too.
         for entry in page.entries { clock.observe(entry.change.version.time) }
         var message = PageMessage(
             answers: answers, stream: page.stream, history: page.history, previous: page.previous,
             cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, isWhole: isWhole, floor: page.floor, time: time,
-            changes: page.entries.map { $0.change }.filter { isWhole || $0.version.writer != record?.replica })
+            changes: page.entries.map { $0.change }.filter { isWhole || hasOwn || $0.version.writer != record?.replica })
+        if message.changes.count < page.entries.count { message.without = record?.replica }
         if answers != nil { message.end = page.end }
         return message
     }

@@ -89,7 +89,7 @@ extension HubReplicator {
         }
         guard !accepted.isEmpty else { return }
         session.isBusy = true
-        request(.apply(accepted, device: session.id), .arrive(device: session.id, ack))
+        request(.apply(accepted, device: session.id), .arrive(device: session.id, ack), isRepeated: true)
     }
 
     func arrived(
@@ -132,8 +132,8 @@ extension HubReplicator {
     /// Goes on with an agent after the hub has started anew: it asks only when it connects.
     func resume(_ record: DeviceRecord) {
         agents.insert(record.id)
-        guard sessions[record.id] == nil else { return }
-        let session = DeviceSession(id: record.id)
+        let session = sessions[record.id] ?? DeviceSession(id: record.id)
+        guard session.agent == nil else { return }
         session.record = record
         sessions[record.id] = session
         follow(session, record, since: record.synced)
@@ -182,19 +182,19 @@ extension HubReplicator {
         agent.hasMoved.remove(follow.stream)
         let ticket = Ticket.follow(device: session.id, stream: follow.stream, round: agent.round)
         let (bytes, items) = (HubReplicator.pageBytesMax, HubReplicator.pageItemsMax)
-        if let position = follow.position {
-            request(.readFeed(stream: follow.stream, after: position, bytesMax: bytes, itemsMax: items), ticket)
-        } else {
-            request(
-                .readFeedSince(stream: follow.stream, time: agent.since, bytesMax: bytes, itemsMax: items), ticket)
-        }
+        let read: HubRequest =
+            if let position = follow.position {
+                .readFeed(stream: follow.stream, after: position, bytesMax: bytes, itemsMax: items)
+            } else {
+                .readFeedSince(stream: follow.stream, time: agent.since, bytesMax: bytes, itemsMax: items)
+            }
+        request(read, ticket, isRepeated: true)
     }
 
     func followed(_ stream: Text, _ answer: HubAnswer, _ session: DeviceSession, _ agent: AgentFeed) {
         agent.isReading = false
         guard case .page(let page) = answer, let index = agent.streams.firstIndex(where: { $0.stream == stream }) else {
-            if case .failed(let error) = answer { log(.error, "\(session.id): \(error.message)") }
-            // Tried again with whatever comes next of this agent or for it.
+            log(.error, "\(session.id): the store's answer does not match the request")
             return
         }
         agent.streams[index].position = page.cursor
@@ -228,10 +228,8 @@ extension HubReplicator {
             Publication(topic: Topics.down(device: session.id, change.isRemoval ? "REMOVE" : "UPSERT"), payload: payload))
     }
 
-    func published(_ number: Int64, _ isSent: Bool) {
-        guard case .send(let device, let round)? = tickets.removeValue(forKey: number), let session = sessions[device],
-            let agent = session.agent, agent.round == round
-        else { return }
+    func published(_ device: Text, _ round: Int64, _ isSent: Bool) {
+        guard let session = sessions[device], let agent = session.agent, agent.round == round else { return }
         agent.isSending = false
         guard isSent else {
             // Something is missing there now: nothing more, and above all no time, until the agent asks again.

@@ -20,6 +20,8 @@ public enum HubEffect: Sendable {
     case publish(Publication)
     /// To be answered with `.answer` under the same ticket, whenever that may be; answers may come in any order.
     case request(ticket: Int64, HubRequest)
+    /// The same after a wait, in milliseconds.
+    case requestLater(ticket: Int64, HubRequest, after: Int64)
     case log(LogLevel, Text)
 }
 
@@ -36,11 +38,14 @@ public final class HubReplicator {
     var sessions: [Text: DeviceSession] = [:]
     /// The feeds that go to many devices at once, and how far they are published.
     var broadcasts: [Text: LiveFeed] = [:]
-    var tickets: [Int64: Ticket] = [:]
+    var tickets: [Int64: Outstanding] = [:]
     /// Counts the questions of agents of version 1.
     var version1Rounds: Int64 = 0
     /// Ids of the devices that were last heard as agents of version 1.
     var agents: Set<Text> = []
+    /// Devices that are still to be asked to come, and how many were asked without the broker's acknowledgement.
+    private var pleas: [Text] = []
+    private var pleading = 0
     private var lastTicket: Int64 = 0
     var effects: [HubEffect] = []
     var now = Instant(monotonic: 0, wall: 0)
@@ -81,9 +86,13 @@ public final class HubReplicator {
 
     private func connected(_ devices: [DeviceRecord], _ feeds: [StreamCursor]) {
         // An agent of version 1 can't be asked to come: what the hub knows of it outlives the connection.
-        sessions = sessions.filter { $0.value.agent != nil }
-        tickets = tickets.filter { ticket in ticket.value.device.map { sessions[$0] != nil } ?? false }
+        // Nor will it send again what waits here.
+        let waiting = Set(tickets.values.compactMap { $0.again == nil ? nil : $0.ticket.device })
+        sessions = sessions.filter { $0.value.agent != nil || waiting.contains($0.key) }
+        tickets = tickets.filter { ticket in ticket.value.ticket.device.map { sessions[$0] != nil } ?? false }
         broadcasts.removeAll()
+        pleas.removeAll()
+        pleading = 0
         for feed in feeds {
             broadcasts[feed.stream] = LiveFeed(sent: feed.position)
         }
@@ -93,12 +102,33 @@ public final class HubReplicator {
                 continue
             }
             // What was committed and not published before the hub stopped is behind some device's cursor: they all ask.
-            publish(Topics.down(device: device.id, "BATCH"), HubReplicator.plea)
+            pleas.append(device.id)
+        }
+        plead()
+    }
+
+    /// Asks the next devices to come: so many at once that neither the broker's queue nor the store is overrun.
+    private func plead(_ most: Int = HubReplicator.pleadingMax) {
+        while pleading < most, let device = pleas.popLast() {
+            pleading += 1
+            send(Publication(topic: Topics.down(device: device, "BATCH"), payload: HubReplicator.plea), .plea(device: device))
+        }
+    }
+
+    private func published(_ number: Int64, _ isSent: Bool) {
+        switch tickets.removeValue(forKey: number)?.ticket {
+        case .plea(let device):
+            pleading -= 1
+            // The broker's queue is full: with the next acknowledgement, then, or the next message.
+            if isSent { plead() } else { pleas.append(device) }
+        case .send(let device, let round): published(device, round, isSent)
+        default: break
         }
     }
 
     private func received(_ topic: Text, _ payload: [UInt8]) {
         guard let (device, verb) = Topics.parseService(topic) else { return }
+        if pleading == 0 { plead(1) }
         guard payload.count <= Limits.messageBytesMax else {
             log(.warning, "\(device): a message of \(payload.count) bytes is dropped")
             return
@@ -110,25 +140,34 @@ public final class HubReplicator {
             }
             sessions[device] = nil
             // The answers that it waited for are not those of the session that comes next.
-            for (number, ticket) in tickets where ticket.device == device { tickets[number] = nil }
+            for (number, outstanding) in tickets where outstanding.ticket.device == device { tickets[number] = nil }
             return
         }
         let session = sessions[device] ?? DeviceSession(id: device)
         sessions[device] = session
-        guard session.queue.count < DeviceSession.queueMax else {
+        guard session.queue.isEmpty
+            || session.queue.count < DeviceSession.queueMax && session.queueBytes + payload.count <= DeviceSession.queueBytesMax
+        else {
             log(.warning, "\(device): too many messages at once, one is dropped and will come again")
-            haveRetried(device, verb, codec.sequence(of: payload), after: HubReplicator.busyWait)
+            haveRetried(device, WaitingMessage(verb: verb, payload: payload), after: HubReplicator.busyWait)
             return
         }
         session.heardAt = now.monotonic
         session.queue.append(WaitingMessage(verb: verb, payload: payload))
-        if session.isBusy { readAhead(&session.queue[session.queue.count - 1], session) }
+        if session.isBusy { readAhead(session) }
         work(on: session)
     }
 
     private func answered(_ number: Int64, _ answer: HubAnswer) {
         // A ticket from before a reconnection has no taker: the device will ask again.
-        guard let ticket = tickets.removeValue(forKey: number) else { return }
+        guard let outstanding = tickets.removeValue(forKey: number) else { return }
+        let ticket = outstanding.ticket
+        if let again = outstanding.again, case .failed(let error) = answer {
+            // Nobody else will: an agent of version 1 sends again, and asks again, when it connects.
+            log(.error, "\(ticket.device ?? Text()): \(error.message)")
+            request(again, ticket, isRepeated: true, after: HubReplicator.failureWait)
+            return
+        }
         switch ticket {
         case .open(let device), .apply(let device, _), .answer(let device, _, _), .arrive(let device, _):
             guard let session = sessions[device] else { return }
@@ -140,37 +179,51 @@ public final class HubReplicator {
         case .follow(let device, let stream, let round):
             guard let session = sessions[device], let agent = session.agent, agent.round == round else { return }
             followed(stream, answer, session, agent)
-        case .note: break
-        case .send: break
+        case .note, .send, .plea: break
         }
     }
 
     // MARK: Outputs
 
+    /// Most devices that are asked to come at a time.
+    static let pleadingMax = 200
+
     /// How late a broker tells of the end of a connection, in milliseconds.
     private static let lateMax: Int64 = 60_000
 
-    /// How long a device is to wait when the store has failed, and when too much of its waits here, in milliseconds.
+    /// How long a device is to wait when the store has failed, when too much of its waits here, and when its message is refused
+    /// as a whole, in milliseconds.
     static let failureWait: Int64 = 2_000
     static let busyWait: Int64 = 5_000
+    static let refusalWait: Int64 = 300_000
 
     /// Has a device send a message again later, which does not get an answer now.
-    func haveRetried(_ device: Text, _ verb: ServiceVerb, _ sequence: Int64?, after wait: Int64) {
+    ///
+    /// - Parameter error: Why, if that is a matter of the device's.
+    func haveRetried(_ device: Text, _ verb: ServiceVerb, _ sequence: Int64?, after wait: Int64, _ error: IotoError? = nil) {
         guard let sequence, verb != .offline else { return }
         publish(
-            Topics.down(device: device, verb == .syncDown ? "BATCH" : "SYNC"), codec.encodeRetry(sequence, after: wait))
+            Topics.down(device: device, verb == .syncDown ? "BATCH" : "SYNC"),
+            codec.encodeRetry(sequence, after: wait, error))
     }
 
-    func request(_ request: HubRequest, _ ticket: Ticket) {
+    func haveRetried(_ device: Text, _ waiting: WaitingMessage, after wait: Int64, _ error: IotoError? = nil) {
+        haveRetried(device, waiting.verb, codec.sequence(of: waiting.payload), after: wait, error)
+    }
+
+    /// - Parameter isRepeated: When it fails it is made again, until it does not; what waits for the answer goes on waiting.
+    func request(_ request: HubRequest, _ ticket: Ticket, isRepeated: Bool = false, after wait: Int64 = 0) {
         lastTicket += 1
-        tickets[lastTicket] = ticket
-        effects.append(.request(ticket: lastTicket, request))
+        tickets[lastTicket] = Outstanding(ticket: ticket, again: isRepeated ? request : nil)
+        effects.append(
+            wait > 0
+                ? .requestLater(ticket: lastTicket, request, after: wait) : .request(ticket: lastTicket, request))
     }
 
     /// Publishes a message and has its outcome told.
     func send(_ publication: Publication, _ ticket: Ticket) {
         lastTicket += 1
-        tickets[lastTicket] = ticket
+        tickets[lastTicket] = Outstanding(ticket: ticket)
         effects.append(.publish(Publication(topic: publication.topic, payload: publication.payload, ticket: lastTicket)))
     }
 
@@ -206,6 +259,8 @@ enum Ticket {
     case follow(device: Text, stream: Text, round: Int64)
     /// A message to an agent of version 1, which is to be told when it is out.
     case send(device: Text, round: Int64)
+    /// A device is asked to come.
+    case plea(device: Text)
     /// How far an agent of version 1 was told that it is caught up.
     case note(device: Text)
 
@@ -216,8 +271,16 @@ enum Ticket {
             .follow(let device, _, _), .send(let device, _), .note(let device):
             device
         case .push(_, let device): device
+        case .plea: nil
         }
     }
+}
+
+/// What has a ticket.
+struct Outstanding {
+    let ticket: Ticket
+    /// The request, when it is to be made again after a failure.
+    var again: HubRequest?
 }
 
 /// A feed that is published as it moves.
@@ -231,8 +294,10 @@ struct LiveFeed {
 
 /// What the hub remembers of a device that it has heard from.
 final class DeviceSession {
-    /// Messages of one device that wait; those beyond are dropped, and sent again by the device.
+    /// Messages of one device that wait, and the bytes that these take as they came and as they were read ahead; those
+    /// beyond are dropped, and sent again by the device.
     static let queueMax = 64
+    static let queueBytesMax = 8 * 1024 * 1024
 
     let id: Text
     var record: DeviceRecord? {
@@ -247,6 +312,11 @@ final class DeviceSession {
     /// The device's own stream.
     let stream: Text
     var queue: [WaitingMessage] = []
+    var queueBytes: Int {
+        var bytes = 0
+        for waiting in queue { bytes += waiting.bytes }
+        return bytes
+    }
     /// A request to the store is out.
     var isBusy = false
     /// The device's own feed, once the device has caught up with it.
@@ -279,6 +349,9 @@ struct WaitingMessage {
         self.verb = verb
         self.payload = payload
     }
+
+    /// What it takes of memory, about: read, its text is there once more, and each change of it.
+    var bytes: Int { payload.count + (message.map { 3 * $0.text.count } ?? 0) }
 }
 
 /// A message of changes, as it was read.

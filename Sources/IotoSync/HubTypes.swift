@@ -13,6 +13,8 @@ public struct DeviceRecord: Sendable, Equatable {
     /// Number and nonce of the last connection, see `Epoch`; 0: it told none.
     public var epoch: Int64 = 0
     public var nonce: UInt64 = 0
+    /// Id of the database before, which can't come as a new one again; 0: there was none.
+    public var former: UInt64 = 0
 
     public init(id: Text, account: Text, replica: UInt64, synced: Int64 = 0) {
         self.id = id
@@ -24,18 +26,29 @@ public struct DeviceRecord: Sendable, Equatable {
     /// The device was last heard as an agent of version 1.
     public var isVersion1: Bool { replica == Version1.replica(of: id) }
 
+    /// Whether changes of `next`, as it opened once, are heeded still.
+    ///
+    /// - Throws: `.fenced` when another database, or another connection of the same one, has followed.
+    public func admit(_ next: DeviceRecord) throws(IotoError) {
+        guard next.epoch > 0, epoch > 0 else { return }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.fenceIgnored) { return }
+        #endif
+        let goesOn = next.replica == replica && (next.epoch > epoch || next.epoch == epoch && next.nonce == nonce)
+        guard goesOn else { throw IotoError(.fenced, "another database has gone on as this device") }
+    }
+
     /// What the store is to have when the device comes again, as `next` says.
     ///
-    /// - Throws: `.fenced` when it is a database that another one has followed. A database that was never heard takes over. One
-    ///   that is ahead of the store goes on: then the store is the one that is an older state.
+    /// - Throws: `.fenced` when it is a database that another one has followed. A database that was never heard takes over; the
+    ///   one before is known, since a message of its first connection may come late. One that is ahead of the store goes on: then
+    ///   the store is the one that is an older state.
     public func following(_ next: DeviceRecord) throws(IotoError) -> DeviceRecord {
         let isNew = next.replica != replica
-        if next.epoch > 0 {
-            let goesOn = isNew ? next.epoch == 1 || epoch == 0 : next.epoch > epoch || next.epoch == epoch && next.nonce == nonce
-            guard goesOn else { throw IotoError(.fenced, "another database has gone on as this device") }
-        }
+        if !(isNew && next.epoch == 1 && next.replica != former) { try admit(next) }
         var record = self
         record.replica = next.replica
+        if isNew { record.former = replica }
         if isNew || next.epoch > 0 { (record.epoch, record.nonce) = (next.epoch, next.nonce) }
         record.synced = max(synced, next.synced)
         if account.isEmpty, !next.account.isEmpty {
@@ -112,9 +125,12 @@ public enum HubRequest: Sendable {
     /// Store the changes that are newer than what is stored, in one transaction, durably, each with an entry at the end of
     /// the feed `stream` where that is given. A change of an item that the store has as another device's is not stored but
     /// refused: `device` is the writer, and an item's owner is its `deviceId`. `Arbiter` decides. Answer: `.applied`.
-    case apply([StreamedChange], device: Text)
+    ///
+    /// `by`: the device as it was when it opened. If another database has gone on since, nothing is stored, and the answer is
+    /// `.failed` with `.fenced`.
+    case apply([StreamedChange], device: Text, by: DeviceRecord? = nil)
     /// Read a feed from behind `after`, at least one entry, and at most `itemsMax` entries or `bytesMax` bytes, where an
-    /// entry counts with its body, twice its key, and 128. Answer: `.page`.
+    /// entry counts with its body, its stamps, twice its key, and 128. Answer: `.page`.
     case readFeed(stream: Text, after: Int64, bytesMax: Int, itemsMax: Int)
     /// The same from before the first entry that was committed when the store's clock stood at `time` or above. The page's
     /// `previous` says where that is.

@@ -28,6 +28,9 @@ struct CatchUpRequest {
     /// The streams in whose snapshots the device is, with the floors at which these began: it wants all there is, its own
     /// changes too.
     var snapshots: [Text: Int64] = [:]
+    /// A stream that the device has not followed to its end since its process began: it wants its own changes too, since its
+    /// database may be an older state, which does not have them.
+    var whole: Text?
     var inflates = false
 }
 
@@ -81,6 +84,8 @@ struct PageMessage {
     var isReset: Bool
     /// Nothing is left out, the device's own changes neither.
     var isWhole = false
+    /// Whose changes were left out; nil: none were.
+    var without: UInt64?
     /// With a reset: the feed's floor. A device that stood below it has missed removals; one that did not stood in another
     /// history.
     var floor: Int64 = 0

@@ -93,7 +93,7 @@ extension WireCodec {
     }
 
     /// Bytes of a text in JSON at most.
-    private func written(_ text: Text) -> Int {
+    func written(_ text: Text) -> Int {
         var count = text.count + 4
         for byte in text.bytes where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { count += 5 }
         return count
@@ -133,7 +133,13 @@ extension WireCodec {
             model: name, key: prepared.key, version: version, isRemoval: isRemoval,
             body: isRemoval ? JSON.object(body).text : prepared.text)
         change.own = json.hexadecimal("own") ?? 0
-        if model.mergesFields, !isRemoval { change.take(stamps: json["at"]?.objectValue) }
+        if model.mergesFields, !isRemoval {
+            let stamps = json["at"]?.objectValue
+            guard body.count <= FieldMerge.propertiesMax, stamps?.count ?? 0 <= FieldMerge.stampsMax else {
+                throw IotoError(.limit, "an item with more properties than are merged")
+            }
+            change.take(stamps: stamps)
+        }
         if let key = json["key"], key.stringValue != wireKey(of: change) {
             throw IotoError(.key, "the key of an item of model \"\(name)\" is not the one that the schema gives it")
         }

@@ -11,6 +11,7 @@ extension WireCodec {
                 "history": .string(.hexadecimal(cursor.history)), "cursor": .integer(cursor.position),
             ]
             if let floor = request.snapshots[cursor.stream] { member["snapshot"] = .integer(floor) }
+            if request.whole == cursor.stream { member["whole"] = .bool(true) }
             cursors[cursor.stream] = .object(member)
         }
         var object: JSONObject = [
@@ -38,6 +39,7 @@ extension WireCodec {
             else { throw IotoError(.protocolViolation, "a syncDown with an invalid cursor") }
             request.cursors.append(StreamCursor(stream: stream, history: history, position: position))
             if let floor = value["snapshot"]?.integerValue { request.snapshots[stream] = floor }
+            if value["whole"]?.boolValue == true { request.whole = stream }
         }
         return request
     }
@@ -64,6 +66,11 @@ extension WireCodec {
             output.append(decimal: page.floor)
         }
         if page.isWhole { output.append(literal: #","snapshot":true"#) }
+        if let replica = page.without {
+            output.append(literal: #","without":""#)
+            output.append(hexadecimal: replica)
+            output.append(literal: #"""#)
+        }
         if page.end > 0 {
             output.append(literal: #","end":"#)
             output.append(decimal: page.end)
@@ -83,7 +90,7 @@ extension WireCodec {
         let json = message.json
         if json["ask"]?.boolValue == true { return nil }
         guard let stream = json["stream"]?.stringValue, let history = json.hexadecimal("history"),
-            let (previous, cursor) = json.stretch, let time = json.hexadecimal("time"),
+            let (previous, cursor) = json.stretch, let time = json.hubTime,
             json["changes"]?.arrayValue != nil
         else { throw IotoError(.protocolViolation, "a BATCH without a valid stream, history, prev, cursor, time or changes") }
         var page = PageMessage(
@@ -91,7 +98,9 @@ extension WireCodec {
             hasMore: json["more"]?.boolValue ?? false, isReset: json["reset"]?.boolValue ?? false,
             isWhole: json["snapshot"]?.boolValue ?? false, floor: json["floor"]?.integerValue ?? 0, time: time,
             changes: [])
-        page.end = json["end"]?.integerValue ?? 0
+        // The progress of all streams adds up, and is multiplied by whoever shows it.
+        page.end = min(max(json["end"]?.integerValue ?? 0, 0), 1 << 52)
+        page.without = json.hexadecimal("without")
         let context = stream.hasPrefix("device/") ? context : Context()
         for entry in try changes(of: message, replica: 0, context: context) {
             do throws(IotoError) {

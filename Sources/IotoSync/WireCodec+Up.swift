@@ -102,14 +102,25 @@ extension WireCodec {
         return output
     }
 
+    private static var reasonBytesMax: Int { 512 }
+
     /// What the hub says of one change, as a member of an answer under the name of its kind (`AckKind`).
     func decodeAnswer(_ kind: AckKind, _ entry: JSON, to sent: Change, context: Context) -> Settlement.Answer? {
         switch kind {
         case .stored: return .acknowledged
-        case .again: return version(entry["to"]).map { .again(as: $0) }
+        case .again:
+            guard let version = version(entry["to"]), version.time < HybridClock.timeMax else { return nil }
+            return .again(as: version)
         case .rejected:
             let code = Int32(clamping: entry["code"]?.integerValue ?? Int64(ErrorCode.rejected.rawValue))
-            return .rejected(code: code, reason: entry["reason"]?.stringValue ?? "")
+            var reason = entry["reason"]?.stringValue ?? ""
+            // It is kept, and a hub may say anything.
+            if reason.count > WireCodec.reasonBytesMax {
+                var end = WireCodec.reasonBytesMax
+                while reason.bytes[end] & 0xC0 == 0x80 { end -= 1 }
+                reason.bytes.removeSubrange(end...)
+            }
+            return .rejected(code: code, reason: reason)
         case .overruled, .won:
             let isWon = kind == .won
             do throws(IotoError) {

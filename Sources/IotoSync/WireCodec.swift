@@ -30,23 +30,31 @@ struct WireCodec: Sendable {
         guard let text = json?.stringValue else { return nil }
         var version = Version(text)
         if text.count == 16, replica != 0, let time = parseHexadecimal(text.bytes) { version = Version(time: time, writer: replica) }
-        guard let version, version.time < HybridClock.timeMax else { return nil }
+        guard let version, HybridClock.isReadable(version.time) else { return nil }
         return version
     }
 
     // MARK: Flow control
 
-    /// The hub's answer to a message that it can't work on now.
-    func encodeRetry(_ sequence: Int64, after milliseconds: Int64) -> [UInt8] {
-        JSON.object(["v": .integer(2), "seq": .integer(sequence), "retryAfter": .integer(milliseconds)]).text
+    /// The hub's answer to a message that it can't work on now, or not as it is.
+    func encodeRetry(_ sequence: Int64, after milliseconds: Int64, _ error: IotoError? = nil) -> [UInt8] {
+        var object: JSONObject = ["v": .integer(2), "seq": .integer(sequence), "retryAfter": .integer(milliseconds)]
+        if let error {
+            object["code"] = .integer(Int64(error.code.rawValue))
+            let reason: Text = "the cloud refuses what this device sends: " + error.message
+            object["reason"] = .string(reason.prefix(bytesMax: HubReplicator.reasonBytesMax))
+        }
+        return JSON.object(object).text
     }
 
     /// What such an answer says; nil when it is none.
-    func decodeRetry(_ json: JSON) -> (sequence: Int64, milliseconds: Int64)? {
+    ///
+    /// - Returns: Also why the message is refused; nil when it may be taken the next time.
+    func decodeRetry(_ json: JSON) -> (sequence: Int64, milliseconds: Int64, refusal: IotoError?)? {
         guard let wait = json["retryAfter"]?.integerValue, wait >= 0, let sequence = json["seq"]?.integerValue else {
             return nil
         }
-        return (sequence, wait)
+        return (sequence, wait, json["code"] == nil ? nil : IotoError(.denied, json["reason"]?.stringValue ?? Text()))
     }
 
     // MARK: Epoch
@@ -89,6 +97,12 @@ extension JSON {
             cursor >= previous
         else { return nil }
         return (previous, cursor)
+    }
+
+    /// What the hub's clock says; nil when it is not to be believed.
+    var hubTime: UInt64? {
+        guard let time = hexadecimal("time"), time < HybridClock.timeMax else { return nil }
+        return time
     }
 
     /// A member that is sixteen hexadecimal digits.

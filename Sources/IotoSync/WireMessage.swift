@@ -118,7 +118,7 @@ extension WireCodec {
         _ text: UnsafeRawBufferPointer, _ replica: UInt64, _ context: Context, _ known: inout Model?
     ) -> (WireChange, bytes: Int)? {
         var scan = WireScan(text: text)
-        guard scan.take(#"{"ver":""#), let time = scan.hexadecimal(), time < HybridClock.timeMax else { return nil }
+        guard scan.take(#"{"ver":""#), let time = scan.hexadecimal(), HybridClock.isReadable(time) else { return nil }
         var writer = replica
         if scan.take("-") {
             guard let said = scan.hexadecimal() else { return nil }

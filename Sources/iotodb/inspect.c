@@ -7,6 +7,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+const DbModel *nextModel(Session *session, size_t *index)
+{
+    const DbModel *model;
+    while ((model = dbModelAt(session->db, (*index)++)) != NULL) {
+        if (strcmp(dbModelEnable(model), "cloud") != 0) return model;
+    }
+    return NULL;
+}
+
 int runModels(Session *session)
 {
     const Options *options = &session->options;
@@ -19,7 +28,7 @@ int runModels(Session *session)
     }
     const DbModel *model;
     for (size_t index = 0; (model = dbModelAt(session->db, index)) != NULL; index++) {
-        int64_t items = options->isCounting ? countItems(session->db, dbModelName(model)) : 0;
+        int64_t items = options->isCounting ? dbCount(session->db, dbModelName(model), NULL, NULL) : 0;
         if (items < 0) return failed();
         if (options->isJson) {
             printf("{\"model\":");
@@ -131,7 +140,7 @@ static int putItemCounts(Session *session, Table *table)
     bool isFirst = true;
     if (session->options.isJson) fputs(",\"items\":{", stdout);
     for (size_t index = 0; (model = nextModel(session, &index)) != NULL; isFirst = false) {
-        int64_t items = countItems(session->db, dbModelName(model));
+        int64_t items = dbCount(session->db, dbModelName(model), NULL, NULL);
         if (items < 0) return failed();
         if (session->options.isJson) {
             if (!isFirst) putchar(',');

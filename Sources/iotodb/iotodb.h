@@ -123,18 +123,23 @@ Parsed parseOptions(int argc, char **argv, Session *out);
 /** A complaint about the command line, with a hint; returns EXIT_USAGE. */
 int usageError(const Command *command, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* main.c */
+/* report.c */
 
 /** Print the library's last error; returns EXIT_FAILED. */
 int failed(void);
 /** Print an error of the tool's own; returns EXIT_FAILED. */
 int complain(const char *format, ...) PRINTF_LIKE(1, 2);
-/** Visit every model that may have items here. */
-const DbModel *nextModel(Session *session, size_t *index);
-/** Number of items of a model, without keeping them; or a negative code. */
-int64_t countItems(Db *db, const char *model);
+/** A text for people: control characters, which could steer a terminal, are shown as escapes. */
+void putText(FILE *file, const char *text);
+/** The same, or only its width (`file` NULL); stops before `widthMax` columns (0: no bound). Returns its width. */
+size_t layText(FILE *file, const char *text, size_t widthMax);
 /** malloc() and realloc() that end the program when memory is short. */
 void *allocate(void *old, size_t size);
+
+/* inspect.c */
+
+/** Visit every model that may have items here. */
+const DbModel *nextModel(Session *session, size_t *index);
 
 /* json.c: just enough to take the members of valid JSON apart. Nothing is converted. */
 
@@ -168,8 +173,6 @@ bool isTerminal(void);
 void putJson(FILE *file, Slice json);
 /** A text as a JSON string. */
 void putJsonString(FILE *file, const char *text);
-/** A text for people: control characters, which could steer a terminal, are shown as escapes. */
-void putText(FILE *file, const char *text);
 /** Unix milliseconds as ISO 8601 in UTC, "" for 0; one of 4 buffers used in turn. */
 const char *isoTime(int64_t time_ms);
 

@@ -4,7 +4,6 @@
 #include "iotodb.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,64 +14,6 @@ static void hearLog(void *context, IoLogLevel level, const char *message)
     fputs("iotodb: ", stderr);
     putText(stderr, message);
     fputc('\n', stderr);
-}
-
-int failed(void)
-{
-    const char *text = dbGetError(NULL);
-    if (text[0] == '\0') text = ioStrError(dbGetErrorCode());
-    // The firmware sets such values once, and a person may not know that they are part of the key.
-    bool isMissing = strstr(text, "needs property '") != NULL || strstr(text, ": is required") != NULL;
-    return complain("%s%s", text, isMissing ? "; a value that the items share is given by --context NAME=VALUE" : "");
-}
-
-int complain(const char *format, ...)
-{
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    fflush(stdout);
-    fputs("iotodb: ", stderr);
-    putText(stderr, text);
-    fputc('\n', stderr);
-    return EXIT_FAILED;
-}
-
-void *allocate(void *old, size_t size)
-{
-    void *memory = realloc(old, size > 0 ? size : 1);
-    if (memory == NULL) {
-        fputs("iotodb: out of memory\n", stderr);
-        exit(EXIT_FAILED);
-    }
-    return memory;
-}
-
-const DbModel *nextModel(Session *session, size_t *index)
-{
-    const DbModel *model;
-    while ((model = dbModelAt(session->db, (*index)++)) != NULL) {
-        if (strcmp(dbModelEnable(model), "cloud") != 0) return model;
-    }
-    return NULL;
-}
-
-static bool countOne(void *context, const DbItem *item)
-{
-    (void) item;
-    (*(int64_t *) context)++;
-    return false;
-}
-
-int64_t countItems(Db *db, const char *model)
-{
-    int64_t count = 0;
-    DbList *list = dbFind(db, model, NULL, DB_PARAMS(.where = countOne, .whereContext = &count));
-    if (list == NULL) return dbGetErrorCode();
-    dbFreeList(list);
-    return count;
 }
 
 /** The schema's file: as given, or schema.json5 in the folder of the database. Freed by the caller. */

@@ -45,42 +45,6 @@ void putJsonString(FILE *file, const char *text)
     fputc('"', file);
 }
 
-/** Bytes of the character at `text` that a terminal would obey: C0, DEL, and C1 as UTF-8 has it; 0: a plain one. */
-static size_t controlLength(const char *text)
-{
-    unsigned char byte = (unsigned char) text[0], second = (unsigned char) (byte != '\0' ? text[1] : 0);
-    if (byte < 0x20 || byte == 0x7F) return 1;
-    return byte == 0xC2 && second >= 0x80 && second < 0xA0 ? 2 : 0;
-}
-
-/** Print a text, or only measure it (`file` NULL); stops before `widthMax` columns (0: no bound). Returns its width. */
-static size_t layText(FILE *file, const char *text, size_t widthMax)
-{
-    size_t width = 0;
-    while (*text != '\0') {
-        size_t control = controlLength(text);
-        size_t step = control > 0 ? 4 : 1;
-        if (widthMax > 0 && width + step > widthMax) break;
-        width += step;
-        if (control > 0) {
-            if (file != NULL) fprintf(file, "\\x%02x", (unsigned char) text[control - 1]);
-            text += control;
-            continue;
-        }
-        // A character with the bytes that continue it takes one column.
-        do {
-            if (file != NULL) fputc(*text, file);
-            text++;
-        } while (((unsigned char) *text & 0xC0) == 0x80);
-    }
-    return width;
-}
-
-void putText(FILE *file, const char *text)
-{
-    layText(file, text, 0);
-}
-
 const char *isoTime(int64_t time_ms)
 {
     static char buffers[4][40];

@@ -49,12 +49,21 @@ struct HybridClockTests {
         clock.observe(.max)
         clock.observe(HybridClock.timeMax)
         #expect(clock.last == 7)
+        clock.observe(0x3FFF_FFFF_FFFF_FFFF)
+        #expect(clock.last == 7)
         clock.observe(HybridClock.timeMax - 1)
         #expect(clock.last == HybridClock.timeMax - 1)
+        // It goes on, with times that can be sent.
+        #expect(HybridClock.isReadable(clock.next(wall: 0)))
     }
 
     @Test func wallClockBeyondTheFormatIsCut() {
         var clock = HybridClock()
-        #expect(clock.next(wall: .max) == 1 << 62)
+        let first = clock.next(wall: .max)
+        let last = clock.next(wall: .max) + (1 << 47)
+        // Whoever hears of it believes it, for as long as it may go on.
+        var peer = HybridClock()
+        peer.observe(last)
+        #expect(first < last && peer.last == last)
     }
 }

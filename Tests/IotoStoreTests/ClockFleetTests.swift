@@ -176,4 +176,50 @@ import Testing
         fleet.deliver()
         #expect(abs(device.store.timeOfDay() - fleet.time) <= 5_000)
     }
+
+    /// Milliseconds since a change was made that waits, as the status tells them.
+    private func age(_ device: Fleet.Member) throws -> Int64 { try device.store.pendingWeight().age }
+
+    @Test func whatWaitsIsAsOldAsItIsWhereTheCloudAloneTellsTheTime() throws {
+        let fleet = try Fleet()
+        let device = try fleet.add()
+        device.wall = 5_000
+        try fleet.kill(device)
+        fleet.connect(device)
+        try fleet.settle()
+        #expect(try age(device) == 0)
+        fleet.disconnect(device)
+        try device.put("Alarm", "a", "x")
+        #expect(try age(device) > 0)
+        fleet.wait(90_000)
+        #expect(try abs(age(device) - 90_000) <= 1_000)
+    }
+
+    @Test(arguments: [-50, -1, 1, 5])
+    func whatWaitsIsAsOldAsItIsThoughTheClockIsSetMeanwhile(years: Int64) throws {
+        let fleet = try Fleet()
+        let device = try fleet.add()
+        device.wall = years == -50 ? 5_000 : fleet.time + years * year
+        try fleet.kill(device)
+        try device.put("Alarm", "a", "x")
+        fleet.wait(90_000)
+        #expect(try abs(age(device) - 90_000) <= 1_000)
+        // By the cloud, while the clock stays wrong.
+        device.store.learnTime(fleet.time)
+        #expect(try abs(age(device) - 90_000) <= 1_000)
+        // By the machine.
+        device.wall = fleet.time
+        fleet.wait(10_000)
+        #expect(try abs(age(device) - 100_000) <= 1_000)
+    }
+
+    @Test func whatWaitsIsNeverSaidNotToWait() throws {
+        let fleet = try Fleet()
+        let device = try fleet.add()
+        device.wall = fleet.time + 5 * year
+        try device.put("Alarm", "a", "x")
+        device.wall = fleet.time
+        try fleet.kill(device)
+        #expect(try age(device) > 0)
+    }
 }

@@ -111,6 +111,30 @@ import Testing
         #expect(try store.apply([winner], cursor: cursor, hubTime: HybridClock.time(testTime)) == 0)
     }
 
+    /// The row has left the outbox by then: the change has to be somewhere.
+    @Test(arguments: [0, 1, 2])
+    func overruledByWhatCannotBeTakenIsRejected(fault: Int) throws {
+        let fixture = try Fixture(ConflictStoreTests.schema())
+        let store = try fixture.open()
+        let model = try fixture.model("Cloud")
+        let receipt = try store.withReceipt { () throws(IotoError) in
+            try store.write { (transaction) throws(IotoError) in
+                _ = try transaction.put(model, key(model, "1"), body: body("1", 1))
+            }
+        }
+        var winner = theirs(model, later: false)
+        switch fault {
+        case 0: winner.model = "Latest"
+        case 1: winner.body = [UInt8](#"{"id":"1","x":""#.utf8) + [UInt8](repeating: 0x61, count: Limits.itemBytesMax) + [UInt8](#""}"#.utf8)
+        default: winner.version = Version(time: 1 << 61, writer: 42)
+        }
+        try store.answer(try store.pending(), .overruled(by: winner))
+        #expect(try store.pendingCount() == 0)
+        #expect(try store.receipt(receipt)?.state == .rejected)
+        #expect(try store.rejectedChanges(after: 0, itemsMax: 9).map { $0.change.key } == [key(model, "1")])
+        #expect(string(try store.get(model, "1")?.body) == #"{"id":"1","value":1}"#)
+    }
+
     @Test func overruledChangeThatHasChangedSinceIsSentAgain() throws {
         let fixture = try Fixture(ConflictStoreTests.schema())
         let store = try fixture.open()

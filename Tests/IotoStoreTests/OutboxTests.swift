@@ -270,6 +270,37 @@ import Testing
         #expect(try store.rejectedChanges(after: 0, itemsMax: 1).first?.position == pending[1].position)
     }
 
+    @Test func rejectedChangesBehindThoseOfALostModelAreTold() throws {
+        let fixture = try Fixture()
+        let first = try fixture.open()
+        let (fault, shared) = (try fixture.model("Fault"), try fixture.model("Shared"))
+        for id in 0..<5 { try first.put(fault, "\(id)") }
+        try first.put(shared, "last")
+        try first.answer(try first.pending(), .rejected(code: 1, reason: "no"))
+        let lost = try #require(try first.rejectedChanges(after: 0, itemsMax: 1).first?.position)
+        first.close()
+        let store = try fixture.open(schema: try Fixture.schema(without: ["Fault"]))
+        let rejected = try store.rejectedChanges(after: 0, itemsMax: 2)
+        #expect(rejected.map { $0.change.model } == ["Shared"])
+        #expect(try store.rejectedCount() == 1)
+        #expect(try store.statistics().rejectedItems == 1)
+        #expect(try store.rejectedChange(lost) == nil)
+        try store.discardRejected(lost)
+        expectError(.notFound) { try store.discardRejected(lost) }
+        #expect(try store.number("SELECT count(*) FROM rejected") == 5)
+    }
+
+    @Test func discardingWhatIsNotThereLeavesTheTransactionAsItWas() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        try store.begin()
+        try store.put(fault, "1")
+        expectError(.notFound) { try store.discardRejected(7) }
+        try store.commit()
+        #expect(try store.get(fault, "1") != nil)
+    }
+
     @Test func pendingChangesStopAtTheSizeAndTheCount() throws {
         let fixture = try Fixture()
         let store = try fixture.open()

@@ -1,3 +1,4 @@
+import CPlatform
 import Foundation
 import IotoBase
 import IotoSchema
@@ -40,6 +41,12 @@ import Testing
 
     func kept(_ fixture: Fixture) throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: fixture.folder.path).filter { $0.contains(".corrupt-") }.sorted()
+    }
+
+    @Test func aFileThatIsNotThereIsNotTakenForOneThatIsTooLarge() {
+        var damaged: UInt32 = 0
+        #expect(platform_salvage("/nowhere/state.db", { (_, _, _, _) in true }, nil, &damaged) == ENOENT)
+        #expect(damaged == UInt32.max)
     }
 
     @Test func aSoundFileStaysAsItIs() throws {

@@ -86,7 +86,8 @@ import Testing
         var (found, expected) = (0, 0)
         let before = pages(store)
         let beside = try bodies(&found)
-        #expect(pages(store) - before < 100, "\(moment): by the pages")
+        // Some are made through SQLite first: the more of them the longer the log is.
+        #expect(pages(store) - before < 400 && keys.count > 500, "\(moment): by the pages")
         try store.begin()
         let within = try bodies(&expected)
         try store.rollBack()
@@ -208,7 +209,7 @@ import Testing
                 }
                 gets.add(1, ordering: .relaxed)
                 try store.readers.read { (connection) in
-                    if connection.lookups == StoreLimits.lookupsBefore { byPages.add(1, ordering: .relaxed) }
+                    if connection.isLookingUp { byPages.add(1, ordering: .relaxed) }
                 }
             }
         }

@@ -88,6 +88,19 @@ struct ArbiterTests {
         #expect(isStored(arbiter.decide(again, over: stored(ahead), position: nil)))
     }
 
+    @Test func formerVersionThatComesLateDoesNotTakeThePlaceOfTheNewOne() {
+        var arbiter = arbiter()
+        let now = HybridClock.time(wall)
+        let given = ItemState(change: change(now | 1), stream: "device/d1", owner: "d1")
+        // It was too far ahead once, and is not any more.
+        var late = entry(HybridClock.time(wall + 30_000))
+        late.timeMax = HybridClock.time(wall + 60_000)
+        #expect(!isStored(arbiter.decide(late, over: given, position: nil)))
+        #expect(arbiter.again.map(\.version) == [late.change.version])
+        // What another one stored since is not the device's to be above of.
+        #expect(isStored(arbiter.decide(late, over: stored(now | 1), position: nil)))
+    }
+
     @Test func itemOfAnotherDeviceIsRefused() {
         var arbiter = arbiter()
         var theirs = stored(1)

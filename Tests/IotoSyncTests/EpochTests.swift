@@ -99,6 +99,84 @@ import Testing
         #expect(loop.device.isFenced)
     }
 
+    @Test func aLateMessageOfAReplacedDatabaseFencesNobody() throws {
+        let loop = Loopback.connected()
+        try loop.change("Note", "a", "late")
+        try loop.flush()
+        let late = loop.up
+        start(loop, Epoch(), replica: 0xD2)
+        // It was never heard but by its first connection's number, and is known all the same.
+        for message in late { loop.run(.message(topic: message.topic, payload: message.payload)) }
+        loop.restartHub()
+        loop.settle()
+        try loop.change("Note", "b", "1")
+        try loop.flush()
+        loop.settle()
+        #expect(!loop.device.isFenced && loop.replica.pendingCount() == 0 && loop.cloud.devices["d1"]?.replica == 0xD2)
+    }
+
+    @Test func anOlderStateThatGoesOnGetsItsOwnLaterItems() throws {
+        let loop = Loopback.connected()
+        let (rows, cursors, epoch) = (loop.replica.rows, loop.replica.cursors, loop.replica.keptEpoch)
+        try loop.change("Note", "a", "later")
+        try loop.flush()
+        loop.settle()
+        #expect(loop.replica.cursor(of: "device/d1")?.position == 1)
+        // The file is put back, and the cloud can't tell: the connection was the same one.
+        (loop.replica.rows, loop.replica.cursors) = (rows, cursors)
+        start(loop, epoch)
+        #expect(!loop.device.isFenced && loop.device.isCaughtUp)
+        #expect(loop.replica.value("Note", "a") == "later")
+        // From then on nothing comes back.
+        try loop.change("Note", "a", "latest")
+        try loop.flush()
+        loop.settle()
+        loop.disconnect()
+        loop.connect()
+        let before = loop.publishedDown.count
+        loop.settle()
+        let own = loop.publishedDown[before...].count { String(decoding: $0, as: UTF8.self).contains("latest") }
+        #expect(own == 0)
+    }
+
+    @Test func anotherHubThatKnowsTheFormerConnectionStoresNothingOfIt() throws {
+        let loop = Loopback.connected()
+        try loop.change("Note", "a", "late")
+        try loop.flush()
+        let late = loop.up
+        let former = loop.hub
+        let epoch = loop.replica.keptEpoch
+        // The next connection is heard by another process of the hub.
+        loop.disconnect()
+        loop.restartHub()
+        start(loop, epoch)
+        #expect(loop.cloud.devices["d1"]?.epoch == 2 && loop.cloud.stored.count == 1)
+        let hub = loop.hub
+        loop.hub = former
+        try loop.replica.put("Note", "b", value: "later")
+        for message in late { loop.run(.message(topic: message.topic, payload: message.payload)) }
+        #expect(loop.cloud.stored.count == 1)
+        // The fence is for that connection, and not for this one.
+        loop.settle()
+        #expect(!loop.device.isFenced)
+        loop.hub = hub
+    }
+
+    @Test func whatIsSaidToTheOtherDatabaseMovesNoCursor() throws {
+        let loop = Loopback.connected()
+        let page = #"{"v":2,"stream":"device/d1","history":"000000000000aaaa","prev":0,"cursor":3,"time":"0000000000000001","changes":[]"#
+        loop.receive("BATCH", page + #","without":"00000000000000ff"}"#)
+        #expect(loop.replica.cursor(of: "device/d1")?.position ?? 0 == 0)
+        loop.receive(
+            "SYNC",
+            #"{"v":2,"seq":1,"time":"0000000000000001","vers":["0000000000000002-00000000000000ff"],"feed":{"stream":"device/d1","#
+                + #""history":"000000000000aaaa","prev":0,"cursor":3}}"#)
+        #expect(loop.replica.cursor(of: "device/d1")?.position ?? 0 == 0)
+        loop.settle()
+        loop.receive("BATCH", page + #","without":"00000000000000d1"}"#)
+        #expect(loop.replica.cursor(of: "device/d1")?.position == 3)
+    }
+
     @Test func aDeathBeforeTheAnswerFencesNobody() throws {
         let loop = Loopback.connected()
         for _ in 0..<3 {

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import IotoSchema
 import Testing
 
@@ -90,19 +91,90 @@ struct HostileTests {
         let samples = loop.down.map { $0.payload } + [Array(page("Setting").utf8)]
         for round in 0..<4_000 {
             var payload = round % 3 == 0 ? request.payload : samples[round % samples.count]
+            if round % 5 == 0 {
+                // Answers to the question that is out, at last.
+                let ends: [Int64] = [9, .max, .max - 1, 1 << 62, .min]
+                let answers = answers(to: loop, end: ends[Int(random.next() % 5)])
+                for answer in answers { loop.device.received("ioto/device/d1/sync/BATCH", answer, loop.now) }
+                turn(loop)
+                payload = answers[round / 5 % 3]
+            }
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 let index = Int.random(in: 0..<payload.count, using: &random)
-                switch random.next() % 3 {
+                switch random.next() % 4 {
                 case 0: payload[index] = UInt8(truncatingIfNeeded: random.next())
                 case 1: payload.remove(at: index)
-                default: payload.insert(contentsOf: payload[index...].prefix(8), at: index)
+                case 2: payload.insert(contentsOf: payload[index...].prefix(8), at: index)
+                default: HostileTests.exaggerate(&payload, from: index, using: &random)
                 }
             }
             loop.device.received("ioto/device/d1/sync/BATCH", payload, loop.now)
             loop.device.received("ioto/device/d1/sync/SYNC", payload, loop.now)
             loop.run(.message(topic: request.topic, payload: payload))
-            _ = loop.device.takePublications()
+            turn(loop)
         }
+    }
+
+    /// What runs in a turn of the network thread's loop, and what others ask meanwhile.
+    private func turn(_ loop: Loopback) {
+        let device = loop.device
+        loop.now.monotonic += 100
+        device.tick(loop.now)
+        _ = device.takePublications()
+        let progress = device.catchUpProgress
+        #expect(progress.total >= 0 && progress.done <= progress.total)
+        _ = (device.deadline, device.isCaughtUp, device.isHolding, device.isFenced, device.sent.count, device.statistics)
+        if var flush = try? device.flush(loop.now) { _ = try? device.isFlushed(&flush) }
+        _ = device.takePublications()
+    }
+
+    /// Pages for all streams that the device is made to ask for.
+    private func answers(to loop: Loopback, end: Int64 = 9) -> [[UInt8]] {
+        loop.disconnect()
+        loop.device.connected(loop.now)
+        let questions = loop.device.takePublications().filter { $0.topic.string.hasSuffix("syncDown") }
+        let question = questions.last.flatMap { try? JSON.parse($0.payload)["seq"]?.integerValue } ?? 0
+        return ["device/d1", "all", "account/a1"].map { stream in
+            Array(
+                page("Setting").replacing("device/d1\"", with: stream + "\"")
+                    .replacing(#""more":false"#, with: #""more":false,"seq":\#(question),"end":\#(end)"#).utf8)
+        }
+    }
+
+    /// Puts an extreme in the place of a number, or of digits in a text.
+    private static func exaggerate(_ payload: inout [UInt8], from index: Int, using random: inout JitterGenerator) {
+        func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
+        guard let start = payload[index...].firstIndex(where: isDigit) else { return }
+        let end = payload[start...].firstIndex { !isDigit($0) } ?? payload.count
+        let numbers = [
+            "9223372036854775807", "-9223372036854775808", "9223372036854775806", "-1", "18446744073709551615", "4611686018427387904",
+            "1152921504606846975", "ffffffffffffffff", "7fffffffffffffff", "0ffeffffffffffff",
+        ]
+        payload.replaceSubrange(start..<end, with: numbers[Int(random.next() % UInt64(numbers.count))].utf8)
+    }
+
+    @Test func theEndOfAStreamIsBelievedWithinReasonAlone() throws {
+        let loop = Loopback.connected()
+        for answer in answers(to: loop, end: .max) { loop.device.received("ioto/device/d1/sync/BATCH", answer, loop.now) }
+        let progress = loop.device.catchUpProgress
+        #expect(progress.total > 0 && progress.done < progress.total)
+        // Where it can be multiplied, for a percentage.
+        #expect(progress.total <= .max / 100)
+    }
+
+    @Test(arguments: [0, 511, 512, 513, 100_000])
+    func reasonOfARejectionIsCut(count: Int) throws {
+        let loop = Loopback.connected()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        let version = try #require(loop.replica.pendingChanges(after: .min, bytesMax: .max, itemsMax: 9).first).change.version.text.string
+        let reason = "x" + String(repeating: "\u{20AC}", count: count / 3)
+        loop.receive(
+            "SYNC",
+            #"{"v":2,"seq":1,"time":"018bcfe568000000","rejected":[{"ver":"\#(version)","code":-7,"reason":"\#(reason)"}]}"#)
+        let kept = try #require(loop.replica.rejected.first).reason
+        #expect(kept.count <= 512 && kept.isValidUTF8)
+        #expect(reason.hasPrefix(kept.string) && (kept.count >= 510 || kept.string == reason))
     }
 
     @Test func deviceCannotWriteForAnother() throws {
@@ -126,7 +198,8 @@ struct HostileTests {
         let loop = Loopback.connected()
         let request = #"{"v":2,"seq":1,"replica":"00000000000000d1","account":"a2","cursors":{"account/a2":{"history":"0000000000000000","cursor":0}}}"#
         loop.run(.message(topic: "ioto/service/d1/db/syncDown", payload: Array(request.utf8)))
-        #expect(loop.down.isEmpty)
         #expect(loop.cloud.devices["d1"]?.account == "a1")
+        let answers = try loop.down.map { try JSON.parse($0.payload) }
+        #expect(answers.count == 1 && answers[0]["code"] == .integer(-203) && answers[0]["changes"] == nil)
     }
 }

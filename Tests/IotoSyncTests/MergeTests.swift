@@ -60,6 +60,46 @@ struct MergeTests {
         #expect(merged(change(#"{"id":"1","a":1,"b":3}"#, 9), over: stored) == nil)
     }
 
+    @Test func propertiesAndStampsOfAnItemAreBounded() throws {
+        var stored = change(#"{"id":"1"}"#, 1)
+        for round in 1...40 {
+            // Each tells of 200 other fields that it has, and of 200 that it has not.
+            let names = (0..<200).map { "\(round)-\($0)" }
+            let body = "{\"id\":\"1\"," + names.map { "\"\($0)\":1" }.joined(separator: ",") + "}"
+            let time = UInt64(round * 10)
+            let stamps = (names + names.map { "gone-" + $0 }).map { (Text($0), time) }
+            stored = try #require(merged(change(body, time, stamps), over: stored))
+            #expect(FieldMerge.object(stored.body).count <= 1000 && stored.stamps.count <= 4000)
+            #expect(stored.body.count < 20_000 && JSON.object(stored.stamps).text.count < 100_000)
+            #expect(stored.stamps[Text("\(round)-0" as String)] != nil)
+        }
+        let older = change(#"{"id":"1","x":"\#(String(repeating: "x", count: 262_000))"}"#, 2, [("x", 2)])
+        #expect(merged(older, over: stored) == nil)
+    }
+
+    @Test func tooManyPropertiesOrStampsAreRefused() throws {
+        let source = """
+            {format: 'onetable:1.1.0', indexes: {primary: {hash: 'pk', sort: 'sk'}},
+             models: {Profile: {pk: {value: 'device#${deviceId}'}, sk: {value: 'profile#${id}'}, id: {}, deviceId: {}}},
+             process: {Profile: {sync: 'both', merge: 'fields'}}}
+            """
+        let codec = WireCodec(schema: try Schema(source: Array(source.utf8), name: "merge.json5"))
+        func read(_ properties: Int, _ stamps: Int) throws -> Change {
+            var item: JSONObject = ["_type": .string("Profile"), "id": .string("1"), "deviceId": .string("d1")]
+            for number in 0..<properties { item.append(Text("p\(number)" as String), .integer(1)) }
+            var at = JSONObject()
+            for number in 0..<stamps { at.append(Text("p\(number)" as String), .string(.hexadecimal(9))) }
+            let json = JSON.object([
+                "ver": .string(Version(time: 10, writer: 1).text), "at": .object(at), "item": .object(item),
+            ])
+            return try codec.change(json, context: Context()).change
+        }
+        #expect(try read(990, 4000).stamps.count == 4000)
+        for (properties, stamps) in [(1001, 1), (1, 4001)] {
+            #expect(throws: IotoError.self) { try read(properties, stamps) }
+        }
+    }
+
     @Test func removalCountsByItsVersion() {
         let stored = change(#"{"id":"1","a":1}"#, 10)
         var removal = change(#"{"id":"1"}"#, 20)

@@ -84,6 +84,50 @@ struct Version1HubTests {
         """
     }
 
+    @Test func changesOutliveFailuresOfTheStore() throws {
+        let updated = "2026-11-20T23:40:48.312Z"
+        // First the store does not say who the agent is, then it does not take the change.
+        for (number, key) in [(1, "a"), (2, "b")] {
+            hub.loop.cloud.failure = IotoError(.io, "the disk is ill")
+            hub.say("syncToDynamo", change(number, key, "x", updated: updated))
+            hub.say("syncToDynamo", change(number + 10, key + "-behind", "y", updated: updated))
+            #expect(hub.heard().isEmpty)
+            hub.loop.cloud.failure = IotoError(.io, "and still is")
+            hub.loop.wait(2_000)
+            #expect(hub.heard().isEmpty)
+            hub.loop.wait(1_999)
+            #expect(hub.heard().isEmpty)
+            hub.loop.wait(1)
+            #expect(hub.value(key) == "x" && hub.value(key + "-behind") == "y")
+            #expect(hub.heard().map { $0.contains("\"seq\":\(number),") } == [true, false])
+        }
+    }
+
+    @Test func changesOutliveTheHubsConnection() throws {
+        hub.loop.cloud.failure = IotoError(.io, "the disk is ill")
+        hub.say("syncToDynamo", Hub.change)
+        hub.loop.run(.connected(devices: [], feeds: []))
+        hub.loop.wait(2_000)
+        #expect(hub.value("counter") == "1" && hub.heard().count == 1)
+    }
+
+    @Test func whatComesDownOutlivesFailuresOfTheStore() throws {
+        hub.say("syncToDynamo", Hub.change)
+        try hub.cloudPut("a", "1")
+        _ = hub.heard()
+        hub.loop.cloud.failure = IotoError(.io, "the disk is ill")
+        hub.say("syncDown", #"{"timestamp":"1970-01-01T00:00:00.000Z"}"#)
+        #expect(hub.heard().isEmpty)
+        hub.loop.wait(2_000)
+        #expect(hub.heard().last?.hasPrefix("SYNCDOWN") == true)
+        // And one that moves while it is followed.
+        hub.loop.cloud.failure = IotoError(.io, "the disk is ill")
+        try hub.cloudPut("b", "2")
+        #expect(hub.heard().isEmpty)
+        hub.loop.wait(2_000)
+        #expect(hub.heard().contains { $0.hasPrefix("UPSERT") && $0.contains("s#b") })
+    }
+
     @Test func documentedChangeIsStoredAndAnswered() {
         hub.say("syncToDynamo", Hub.change)
         #expect(hub.value("counter") == "1")

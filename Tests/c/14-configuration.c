@@ -3,7 +3,7 @@
     database; the wrong ones must be refused with file and line, before anything is made. An agent that is not started
     must keep every change for later, and must be closed without loss.
  */
-#include "support/check.h"
+#include "support/device.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -129,10 +129,36 @@ static void rightOnesOpen(void)
     claim("what is to go up is kept over a restart");
 }
 
+/** Whether a text ends with a whole character; of the ones here, each lead byte has one byte more. */
+static bool endsWhole(const char *text)
+{
+    size_t length = strlen(text);
+    return length > 0 && ((unsigned char) text[length - 1] & 0xC0) != 0xC0;
+}
+
+static void longTextsAreCut(void)
+{
+    for (int odd = 0; odd < 2; odd++) {
+        char host[512] = "x";
+        for (size_t at = (size_t) odd; at < 400; at += 2) memcpy(host + at, "\xC3\xA4", 3);
+        Io *io = ioOpen(format("{deviceId: 'd1', database: {path: '%s', schema: '%s'}, mqtt: {endpoint: '%s', port: 1}}",
+                               scratch("cut.db"), absolute(testData("schema.json5")), host));
+        REQUIRE(io != NULL);
+        EXPECT_CODE(ioStart(io), 0);
+        EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).lastError != 0);
+        IoStatus status = deviceStatus(io);
+        EXPECT(strlen(status.lastErrorText) >= sizeof status.lastErrorText - 2);
+        EXPECT(endsWhole(status.lastErrorText));
+        ioClose(io);
+    }
+    claim("a text that is longer than its place is cut where a character ends");
+}
+
 int main(void)
 {
     scenarioBegin();
     wrongOnesAreRefused();
     rightOnesOpen();
+    longTextsAreCut();
     return scenarioEnd();
 }

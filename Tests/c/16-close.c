@@ -197,6 +197,55 @@ static void closeAgent(void)
     claim("ioClose ends calls that wait for the cloud, and later ones are misuse");
 }
 
+static void *startAndStop(void *argument)
+{
+    Caller *caller = argument;
+    for (int round = 0; round < 200; round++) {
+        if ((round + caller->index) % 2 == 0) {
+            if (ioStart((Io *) caller->db) != 0) caller->code = dbGetErrorCode();
+        } else {
+            ioStop((Io *) caller->db);
+        }
+    }
+    return NULL;
+}
+
+static void stopFromTrigger(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
+                            const char *cmd, int events)
+{
+    (void) db, (void) model, (void) item, (void) params, (void) cmd, (void) events;
+    Caller *caller = arg;
+    ioStop((Io *) caller->db);
+    caller->code = dbGetErrorCode();
+}
+
+static void startsAndStops(void)
+{
+    Io *io = deviceOpen("starts.db", freePort(), SYNC_NEVER);
+    Caller callers[CALLERS];
+    for (int index = 0; index < CALLERS; index++) {
+        callers[index] = (Caller){.db = (Db *) io, .index = index};
+        REQUIRE(pthread_create(&callers[index].thread, NULL, startAndStop, &callers[index]) == 0);
+    }
+    for (int index = 0; index < CALLERS; index++) {
+        pthread_join(callers[index].thread, NULL);
+        EXPECT_CODE(callers[index].code, 0);
+    }
+    ioStop(io);
+    EXPECT_NUMBER(deviceStatus(io).link, IO_LINK_STOPPED);
+    EXPECT_CODE(ioSync(io, 0), DB_ERR_OFFLINE);
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).link != IO_LINK_STOPPED);
+    claim("any thread may start and stop an agent, also at the same time");
+
+    Caller trigger = {.db = (Db *) io};
+    EXPECT_CODE(dbAddTrigger(ioGetDb(io), stopFromTrigger, NULL, &trigger, DB_ON_CHANGE), 0);
+    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "a")), 0);
+    ioClose(io);
+    EXPECT_CODE(trigger.code, DB_ERR_MISUSE);
+    claim("a trigger can't stop its agent");
+}
+
 static void manyHandles(void)
 {
     enum { MOST = 256 };
@@ -223,6 +272,7 @@ int main(void)
     closeTwice();
     closeFromWithin();
     closeAgent();
+    startsAndStops();
     manyHandles();
     return scenarioEnd();
 }

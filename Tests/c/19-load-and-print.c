@@ -3,6 +3,9 @@
  */
 #include "support/device.h"
 
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 static Db *db;
@@ -102,6 +105,56 @@ static void prints(void)
     claim("all items, one, and those of a list are printed, a line each");
 }
 
+static void *printOnThread(void *unused)
+{
+    (void) unused;
+    dbPrint(db);
+    fflush(stdout);
+    return NULL;
+}
+
+static void *closeOnThread(void *isClosed)
+{
+    dbClose(db);
+    *(atomic_bool *) isClosed = true;
+    return NULL;
+}
+
+/** stdout is a pipe that nobody reads at first, so that printing takes as long as the scenario likes. */
+static void closesWhilePrinting(void)
+{
+    char *text = repeat('p', 200000);
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "long", "text", text)), 0);
+    free(text);
+    fflush(stdout);
+    int console = dup(STDOUT_FILENO), ends[2];
+    REQUIRE(pipe(ends) == 0);
+    dup2(ends[1], STDOUT_FILENO);
+    close(ends[1]);
+    pthread_t printing, closing;
+    atomic_bool isClosed = false;
+    bool isStarted = pthread_create(&printing, NULL, printOnThread, NULL) == 0;
+    pause_ms(200);
+    isStarted = isStarted && pthread_create(&closing, NULL, closeOnThread, &isClosed) == 0;
+    pause_ms(200);
+    bool isEarly = isClosed;
+    static char buffer[65536];
+    int lines = 0;
+    ssize_t size = 0;
+    /* 151 of Local, 2 of Note before, and the long one. */
+    struct pollfd set = {.fd = ends[0], .events = POLLIN};
+    while (isStarted && lines < 154 && poll(&set, 1, PATIENCE_MS) > 0 && (size = read(ends[0], buffer, sizeof buffer)) > 0) {
+        for (ssize_t at = 0; at < size; at++) lines += buffer[at] == '\n';
+    }
+    if (isStarted) pthread_join(printing, NULL), pthread_join(closing, NULL);
+    dup2(console, STDOUT_FILENO);
+    close(console);
+    close(ends[0]);
+    EXPECT(isStarted && !isEarly && isClosed);
+    EXPECT_NUMBER(lines, 154);
+    claim("dbClose waits for what another thread prints");
+}
+
 int main(void)
 {
     scenarioBegin();
@@ -109,6 +162,6 @@ int main(void)
     REQUIRE(db != NULL);
     loads();
     prints();
-    dbClose(db);
+    closesWhilePrinting();
     return scenarioEnd();
 }

@@ -5,6 +5,8 @@
  */
 #include "support/device.h"
 
+#include <unistd.h>
+
 /** ioSync's answer, with the expectation that it takes between these times. */
 static int syncWithin(Io *io, int timeout_ms, int64_t least_ms, int64_t most_ms)
 {
@@ -38,6 +40,35 @@ static void withoutBroker(Io *io)
     EXPECT(status.lastError < 0 && status.lastErrorText[0] != '\0');
     note("last error %d: %s", status.lastError, status.lastErrorText);
     claim("without a broker ioSync times out, keeps its time, and the status says why");
+}
+
+/** Bytes of memory that this process has in use. */
+static int64_t memoryUsed(void)
+{
+    long long pages = 0, used = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    REQUIRE(file != NULL && fscanf(file, "%lld %lld", &pages, &used) == 2);
+    fclose(file);
+    return used * sysconf(_SC_PAGESIZE);
+}
+
+static void manyCallsOffline(Io *io)
+{
+    int64_t before_ms = clock_ms(), before = memoryUsed(), receipt = 0;
+    EXPECT_CODE(dbSet(ioGetDb(io), "Note", DB_PROPS("id", "n0", "text", "z"), DB_PARAMS(.receipt = &receipt)), 0);
+    int failures = 0;
+    for (int call = 0; call < 100000; call++) {
+        failures += (call % 3 == 0 ? ioFlushSync(io) : ioSync(io, 0)) != 0;
+        if (call % 10 == 0) failures += ioWaitReceipt(io, receipt, 0) != DB_ERR_TIMEOUT;
+    }
+    EXPECT_NUMBER(failures, 0);
+    ioStop(io);
+    int64_t took_ms = clock_ms() - before_ms, grown = memoryUsed() - before;
+    EXPECT(took_ms < PATIENCE_MS);
+    EXPECT(grown < 4 * 1024 * 1024);
+    note("100,000 calls took %lld ms and %lld bytes", (long long) took_ms, (long long) grown);
+    EXPECT_CODE(ioStart(io), 0);
+    claim("what is asked for without a wait is asked for once, however often: it takes neither time nor memory");
 }
 
 static void withoutCloud(Io *io)
@@ -114,6 +145,7 @@ int main(void)
     Io *io = deviceOpen("sync.db", broker.port, SYNC_NEVER);
     REQUIRE(io != NULL);
     withoutBroker(io);
+    manyCallsOffline(io);
     brokerStart(&broker);
     withoutCloud(io);
     cloudStart(&cloud);

@@ -53,8 +53,13 @@ static void clone(Broker *broker)
 
     Io *io = deviceStart("clone.db", broker->port, SYNC_SOON);
     expectFenced(io);
-    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "cloned", "text", "kept")), 0);
+    int64_t receipt = 0;
+    EXPECT_CODE(dbSet(ioGetDb(io), "Note", DB_PROPS("id", "cloned", "text", "kept"), DB_PARAMS(.receipt = &receipt)), 0);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
+    int64_t before_ms = clock_ms();
+    EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), DB_ERR_FENCED);
+    EXPECT_CODE(ioWaitReceipt(io, receipt, 0), DB_ERR_FENCED);
+    EXPECT(clock_ms() - before_ms < PATIENCE_MS / 2);
     claim("a clone is fenced, says so, and works on by itself");
 
     /* The broker has thrown the original out once, when the clone came. */
@@ -73,8 +78,9 @@ static void clone(Broker *broker)
 
     EXPECT_CODE(ioRejoin(NULL), DB_ERR_MISUSE);
     EXPECT_CODE(ioRejoin(io), 0);
-    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).link == IO_LINK_CONNECTED);
+    EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT_NUMBER(deviceStatus(io).link, IO_LINK_CONNECTED);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
     EXPECT(cloudHas("Note", "cloned"));
     EXPECT_NUMBER(count(ioGetDb(io), "Note", NULL), 4);
@@ -101,7 +107,7 @@ static void restored(Broker *broker)
     EXPECT(!exists(ioGetDb(io), "Note", DB_PROPS("id", "second")));
     EXPECT_CODE(ioRejoin(io), 0);
     EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "third", "text", "x")), 0);
-    EXPECT_WITHIN(PATIENCE_MS, ioSync(io, PATIENCE_MS) == 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT(exists(ioGetDb(io), "Note", DB_PROPS("id", "second")));
     EXPECT(cloudHas("Note", "third") && cloudFieldIs("Note", "first", "text", "changed later"));
     EXPECT(cloudAgrees(ioGetDb(io), "Note"));
@@ -130,6 +136,42 @@ static void secondFirmware(Broker *broker)
     claim("ioRejoin of a database that is not fenced does no harm");
 }
 
+static Io *startAs(const char *account, int port)
+{
+    const char *config = format("{ deviceId: 'd2', accountId: '%s',\n"
+                                "  database: { path: '%s', schema: '%s', syncDelay: '50ms' },\n"
+                                "  mqtt: { endpoint: '127.0.0.1', port: %d } }\n",
+                                account, scratch("account.db"), testData("schema.json5"), port);
+    Io *io = ioOpen(config);
+    REQUIRE(io != NULL);
+    EXPECT_CODE(ioStart(io), 0);
+    return io;
+}
+
+static void otherAccount(Broker *broker)
+{
+    Io *io = startAs("a1", broker->port);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT_NUMBER(deviceStatus(io).lastError, 0);
+    ioClose(io);
+
+    io = startAs("a2", broker->port);
+    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "account", "text", "kept")), 0);
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).lastError == DB_ERR_DENIED);
+    EXPECT(strstr(deviceStatus(io).lastErrorText, "another account") != NULL);
+    EXPECT_NUMBER(deviceStatus(io).link, IO_LINK_CONNECTED);
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
+    ioClose(io);
+    claim("a device that names another account than its first is told, and keeps what it has");
+
+    io = startAs("a1", broker->port);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT_NUMBER(deviceStatus(io).lastError, 0);
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
+    ioClose(io);
+    claim("with the right one it goes on");
+}
+
 int main(void)
 {
     scenarioBegin();
@@ -140,6 +182,7 @@ int main(void)
     clone(&broker);
     restored(&broker);
     secondFirmware(&broker);
+    otherAccount(&broker);
     cloudStop(&cloud);
     brokerStop(&broker);
     return scenarioEnd();

@@ -22,6 +22,7 @@ static void onConflict(void *arg, Db *db, const DbModel *model, const DbItem *it
 }
 
 static int asked;
+static Io *agent;
 
 static void resolve(void *arg, Db *db, const DbModel *model, const DbItem *mine, const DbItem *theirs, DbConflict *conflict)
 {
@@ -32,6 +33,12 @@ static void resolve(void *arg, Db *db, const DbModel *model, const DbItem *mine,
     EXPECT_CODE(dbResolve(conflict, DB_PROPS("id", "other")), DB_ERR_KEY);
     EXPECT_CODE(dbResolve(conflict, DB_PROPS("text", format("%s+%s", dbField(mine, "text"), dbField(theirs, "text")))), 0);
     EXPECT_CODE(dbResolve(NULL, NULL), DB_ERR_MISUSE);
+    /* It runs on the thread that these would wait for. */
+    ioStop(agent);
+    EXPECT_FAILED(DB_ERR_MISUSE);
+    EXPECT_ERROR_NAMES("callback");
+    ioClose(agent);
+    EXPECT_FAILED(DB_ERR_MISUSE);
 }
 
 static bool deviceSays(Db *db, const char *model, const char *id, const char *text)
@@ -69,6 +76,7 @@ int main(void)
     Told told = {0};
     Io *io = deviceStart("conflicts.db", broker.port, SYNC_NEVER);
     Db *db = ioGetDb(io);
+    agent = io;
     EXPECT_CODE(dbAddTrigger(db, onConflict, NULL, &told, DB_ON_CONFLICT), 0);
     EXPECT_CODE(dbSetResolver(db, resolve, (void *) "argument"), 0);
     static const char *const models[] = {"Note", "Order", "Plan", "Profile"};

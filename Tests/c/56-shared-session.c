@@ -70,6 +70,8 @@ static void refusesMisuse(Io *io)
     IoTransport whole = {sizeof whole, NULL, publish, subscribe};
     IoTransport half = {sizeof half, NULL, publish, NULL};
     IoTransport sizeless = {0, NULL, publish, subscribe};
+    IoTransport early = {offsetof(IoTransport, subscribe), NULL, publish, subscribe};
+    EXPECT_CODE(ioSetTransport(io, &early), DB_ERR_MISUSE);
     EXPECT_CODE(ioSetTransport(NULL, &whole), DB_ERR_MISUSE);
     EXPECT_CODE(ioSetTransport(io, NULL), DB_ERR_MISUSE);
     EXPECT_CODE(ioSetTransport(io, &half), DB_ERR_MISUSE);

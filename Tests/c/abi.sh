@@ -41,6 +41,12 @@ check "exports begin with db or io" "" "$(grep -Ev '^(db|io)' <<<"$exported" || 
 
 undefined=$("${NM:-nm}" -D --undefined-only "$library" | awk '{ print $NF }')
 check "no Swift runtime, no C++" "" "$(grep -E '^(swift_|_swift|\$s|_Z|__cxa_throw|__gxx)' <<<"$undefined" || true)"
+# What has a twin of 64 bits where long has 32: with the plain one time ends in 2038 and a file at 2 GB.
+if "${READELF:-readelf}" -h "$library" | grep -q 'Class: *ELF32'; then
+    narrow='^(clock_gettime|clock_nanosleep|time|gettimeofday|nanosleep|gmtime_r|localtime_r|pthread_cond_timedwait|pthread_cond_clockwait'
+    narrow+='|[fl]?stat|fstatat|open|openat|pread|pwrite|lseek|f?truncate|fallocate)@'
+    check "times and offsets have 64 bits" "" "$(grep -E "$narrow" <<<"$undefined" || true)"
+fi
 glibc=$(sed -n 's/.*@GLIBC_//p' <<<"$undefined" | sort -V | tail -n 1)
 check "loads on glibc $GLIBC_MAX (needs $glibc)" "$GLIBC_MAX" "$(printf '%s\n' "$glibc" "$GLIBC_MAX" | sort -V | tail -n 1)"
 

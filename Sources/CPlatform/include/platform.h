@@ -104,6 +104,8 @@ int platform_salvage(const char *path, platform_row_proc row, void *context, uin
 
 /* Whether an errno says that there is no room: on the disk, by a quota, or by the process's limit. */
 bool platform_is_full(int code);
+/* Whether an errno says that there is a file of that name. */
+bool platform_is_taken(int code);
 /* Write a line to stderr in one write. */
 void platform_log(const char *line, size_t bytes);
 /* Write a line of two words to stdout. */

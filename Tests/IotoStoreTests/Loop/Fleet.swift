@@ -186,6 +186,7 @@ final class Fleet {
                     let answer = cloud.answer(request)
                     inputs.append(.answer(ticket: ticket, answer))
                     if case .applied(_, _, let advances, _, _) = answer { inputs.append(.feedsMoved(advances.map { $0.stream })) }
+                case .requestLater(let ticket, let request, _): inputs.append(.answer(ticket: ticket, cloud.answer(request)))
                 case .log: break
                 }
             }

@@ -21,6 +21,7 @@ final class Loopback {
     /// Keeps the store's answers from the hub, until `releaseAnswers()`.
     var holdsAnswers = false
     private(set) var heldAnswers: [(ticket: Int64, answer: HubAnswer)] = []
+    private var requestsDue: [(at: Int64, ticket: Int64, request: HubRequest)] = []
     private let id: Text
     private var processes: UInt64 = 7
 
@@ -116,6 +117,9 @@ final class Loopback {
     func wait(_ milliseconds: Int64) {
         now = Instant(monotonic: now.monotonic + milliseconds, wall: now.wall + milliseconds)
         replica.wall = now.wall
+        let due = requestsDue.filter { $0.at <= now.monotonic }
+        requestsDue.removeAll { $0.at <= now.monotonic }
+        for request in due { run(.answer(ticket: request.ticket, cloud.answer(request.request))) }
         device.tick(now)
         collect()
     }
@@ -182,6 +186,8 @@ final class Loopback {
                     } else {
                         inputs.append(.answer(ticket: ticket, answer))
                     }
+                case .requestLater(let ticket, let request, let wait):
+                    requestsDue.append((now.monotonic + wait, ticket, request))
                 case .log: break
                 }
             }

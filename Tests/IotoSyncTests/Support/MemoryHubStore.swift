@@ -37,7 +37,12 @@ final class MemoryHubStore {
             } catch {
                 return .failed(error)
             }
-        case .apply(let changes, let device):
+        case .apply(let changes, let device, let record):
+            do throws(IotoError) {
+                if let record { try devices[device]?.admit(record) }
+            } catch {
+                return .failed(error)
+            }
             return apply(changes, device)
         case .readFeed(let stream, let position, _, let itemsMax):
             return .page(page(stream, after: position, itemsMax: itemsMax))

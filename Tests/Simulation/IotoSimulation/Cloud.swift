@@ -51,7 +51,13 @@ final class Cloud {
             } catch {
                 return .failed(error)
             }
-        case .apply(let changes, let device): return apply(changes, device)
+        case .apply(let changes, let device, let record):
+            do throws(IotoError) {
+                if let record { try devices.first { $0.id == device }?.admit(record) }
+                return apply(changes, device)
+            } catch {
+                return .failed(error)
+            }
         case .readFeed(let stream, let position, let bytesMax, let itemsMax):
             return .page(page(stream, after: position, bytesMax: bytesMax, itemsMax: min(itemsMax, pageItemsMax)))
         case .readFeedSince(let stream, let time, let bytesMax, let itemsMax):

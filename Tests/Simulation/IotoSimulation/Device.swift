@@ -28,15 +28,16 @@ final class Device: ClientOwner, StoreObserver {
 
     let id: Text
     let account: Text
-    var who: String { id.string }
+    /// Tells it from another machine that is the same device.
+    let who: String
     unowned let world: World
     let judge: Judge
-    private let broker: Broker
+    let broker: Broker
     let link: Link
     let disk: Disk
     let wall: WallClock
     let durability: Durability
-    private let configuration: DeviceReplicator<Store>.Configuration
+    let configuration: DeviceReplicator<Store>.Configuration
 
     private(set) var store: Store?
     private(set) var replicator: DeviceReplicator<Store>?
@@ -51,18 +52,28 @@ final class Device: ClientOwner, StoreObserver {
     var requests: [Request] = []
     var requestCount = 0
     private var stepToken = 0
+    /// An older state of the database, see Restores.swift.
+    var backup: Backup?
+    var isBackedUp = false
+    /// It goes on from an older state, or as one of two, and not under another id yet.
+    var isContested = false
+    var hasRejoined = false
+    /// See Clones.swift.
+    var twin: Device?
+    var isOff = false
+    var isObeying = false
     /// Counts the processes.
     private(set) var incarnation = 0
 
     /// What the file holds, as far as was confirmed.
-    private(set) var image = StoreImage()
+    var image = StoreImage()
     /// What it may hold after a loss of power: states that were confirmed and, with durability `.normal`, not synced.
-    private(set) var unsynced: [StoreImage] = []
+    var unsynced: [StoreImage] = []
     /// Calls that failed since the last commit: they may have been committed all the same.
-    private(set) var doubts: [Attempt] = []
+    var doubts: [Attempt] = []
     private var attempt = Attempt.none
     private var events: [StoreEvent] = []
-    private(set) var replica: UInt64 = 0
+    var replica: UInt64 = 0
 
     private(set) var published = 0
     private var windowStart: Int64 = 0
@@ -73,10 +84,11 @@ final class Device: ClientOwner, StoreObserver {
 
     init(
         _ world: World, id: Text, account: Text, wall: WallClock, link: Link, broker: Broker, judge: Judge,
-        durability: Durability, refreshInterval: Int64
+        durability: Durability, refreshInterval: Int64, name: String? = nil
     ) {
         self.world = world
         self.id = id
+        who = name ?? id.string
         self.account = account
         self.wall = wall
         self.link = link
@@ -84,7 +96,7 @@ final class Device: ClientOwner, StoreObserver {
         self.judge = judge
         self.durability = durability
         // SQLite cannot live with syncs that lie unless every commit is synced.
-        disk = Disk(world, who: id.string, forgetsOnFailedSync: durability == .full)
+        disk = Disk(world, who: who, forgetsOnFailedSync: durability == .full)
         var configuration = DeviceReplicator<Store>.Configuration(topics: Topics(device: id, account: account))
         configuration.syncDelay = world.random.pick([0, 100, 5_000])
         configuration.syncLimit = world.random.pick([200, 1_000, 10_240])
@@ -100,7 +112,7 @@ final class Device: ClientOwner, StoreObserver {
     // MARK: Life
 
     func boot() {
-        guard store == nil else { return }
+        guard store == nil, !isOff else { return }
         incarnation += 1
         bootTime = world.now
         disk.boot()
@@ -115,14 +127,17 @@ final class Device: ClientOwner, StoreObserver {
         do throws(IotoError) {
             let store = try Store(path: Text(Disk.path), schema: Models.schema, options: options)
             self.store = store
+            try store.assign(to: id)
         } catch {
             if disk.isDead { return powerIsGone() }
             world.tell(who, "can't open its database: \(error.message.string)")
             if !disk.hasFailed { world.fail(.opening, "\(who): \(error.message.string)") }
             disk.kill()
+            store = nil
             world.after(world.random.integer(1_000...10_000)) { self.boot() }
             return
         }
+        let former = replica
         replica = store!.replica
         reader = ImageReader(disk)
         guard let found = reader?.read(replica: replica) else {
@@ -133,8 +148,14 @@ final class Device: ClientOwner, StoreObserver {
             who,
             "starts with \(found.keys.count) rows, \(found.outbox.count) pending, replica "
                 + "\(String(replica & 0xFFFF, radix: 16)), durability \(durability)")
-        judge.reopened(self, found)
+        if former != 0, former != replica {
+            judge.became(self, found, writer: former)
+            (unsynced, receipts, hasRejoined, isContested) = ([], [], true, false)
+        } else {
+            judge.reopened(self, found)
+        }
         image = found
+        if backup == nil, isBackedUp { backup = Backup(of: self) }
         // What a killed process wrote may still wait to be synced.
         unsynced = wasPowerCut ? [found] : unsynced + [found]
         // What was lost may have been under one, and its number given again.
@@ -146,6 +167,7 @@ final class Device: ClientOwner, StoreObserver {
         jitter = JitterGenerator(seed: world.random.bits())
         replicator = DeviceReplicator(
             storage: store!, schema: Models.schema, configuration: configuration, seed: jitter.next())
+        replicator!.recallEpoch()
         let farewell = DeviceReplicator<Store>.farewell(configuration.topics)
         client = Client(
             world, id: id, filters: configuration.topics.subscriptions, cleanSession: false,
@@ -170,7 +192,7 @@ final class Device: ClientOwner, StoreObserver {
         powerIsGone()
     }
 
-    private func powerIsGone() {
+    func powerIsGone() {
         world.count(fault: "power cut")
         disk.cutPower(seed: world.random.bits())
         wasPowerCut = true
@@ -179,7 +201,7 @@ final class Device: ClientOwner, StoreObserver {
     }
 
     /// Whether the last end was one that syncing matters for.
-    private(set) var wasPowerCut = false
+    var wasPowerCut = false
 
     /// An orderly stop, and a start.
     func restart() {
@@ -197,7 +219,12 @@ final class Device: ClientOwner, StoreObserver {
         reboot()
     }
 
-    private func end() {
+    func leaveBroker() {
+        client?.sayGoodbye()
+        connectAt = nil
+    }
+
+    func end() {
         client?.die()
         client = nil
         replicator = nil
@@ -210,10 +237,11 @@ final class Device: ClientOwner, StoreObserver {
         requests = []
         changedBytes = nil
         connectAt = nil
+        isObeying = false
         stepToken += 1
     }
 
-    private func reboot() {
+    func reboot() {
         world.after(world.random.span(100...30_000)) { self.boot() }
     }
 
@@ -323,7 +351,7 @@ final class Device: ClientOwner, StoreObserver {
     }
 
     private func step() {
-        guard store != nil else { return }
+        guard store != nil, !obeyFence() else { return }
         if let due = connectAt, monotonic >= due {
             connectAt = nil
             client?.connect()
@@ -343,7 +371,7 @@ final class Device: ClientOwner, StoreObserver {
         }
         call(.none) { replicator!.tick(now) }
         finishRequests()
-        guard let replicator else { return }
+        guard let replicator, !obeyFence() else { return }
         var deadline = connectAt
         if let due = replicator.deadline { deadline = min(deadline ?? due, due) }
         if let deadline { scheduleStep(after: max(1, deadline - monotonic)) }

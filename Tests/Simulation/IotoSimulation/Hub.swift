@@ -163,6 +163,9 @@ final class Hub: ClientOwner {
                 judge.hubPublishes(message)
                 client?.publish(message)
             case .request(let ticket, let request): carryOut(ticket, request)
+            case .requestLater(let ticket, let request, let wait):
+                let process = incarnation
+                world.after(wait) { if process == self.incarnation { self.carryOut(ticket, request) } }
             case .log(let level, let text):
                 if level.rawValue <= LogLevel.warning.rawValue { world.tell(who, "notes: \(text.string)") }
             }

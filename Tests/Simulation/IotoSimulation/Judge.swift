@@ -10,6 +10,8 @@ final class Judge {
         let key: ItemKey
         let isRemoval: Bool
         let body: [UInt8]
+
+        var value: JSON? { (try? JSON.parse(body))?["value"] }
     }
 
     /// What the judge remembers of one device's database.
@@ -18,7 +20,7 @@ final class Judge {
         var highest: [ItemKey: Version] = [:]
         var applied: Set<AppliedVersion> = []
         /// Versions that this process has sent, and those of them that it knows an answer to.
-        var sent: Set<Version> = []
+        var sent: [Version: Content] = [:]
         var answered: Set<Version> = []
     }
 
@@ -29,11 +31,19 @@ final class Judge {
 
     unowned let world: World
     unowned var cloud: Cloud!
-    var memories: [Text: Memory] = [:]
+    var memories: [String: Memory] = [:]
     var contents: [Version: Content] = [:]
     var stored: Set<AppliedVersion> = []
+    /// What devices' changes were as the cloud stored them.
+    var storedContents: [Version: Content] = [:]
+    /// Devices of which there was an older state, or a second one: it may give a version again, and the hub heeds one of the two.
+    var contested: Set<Text> = []
+    /// Databases that there are two of.
+    var copied: Set<UInt64> = []
     /// Values of devices' items that the cloud has stored: each is written once.
     var values: [Text: Version] = [:]
+    /// Those that wait in an older state of a database, which may have sent them before.
+    var resent: Set<Text> = []
     /// Versions that the hub stamped anew, and as what.
     var restamps: [Version: [Version]] = [:]
     /// Items that the hub stamped anew: their versions in the cloud say nothing about the device's.
@@ -70,7 +80,7 @@ final class Judge {
         for event in events where event.isRemote && event.isChange {
             world.require(event.model.syncsDown, .direction, "\(device.who): \(event.key.story) has come down")
             guard let version = event.after?.version else { continue }
-            let isNew = memories[device.id, default: Memory()].applied
+            let isNew = memories[device.who, default: Memory()].applied
                 .insert(AppliedVersion(key: event.key, version: version)).inserted
             // Where the cloud wins, it does so until the device's cursor shows that it has heard of the cloud's change.
             world.require(isNew || event.model.process.resolve == .cloud, .once, "\(device.who): \(event.key.story) at \(version.story) is applied again")
@@ -123,13 +133,13 @@ final class Judge {
             checkOwner(device, key, row.body)
             guard model.syncsUp || model.syncsDown else { continue }
             if case .local = attempt { number(row.version, key) }
-            let highest = max(before.version(key), memories[device.id]?.highest[key] ?? .zero)
+            let highest = max(before.version(key), memories[device.who]?.highest[key] ?? .zero)
             let isRestamp = isRestamp(before.version(key), row.version)
             if isRestamp { alias(key, before.version(key), row.version) }
             world.require(
                 row.version >= highest || isRestamp || model.process.resolve == .cloud, .order,
                 "\(device.who): \(key.story) goes from \(highest.story) back to \(row.version.story)")
-            memories[device.id, default: Memory()].highest[key] = row.version
+            memories[device.who, default: Memory()].highest[key] = row.version
         }
     }
 
@@ -155,19 +165,19 @@ final class Judge {
     /// A database was opened: it must hold what was confirmed, and of what was under way all or nothing.
     func reopened(_ device: Device, _ found: StoreImage) {
         let image = forgetting(device.image, found)
-        let answered = memories[device.id]?.answered ?? []
-        memories[device.id]?.sent = []
-        memories[device.id]?.answered = []
+        let answered = memories[device.who]?.answered ?? []
+        memories[device.who]?.sent = [:]
+        memories[device.who]?.answered = []
         if found == image || isSettled(image, found, answered) { return }
         let unsynced = device.durability == .normal && device.wasPowerCut ? device.unsynced.map { forgetting($0, found) } : []
         if unsynced.contains(found) {
             world.tell(device.who, "has lost its last moments")
-            memories[device.id] = memory(of: found, memories[device.id])
+            memories[device.who] = memory(of: found, memories[device.who])
             return
         }
         for state in unsynced + [image] {
             for doubt in device.doubts where explains(doubt, from: state, to: found) {
-                memories[device.id] = memory(of: found, memories[device.id])
+                memories[device.who] = memory(of: found, memories[device.who])
                 for key in found.keys where found.version(key) != state.version(key) {
                     if case .local = doubt { number(found.version(key), key) }
                     if isRestamp(state.version(key), found.version(key)) { alias(key, state.version(key), found.version(key)) }
@@ -187,6 +197,27 @@ final class Judge {
         settled.outbox = [:]
         settled.cursors = found.cursors
         return settled == found
+    }
+
+    /// The database is an older state, or has another id: what was known of the writer's versions that are not in the cloud
+    /// counts no more.
+    func became(_ device: Device, _ image: StoreImage, writer: UInt64) {
+        memories[device.who] = memory(of: image, nil)
+        contested.insert(device.id)
+        // Another one goes on writing under it.
+        guard !copied.contains(writer) else { return resends(image) }
+        let known = Set(stored.map { $0.version } + image.rows.values.map { $0.version })
+        contents = contents.filter { $0.key.writer != writer || known.contains($0.key) }
+        sequences = sequences.filter { $0.key.version.writer != writer || known.contains($0.key.version) }
+        resends(image)
+    }
+
+    /// What waits in a copy of a database, or an older state, may have been sent by the other one, or be.
+    func resends(_ image: StoreImage) {
+        // What it does not know to be in the cloud it sends again, under another version if the hub wants that.
+        for key in image.outbox.values {
+            if let body = image.item(key)?.body, let value = (try? JSON.parse(body))?["value"]?.stringValue { resent.insert(value) }
+        }
     }
 
     /// The state without the tombstones whose time is over by their versions: of those that a device wrote in 1970, which the
@@ -234,7 +265,13 @@ final class Judge {
                 }
             }
             let carried = (json["changes"]?.arrayValue ?? []).compactMap { $0.wireVersion(in: json) }
-            return changed.allSatisfy { carried.contains(after.version($0)) }
+            return changed.allSatisfy { key in
+                // Where the device wins, it raises its version above the page's.
+                let isRaised =
+                    after.rows[key]?.body == before.rows[key]?.body && before.outbox.values.contains(key)
+                    && after.version(key) > before.version(key)
+                return carried.contains(after.version(key)) || isRaised
+            }
                 && after.cursor(json["stream"]?.stringValue ?? "")?.position == json["cursor"]?.integerValue
         }
     }

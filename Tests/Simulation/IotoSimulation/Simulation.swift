@@ -21,6 +21,8 @@ public final class Simulation {
     let broker: Broker
     var hubs: [Hub] = []
     var devices: [Device] = []
+    /// Those that were switched off for good.
+    var retired: [Device] = []
     let intruder: Intruder
     /// The faults of this simulation: each seed has its own mixture.
     let mixture: Mixture
@@ -92,10 +94,11 @@ public final class Simulation {
     /// Everything goes, or it would hold each other for ever.
     private func end() {
         world.end()
-        for device in devices { device.shutDown() }
+        for device in devices + retired { device.shutDown() }
         for hub in hubs { hub.crash() }
         broker.end()
         devices = []
+        retired = []
     }
 
     // MARK: Under way
@@ -155,6 +158,7 @@ public final class Simulation {
     private func converge() -> Int64 {
         world.tell("JUDGE", "the faults stop")
         let start = world.now
+        world.isAtEnd = true
         broker.isFaulty = false
         broker.queueMax = 1000
         for hub in hubs {
@@ -169,6 +173,7 @@ public final class Simulation {
             device.link.restore()
             device.boot()
         }
+        retireTwins()
         awaitConvergence()
         let convergence = world.now - start
         // Whatever is written last has to arrive as well, though nothing follows that would make up for it.
@@ -201,7 +206,7 @@ public final class Simulation {
         return convergence
     }
 
-    private func awaitConvergence() {
+    func awaitConvergence() {
         let start = world.now
         while world.violation == nil {
             world.run(until: world.now + 5_000)
@@ -241,7 +246,7 @@ struct Mixture {
     enum Fault: CaseIterable {
         case kill, cutPower, cutPowerInWrite, restart, failDisk, fillDisk
         case breakConnection, cutLink, restartBroker, loseBroker
-        case crashHub, failStore, stepClock, intrude, goRogue
+        case crashHub, failStore, stepClock, intrude, goRogue, backUp, restore, clone
     }
 
     init(_ random: inout Random) {
@@ -312,6 +317,9 @@ struct Mixture {
             device.wall.step(by: step)
         case .intrude: simulation.intruder.intrude(simulation.devices.map { $0.id })
         case .goRogue: simulation.writeRogue()
+        case .backUp: device.backUp()
+        case .restore: device.restore()
+        case .clone: simulation.clone(device)
         }
     }
 }

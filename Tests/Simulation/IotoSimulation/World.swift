@@ -19,6 +19,8 @@ final class World {
     private(set) var now: Int64 = 0
     var random: Random
     private(set) var violation: Violation?
+    /// The faults have stopped.
+    var isAtEnd = false
     private var heap: [Event] = []
     private var count = 0
     private var storyteller: ((String) -> Void)?

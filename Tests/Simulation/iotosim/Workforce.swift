@@ -62,7 +62,10 @@ final class Workforce: @unchecked Sendable {
         // What a trap says goes with the violation that is reported.
         process.standardError = FileHandle.nullDevice
         do { try process.run() } catch { fatalError("\(error)") }
-        lock.withLock { processes.append(process) }
+        lock.withLock {
+            processes.append(process)
+            if isOver { stop(process) }
+        }
         var seed = first
         var rest = Data()
         while case let data = pipe.fileHandleForReading.availableData, !data.isEmpty {
@@ -87,7 +90,10 @@ final class Workforce: @unchecked Sendable {
         lock.withLock {
             guard !isOver else { return }
             isOver = !take(result)
-            if isOver { for process in processes where process.isRunning { process.terminate() } }
+            if isOver { for process in processes where process.isRunning { stop(process) } }
         }
     }
+
+    /// A process that a thread of a queue has started has its signals blocked: only this one reaches it.
+    private func stop(_ process: Process) { kill(process.processIdentifier, SIGKILL) }
 }

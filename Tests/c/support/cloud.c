@@ -76,6 +76,13 @@ static int items(const char *verb, const char *model, const char *last, char **o
 
 bool cloudPut(const char *model, const char *json) { return items("put", model, json, NULL) == 0; }
 
+bool cloudPutFile(const char *model, const char *path)
+{
+    const char *arguments[] = {"/bin/sh", "-c", "file=$1; shift; exec \"$@\" <\"$file\"", "sh", path, program(), "items", "put",
+                               "--store", store(), "--schema", schemaFile(), "--model", model, "-", NULL};
+    return childRun(arguments, scratch("items.log"), NULL) == 0;
+}
+
 bool cloudRemove(const char *model, const char *json) { return items("remove", model, json, NULL) == 0; }
 
 static bool isOf(const cJSON *item, const char *model)

@@ -32,6 +32,8 @@ void cloudResume(Cloud *cloud);
 
 /** `items put`: create or replace an item; whether it succeeded. */
 bool cloudPut(const char *model, const char *json);
+/** The same with the item in a file: an argument has 128 KB at most. */
+bool cloudPutFile(const char *model, const char *path);
 /** `items remove`. */
 bool cloudRemove(const char *model, const char *json);
 /** Every item of a model as a cJSON array, freed by the caller; NULL when they can't be listed. */

@@ -11,7 +11,7 @@ extension CloudDatabase {
     ///   that there ever was.
     /// - Complexity: O(items of the models that travel).
     public func digest(
-        of stream: Text, _ visit: (Model, ItemKey, ContentHash) -> Void = { _, _, _ in }
+        of stream: Text, _ visit: (Model, ItemKey, ContentHash) throws(IotoError) -> Void = { _, _, _ in }
     ) async throws(IotoError) -> (digest: StreamDigest, hasMoved: Bool) {
         var digest = StreamDigest(of: stream)
         digest.cursor = try await end(of: stream)
@@ -25,7 +25,7 @@ extension CloudDatabase {
                 for change in page {
                     if let expiry = change.body.withUnsafeBytes({ model.expiry(ofBody: $0) }), expiry <= now { continue }
                     let hash = try digest.add(model, change.key, change.body)
-                    if let hash { visit(model, change.key, hash) }
+                    if let hash { try visit(model, change.key, hash) }
                 }
             }
         }

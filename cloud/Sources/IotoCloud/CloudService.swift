@@ -199,6 +199,12 @@ private final class HubWork: @unchecked Sendable {
             Task { [store, inbox] in
                 inbox.endRequest(ticket: ticket, await store.answer(request))
             }
+        case .requestLater(let ticket, let request, let wait):
+            Task { [store, inbox] in
+                try? await Task.sleep(for: .milliseconds(wait))
+                guard inbox.beginRequest() else { return }
+                inbox.endRequest(ticket: ticket, await store.answer(request))
+            }
         case .log(let level, let message):
             switch level {
             case .error: Log.error(message)
@@ -211,7 +217,7 @@ private final class HubWork: @unchecked Sendable {
     }
 
     private func isSmall(_ request: HubRequest) -> Bool {
-        if case .apply(let changes, _) = request { return changes.count <= HubWork.smallMax }
+        if case .apply(let changes, _, _) = request { return changes.count <= HubWork.smallMax }
         return true
     }
 }

@@ -3,8 +3,8 @@ import IotoSync
 
 /// What waits for the hub: its only owner takes it from here, one after the other, whatever thread it comes from.
 ///
-/// It is bounded. Messages and requests to the store that are out count as load; at the limit, the thread that reads from
-/// the broker has to wait, the broker with it, and in the end the devices.
+/// It is bounded. Messages and requests to the store that are out count as load, and messages by their bytes; at a limit, the
+/// thread that reads from the broker has to wait, the broker with it, and in the end the devices.
 final class HubInbox: @unchecked Sendable {
     enum Event: Sendable {
         /// The broker has taken the subscriptions, after each connection.
@@ -17,10 +17,12 @@ final class HubInbox: @unchecked Sendable {
     }
 
     static let loadMax = 1000
+    static let bytesMax = 64 * 1024 * 1024
     /// How long the broker's thread waits for room, in milliseconds: less than a keepalive.
     static let patience: Int64 = 5_000
 
     private let loadMax: Int
+    private let bytesMax: Int
     private let patience: Int64
     private let lock = Lock()
     private let room = Condition()
@@ -29,11 +31,16 @@ final class HubInbox: @unchecked Sendable {
     private var moved: [Text] = []
     /// Messages that wait and requests that are out.
     private var load = 0
+    /// Of the messages that wait.
+    private var bytes = 0
     private var requests = 0
     private var isDraining = false
 
-    init(loadMax: Int = HubInbox.loadMax, patience: Int64 = HubInbox.patience) {
+    init(
+        loadMax: Int = HubInbox.loadMax, bytesMax: Int = HubInbox.bytesMax, patience: Int64 = HubInbox.patience
+    ) {
         self.loadMax = loadMax
+        self.bytesMax = bytesMax
         self.patience = patience
     }
 
@@ -49,11 +56,12 @@ final class HubInbox: @unchecked Sendable {
     /// - Returns: False when there was no room in time, or the hub is to stop: the message is dropped.
     func put(message topic: Text, _ payload: [UInt8]) -> Bool {
         lock.withLock {
-            while load >= loadMax, !isDraining {
+            while load >= loadMax || bytes > 0 && bytes + payload.count > bytesMax, !isDraining {
                 if !room.wait(lock, timeout: patience) { return false }
             }
             if isDraining { return false }
             load += 1
+            bytes += payload.count
             events.append(.message(topic: topic, payload: payload))
             arrival.broadcast()
             return true
@@ -113,6 +121,7 @@ final class HubInbox: @unchecked Sendable {
             }
             var taken = events
             events = []
+            bytes = 0
             for event in taken {
                 switch event {
                 case .message, .answer: load -= 1

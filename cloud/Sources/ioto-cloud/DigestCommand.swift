@@ -58,10 +58,10 @@ struct DigestCommand: AsyncParsableCommand {
     }
 
     private func write(_ name: Text, _ database: CloudDatabase) async throws(IotoError) {
-        let (digest, hasMoved) = try await database.digest(of: name) { model, key, hash in
+        let (digest, hasMoved) = try await database.digest(of: name) { (model, key, hash) throws(IotoError) in
             guard list else { return }
             if json {
-                writeLine([
+                try writeLine([
                     "model": .string(model.name), "hash": .string(key.hash), "sort": .string(key.sort), "digest": .string(hash.text),
                 ])
             } else {
@@ -70,21 +70,21 @@ struct DigestCommand: AsyncParsableCommand {
                     line.append(UInt8(ascii: " "))
                     JSON.write(string: part, to: &line)
                 }
-                writeOutput([line, [UInt8(ascii: "\n")]])
+                try writeOutput([line, [UInt8(ascii: "\n")]])
             }
         }
         if json {
-            writeLine([
+            try writeLine([
                 "stream": .string(name), "digest": .string(digest.hash.text), "items": .integer(digest.items),
                 "history": .string(.hexadecimal(digest.cursor?.history ?? 0)), "cursor": .integer(digest.cursor?.position ?? 0),
             ])
         } else {
-            writeOutput([Text("\(digest.hash.text) \(name) items=\(digest.items)\n").bytes])
+            try writeOutput([Text("\(digest.hash.text) \(name) items=\(digest.items)\n").bytes])
         }
         if hasMoved { writeError("ioto-cloud: \(name) has changed meanwhile: the digest may be of no state that there was") }
     }
 
-    private func writeLine(_ object: JSONObject) {
-        writeOutput([JSON.object(object).text, [UInt8(ascii: "\n")]])
+    private func writeLine(_ object: JSONObject) throws(IotoError) {
+        try writeOutput([JSON.object(object).text, [UInt8(ascii: "\n")]])
     }
 }

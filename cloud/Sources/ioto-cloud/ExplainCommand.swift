@@ -25,7 +25,7 @@ struct ExplainCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.withItem(item, .existing) { (database, model, properties) async throws(IotoError) in
             let story = try await database.explain(model, properties)
-            writeOutput([json ? JSON.object(story).text + [UInt8(ascii: "\n")] : Text(table(story)).bytes])
+            try writeOutput([json ? JSON.object(story).text + [UInt8(ascii: "\n")] : Text(table(story)).bytes])
         }
     }
 

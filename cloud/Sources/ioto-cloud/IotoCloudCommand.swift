@@ -37,11 +37,13 @@ struct StoreOptions: ParsableArguments {
         }
     }
 
+    /// The store's file.
+    var path: String { String(store.dropFirst("sqlite:".count)) }
+
     /// Opens the store, and finds the schema, without leaving a new file behind when there is none.
     func open(
         _ mode: SQLiteStore.Mode
     ) async throws(IotoError) -> (store: SQLiteStore, schema: Schema, text: SchemaText) {
-        let path = String(store.dropFirst("sqlite:".count))
         if let text = try SchemaSource.find(file: schema) {
             let schema = try Schema(source: text.source, name: text.name)
             return (try SQLiteStore(path: path, mode: mode), schema, text)
@@ -75,7 +77,12 @@ func writeError(_ line: String) {
 }
 
 /// Writes to stdout.
-func writeOutput(_ parts: [[UInt8]]) {
-    // A reader that has gone ends the process by SIGPIPE.
-    try? FileHandle.standardOutput.write(contentsOf: Data(parts.joined()))
+///
+/// - Throws: `.io`, such as for a full disk. A reader that has gone ends the process by SIGPIPE.
+func writeOutput(_ parts: [[UInt8]]) throws(IotoError) {
+    do {
+        try FileHandle.standardOutput.write(contentsOf: Data(parts.joined()))
+    } catch {
+        throw IotoError(.io, "standard output: \(Text(error.localizedDescription))")
+    }
 }

@@ -123,8 +123,8 @@ extension ItemsCommand {
         }
 
         private func writeLines(_ name: Text, _ database: CloudDatabase) async throws(IotoError) {
-            try await forEachPage(name, database, limit: limit ?? Int.max) { page in
-                writeOutput(page.map { $0.wire.text + [UInt8(ascii: "\n")] })
+            try await forEachPage(name, database, limit: limit ?? Int.max) { (page) throws(IotoError) in
+                try writeOutput(page.map { $0.wire.text + [UInt8(ascii: "\n")] })
             }
         }
 
@@ -137,21 +137,21 @@ extension ItemsCommand {
             try await forEachPage(name, database, limit: limit == Int.max ? limit : limit + 1) { items += $0 }
             if title {
                 if items.isEmpty { return }
-                writeOutput([Text("\(name):\n").bytes])
+                try writeOutput([Text("\(name):\n").bytes])
             }
-            writeOutput([Text(ItemTable(items: items.prefix(limit)).text).bytes])
+            try writeOutput([Text(ItemTable(items: items.prefix(limit)).text).bytes])
             if items.count > limit { writeError("ioto-cloud: only the first \(limit); see --limit and --json") }
         }
 
         private func forEachPage(
-            _ name: Text, _ database: CloudDatabase, limit: Int, _ body: ([CloudItem]) -> Void
+            _ name: Text, _ database: CloudDatabase, limit: Int, _ body: ([CloudItem]) throws(IotoError) -> Void
         ) async throws(IotoError) {
             var rest = limit
             var last: ItemKey?
             while rest > 0 {
                 let page = try await database.list(name, after: last, limit: min(rest, 500))
                 guard let end = page.last else { return }
-                body(page)
+                try body(page)
                 rest -= page.count
                 last = end.key
             }
@@ -165,7 +165,7 @@ extension ItemsCommand {
 
         func run() async throws {
             try await options.withItem(item, .existing) { (database, model, properties) async throws(IotoError) in
-                writeItem(try await database.get(model, properties))
+                try writeItem(try await database.get(model, properties))
             }
         }
     }
@@ -179,7 +179,7 @@ extension ItemsCommand {
 
         func run() async throws {
             try await options.withItem(item, .create) { (database, model, properties) async throws(IotoError) in
-                writeItem(try await database.put(model, properties))
+                try writeItem(try await database.put(model, properties))
             }
         }
     }
@@ -197,6 +197,6 @@ extension ItemsCommand {
     }
 }
 
-private func writeItem(_ item: CloudItem) {
-    writeOutput([item.wire.text + [UInt8(ascii: "\n")]])
+private func writeItem(_ item: CloudItem) throws(IotoError) {
+    try writeOutput([item.wire.text + [UInt8(ascii: "\n")]])
 }

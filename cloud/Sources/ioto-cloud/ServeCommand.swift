@@ -82,9 +82,10 @@ struct ServeCommand: AsyncParsableCommand {
         bootstrapLog(logger)
 
         let address = try address()
-        let (store, schema, text) = try await storage.open(.create)
-        let claim = try ServiceClaim(store: store.path)
+        // Before it is opened, which may bring its file to a newer format.
+        let claim = try ServiceClaim(store: storage.path)
         defer { claim.end() }
+        let (store, schema, text) = try await storage.open(.create)
         for warning in schema.warnings { logger.warning("\(warning)") }
         if try await store.schema() != text { try await store.save(text) }
 

@@ -105,4 +105,29 @@ import Testing
         await store.close()
         withExtendedLifetime(folder) {}
     }
+
+    @Test func fileOfFormat5LearnsWhichDatabaseADeviceHadBefore() async throws {
+        let test = try TestStore()
+        var first = DeviceRecord(id: "d1", account: "a1", replica: 2)
+        (first.epoch, first.nonce) = (1, 9)
+        _ = await test.store.answer(.openDevice(first))
+        await test.store.close()
+        let queue = try DatabaseQueue(path: test.folder.file("cloud.db"))
+        try await queue.writeWithoutTransaction {
+            try $0.execute(sql: "ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 5")
+        }
+        try queue.close()
+        let store = try SQLiteStore(path: test.folder.file("cloud.db"), mode: .existing)
+        #expect(try await store.devices() == [first])
+        var second = DeviceRecord(id: "d1", account: "a1", replica: 3)
+        (second.epoch, second.nonce) = (1, 10)
+        _ = await store.answer(.openDevice(second))
+        #expect(try await store.devices().map(\.former) == [2])
+        // What comes late of the one before is known, though its number is 1.
+        guard case .failed(let error) = await store.answer(.openDevice(first)), error.code == .fenced else {
+            Issue.record("it takes over again")
+            return
+        }
+        await store.close()
+    }
 }

@@ -16,6 +16,15 @@ import Testing
         #expect(inbox.put(message: "d", []))
     }
 
+    @Test func messageBeyondTheBytesIsDropped() async throws {
+        let inbox = HubInbox(bytesMax: 10, patience: 10)
+        #expect(inbox.put(message: "a", [UInt8](repeating: 0, count: 20)))
+        #expect(!inbox.put(message: "b", [1]))
+        #expect(inbox.next()?.count == 1)
+        #expect(inbox.put(message: "c", [UInt8](repeating: 0, count: 9)) && inbox.put(message: "d", [1]))
+        #expect(!inbox.put(message: "e", [1]))
+    }
+
     @Test func requestsCountUntilTheyAreAnswered() async throws {
         let inbox = HubInbox(loadMax: 1, patience: 10)
         #expect(inbox.beginRequest())

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import IotoSchema
 import IotoSync
 import Testing
@@ -73,6 +74,17 @@ import Testing
             #expect(page.hasMore == (count < 3))
             #expect(page.cursor == Int64(count))
         }
+    }
+
+    @Test func stampsOfFieldsCountToAPage() async throws {
+        let test = try TestStore()
+        for id in ["a", "b", "c"] {
+            var entry = change(Text(id), time: 5)
+            for number in 0..<100 { entry.change.stamps.append(Text("field-\(number)" as String), .string("0000000000000005")) }
+            try await test.apply(entry)
+        }
+        let page = try await test.page("device/d1", bytesMax: 4_000)
+        #expect(page.entries.count == 1 && page.hasMore && page.entries.first?.change.stamps.count == 100)
     }
 
     @Test func positionOfAnotherHistoryGetsThisStoresEnd() async throws {

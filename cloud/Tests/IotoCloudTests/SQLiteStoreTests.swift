@@ -142,7 +142,9 @@ import Testing
         #expect(try await test.open("d1", replica: .max).account == "")
         #expect(try await test.open("d1", account: "a1", replica: 2).account == "a1")
         #expect(try await test.open("d1", account: "a2", replica: 3).account == "a1")
-        #expect(try await test.store.devices() == [DeviceRecord(id: "d1", account: "a1", replica: 3)])
+        var record = DeviceRecord(id: "d1", account: "a1", replica: 3)
+        record.former = 2
+        #expect(try await test.store.devices() == [record])
     }
 
     @Test func schemaIsKept() async throws {

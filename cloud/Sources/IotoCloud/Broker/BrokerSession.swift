@@ -19,6 +19,7 @@ final class BrokerSession: @unchecked Sendable {
     static let stopMax: Int64 = 5_000
     /// What may come in between the broker's welcome and its answer to the subscription.
     static let earlyMax = 10_000
+    static let earlyBytesMax = 64 * 1024 * 1024
 
     private let inbox: HubInbox
     private let filters: [Text]
@@ -43,6 +44,7 @@ final class BrokerSession: @unchecked Sendable {
     private var isSubscribed = false
     private var isNew = false
     private var early: [(Text, [UInt8])] = []
+    private var earlyBytes = 0
 
     /// - Throws: `.configuration` and `.memory` as `MQTTClient`.
     init(broker: BrokerAddress, clientID: Text, filters: [Text], inbox: HubInbox) throws(IotoError) {
@@ -165,14 +167,14 @@ extension BrokerSession: MQTTDelegate {
         inbox.put(.subscribed)
         if isNew { publish(HubReplicator.announcement) }
         for (topic, payload) in early { deliver(topic, payload) }
-        early = []
+        (early, earlyBytes) = ([], 0)
     }
 
     func mqttDisconnected(_ error: IotoError?) {
         // What was sent without an acknowledgement is sent again by the client, which then tells of it as usual.
         isIdle = true
         isSubscribed = false
-        early = []
+        (early, earlyBytes) = ([], 0)
         let wait = retry.next(using: &jitter)
         connectAt = Instant.now.monotonic + wait
         if lock.withLock({ isStopping }) { return }
@@ -189,8 +191,9 @@ extension BrokerSession: MQTTDelegate {
         // A resumed session may bring messages before the hub knows that it is connected.
         if isSubscribed {
             deliver(topic, payload)
-        } else if early.count < BrokerSession.earlyMax {
+        } else if early.count < BrokerSession.earlyMax, earlyBytes + payload.count <= BrokerSession.earlyBytesMax {
             early.append((topic, payload))
+            earlyBytes += payload.count
         }
     }
 }
@@ -237,6 +240,8 @@ extension BrokerAddress {
         options.cleanSession = false
         options.version = .automatic
         options.keepalive = 30
+        // A page has one item at least, which may be far larger than what a device may send.
+        options.payloadBytesMax = Limits.messageBytesMax
         return options
     }
 }

@@ -135,6 +135,7 @@ extension SQLiteStore {
         while try rows.step() {
             let entry = SQLiteStore.feedEntry(rows)
             bytes += entry.change.body.count + 2 * (entry.change.key.hash.count + entry.change.key.sort.count) + 128
+            for (name, _) in entry.change.stamps { bytes += name.count + 24 }
             if !page.entries.isEmpty, bytes > bytesMax || page.entries.count >= itemsMax {
                 page.hasMore = true
                 break

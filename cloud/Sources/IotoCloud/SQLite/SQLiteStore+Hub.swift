@@ -27,8 +27,14 @@ extension SQLiteStore {
         switch request {
         case .openDevice(let device):
             return (true, { db in .device(try SQLiteStore.open(device, in: db)) })
-        case .apply(let changes, let device):
-            return (true, { db in try SQLiteStore.apply(changes, device: device, writer: writer, history: history, in: db) })
+        case .apply(let changes, let device, let record):
+            return (
+                true,
+                { db in
+                    if let record { try SQLiteStore.device(device, in: db)?.admit(record) }
+                    return try SQLiteStore.apply(changes, device: device, writer: writer, history: history, in: db)
+                }
+            )
         case .readFeed(let stream, let position, let bytesMax, let itemsMax):
             return (
                 false,
@@ -50,13 +56,11 @@ extension SQLiteStore {
 
     /// Enters a device, or notes that it was seen. The first account that it names is its account for good.
     private static func open(_ device: DeviceRecord, in db: Database) throws -> DeviceRecord {
-        let known = try Row.fetchOne(
-            db.cachedStatement(sql: "SELECT \(deviceColumns) FROM device WHERE id = ?"), arguments: [device.id.string])
-        let record = try known.map { row in try SQLiteStore.device(row).following(device) } ?? device
-        try db.cachedStatement(sql: "REPLACE INTO device(\(deviceColumns), seen) VALUES(?, ?, ?, ?, ?, ?, ?)").execute(
+        let record = try SQLiteStore.device(device.id, in: db)?.following(device) ?? device
+        try db.cachedStatement(sql: "REPLACE INTO device(\(deviceColumns), seen) VALUES(?, ?, ?, ?, ?, ?, ?, ?)").execute(
             arguments: [
                 record.id.string, record.account.string, Int64(bitPattern: record.replica), record.synced, record.epoch,
-                Int64(bitPattern: record.nonce), Instant.now.wall,
+                Int64(bitPattern: record.nonce), Int64(bitPattern: record.former), Instant.now.wall,
             ])
         return record
     }
@@ -98,13 +102,20 @@ extension SQLiteStore {
         return arbiter.answer(feed.advances)
     }
 
+    private static func device(_ id: Text, in db: Database) throws -> DeviceRecord? {
+        try Row.fetchOne(
+            db.cachedStatement(sql: "SELECT \(deviceColumns) FROM device WHERE id = ?"), arguments: [id.string]
+        ).map(SQLiteStore.device)
+    }
+
     private static func device(_ row: Row) -> DeviceRecord {
         var record = DeviceRecord(
             id: Text(row[0] as String), account: Text(row[1] as String),
             replica: UInt64(bitPattern: row[2] as Int64), synced: row[3])
         (record.epoch, record.nonce) = (row[4], UInt64(bitPattern: row[5] as Int64))
+        record.former = UInt64(bitPattern: row[6] as Int64)
         return record
     }
 }
 
-private let deviceColumns = "id, account, replica, synced, epoch, nonce"
+private let deviceColumns = "id, account, replica, synced, epoch, nonce, former"

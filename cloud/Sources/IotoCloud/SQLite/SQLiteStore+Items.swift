@@ -60,10 +60,14 @@ extension SQLiteStore {
                 model: write.model, key: write.key, version: version, isRemoval: write.isRemoval, body: write.body)
             if write.merges, !write.isRemoval {
                 let known = current.flatMap { $0.change.isRemoval ? nil : $0.change }
+                let body = FieldMerge.object(write.body)
+                guard body.count <= FieldMerge.propertiesMax else {
+                    throw IotoError(
+                        .limit, "an item of model \"\(write.model)\" has more than \(FieldMerge.propertiesMax) properties")
+                }
                 change.stamps = known?.stamps ?? [:]
-                FieldMerge.stamp(
-                    &change.stamps, from: FieldMerge.object(known?.body ?? []), to: FieldMerge.object(write.body),
-                    at: version.time)
+                FieldMerge.stamp(&change.stamps, from: FieldMerge.object(known?.body ?? []), to: body, at: version.time)
+                change.stamps = FieldMerge.bounded(change.stamps, of: body)
             }
             var feed = FeedWriter(db: db, history: history)
             feed.time = clock.last

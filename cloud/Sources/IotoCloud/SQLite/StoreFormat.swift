@@ -6,7 +6,7 @@ enum StoreFormat {
     /// "IoCl", the application id in the file's header (sqlite.org/fileformat2.html, 1.3.15).
     static let applicationID = 0x496F_436C
     /// Raised by every change to the tables that an older program would not understand.
-    static let version = 5
+    static let version = 6
 
     /// What `PRAGMA application_id` and the tables say of a file.
     enum Kind {
@@ -94,6 +94,7 @@ enum StoreFormat {
             \(feedIndexes)
             """
         ),
+        (6, "ALTER TABLE device ADD COLUMN former INTEGER NOT NULL DEFAULT 0;"),
     ]
 
     /// A named value; nil when there is none.
@@ -155,6 +156,7 @@ enum StoreFormat {
         CREATE TABLE device(
             id TEXT PRIMARY KEY NOT NULL, account TEXT NOT NULL, replica INTEGER NOT NULL,
             seen INTEGER NOT NULL, synced INTEGER NOT NULL,
-            epoch INTEGER NOT NULL DEFAULT 0, nonce INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+            epoch INTEGER NOT NULL DEFAULT 0, nonce INTEGER NOT NULL DEFAULT 0,
+            former INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
         """
 }

@@ -1,0 +1,127 @@
+/*
+    The largest item that may be stored comes down, with a small one behind it: as a page, as the answer to a change that it
+    overrules, compressed and plain. Up goes what fits a message of a device; what does not is refused and keeps nothing waiting.
+ */
+#include "support/device.h"
+
+/** Room that the other properties of an item and what goes with it in a message take, in bytes. */
+#define ROOM 1024
+#define ITEM_MAX (256 * 1024 - ROOM)
+#define MESSAGE_MAX (120 * 1024 - ROOM)
+
+/** A text of this many bytes, valid until the end. */
+static const char *textOf(size_t size, char letter)
+{
+    char *text = malloc(size + 1);
+    REQUIRE(text != NULL);
+    memset(text, letter, size);
+    text[size] = '\0';
+    return text;
+}
+
+static void cloudPutLarge(const char *model, const char *id, const char *field, const char *text)
+{
+    FILE *file = fopen(scratch("large.json5"), "w");
+    REQUIRE(file != NULL);
+    fprintf(file, "{deviceId: 'd1', id: '%s', %s: '%s'}", id, field, text);
+    fclose(file);
+    REQUIRE(cloudPutFile(model, scratch("large.json5")));
+}
+
+static bool deviceSays(Db *db, const char *model, const char *id, const char *field, const char *text)
+{
+    DbItem *item = dbGet(db, model, DB_PROPS("id", id), NULL);
+    bool isSo = item != NULL && dbField(item, field) != NULL && strcmp(dbField(item, field), text) == 0;
+    dbFreeItem(item);
+    return isSo;
+}
+
+static Io *start(const char *compress, int port)
+{
+    const char *config = format("{ deviceId: 'd1', accountId: 'a1',\n"
+                                "  database: { path: '%s', schema: '%s', syncDelay: '50ms', compress: '%s' },\n"
+                                "  mqtt: { endpoint: '127.0.0.1', port: %d } }\n",
+                                scratch("large.db"), testData("schema.json5"), compress, port);
+    Io *io = ioOpen(config);
+    REQUIRE(io != NULL);
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    return io;
+}
+
+/** Changes of the cloud, while the device is there and while it is away. */
+static void down(Io *io, const char *large)
+{
+    Db *db = ioGetDb(io);
+    cloudPutLarge("Setting", "live", "value", large);
+    REQUIRE(cloudPut("Setting", "{deviceId: 'd1', id: 'behind-live', value: 'small'}"));
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Setting", "behind-live", "value", "small"));
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Setting", "live", "value", large));
+    ioStop(io);
+    cloudPutLarge("Setting", "away", "value", large);
+    cloudPutLarge("Setting", "away-too", "value", large);
+    REQUIRE(cloudPut("Setting", "{deviceId: 'd1', id: 'behind-away', value: 'small'}"));
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Setting", "behind-away", "value", "small"));
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Setting", "away", "value", large));
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Setting", "away-too", "value", large));
+}
+
+/** Both sides change items while the device is away; the cloud's changes are the later ones, and large. */
+static void conflict(Io *io, const char *large)
+{
+    Db *db = ioGetDb(io);
+    ioStop(io);
+    for (int index = 0; index < 3; index++) {
+        const char *id = format("met-%d", index);
+        EXPECT_CODE(dbSet(db, "Note", DB_JSON(format("{id: '%s', text: 'device'}", id)), NULL), 0);
+        pause_ms(20);
+        cloudPutLarge("Note", format("met-%d", index), "text", large);
+    }
+    EXPECT_CODE(dbSet(db, "Note", DB_JSON("{id: 'alone', text: 'device'}"), NULL), 0);
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    for (int index = 0; index < 3; index++) {
+        EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Note", format("met-%d", index), "text", large));
+    }
+    EXPECT(cloudFieldIs("Note", "alone", "text", "device"));
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
+}
+
+static void up(Io *io)
+{
+    Db *db = ioGetDb(io);
+    const char *fits = textOf(MESSAGE_MAX, 'f'), *large = textOf(120 * 1024, 'l');
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "fits", "text", fits)), 0);
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "too-large", "text", large)), 0);
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "behind", "text", "small")), 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT(cloudFieldIs("Note", "fits", "text", fits));
+    EXPECT(cloudHas("Note", "behind") && !cloudHas("Note", "too-large"));
+    EXPECT_NUMBER(deviceStatus(io).rejectedItems, 1);
+}
+
+int main(void)
+{
+    scenarioBegin();
+    Broker broker = brokerMake();
+    Cloud cloud = cloudMake(broker.port);
+    brokerStart(&broker);
+    cloudStart(&cloud);
+    Io *io = start("none", broker.port);
+    down(io, textOf(ITEM_MAX, 'x'));
+    claim("the largest item comes down, and what is behind it");
+    conflict(io, textOf(ITEM_MAX, 'y'));
+    claim("it comes also where it overrules a change of the device");
+    up(io);
+    claim("up goes what fits a message; what does not is refused, and what is behind it goes");
+    ioClose(io);
+    io = start("zlib", broker.port);
+    down(io, textOf(ITEM_MAX, 'c'));
+    conflict(io, textOf(ITEM_MAX, 'd'));
+    claim("compressed messages carry the same");
+    ioClose(io);
+    cloudStop(&cloud);
+    brokerStop(&broker);
+    return scenarioEnd();
+}
