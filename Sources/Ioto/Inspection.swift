@@ -62,7 +62,7 @@ public func dbEachPending(
             let page = try store.pendingChanges(after: position, held: [], bytesMax: pageBytesMax, itemsMax: pageItemsMax)
             for pending in page {
                 position = pending.position
-                guard tell(proc, context, store, pending.change, queued: pending.time, nil, &count) else { return count }
+                guard tell(proc, context, store, pending.change, queued: pending.time, &count) else { return count }
             }
             if page.isEmpty { return count }
         }
