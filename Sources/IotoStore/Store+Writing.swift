@@ -222,14 +222,7 @@ extension Store {
                 throw error
             }
             gaugeBefore = gauge
-            let transaction = StoreTransaction(self, writer)
-            do throws(IotoError) {
-                try takeLate(transaction)
-            } catch {
-                end(transaction)
-                throw error
-            }
-            return transaction
+            return StoreTransaction(self, writer)
         } catch {
             release()
             throw error
@@ -257,7 +250,6 @@ extension Store {
             counters.dropped += transaction.dropped
             counters.refused += transaction.refused
             weighed = nil
-            late = nil
             if let gauge, let generation { weighed = (gauge.total, generation) }
             return self.observer
         }
