@@ -52,6 +52,7 @@ extension Connection {
 extension Store {
     /// - Complexity: In the number of items.
     public func statistics() throws(IotoError) -> StoreStatistics {
+        try settleLate()
         var statistics = counted
         (statistics.bytesWritten, statistics.syncs) = meter.written
         try read { (connection) throws(IotoError) in
