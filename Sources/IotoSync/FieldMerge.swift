@@ -67,6 +67,9 @@ extension StreamedChange {
         }
         guard change.version != stored.version else { return nil }
         let (mine, theirs) = (FieldMerge.object(change.body), FieldMerge.object(stored.body))
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.wholeItemWins) { change.stamps = [:] }
+        #endif
         if change.stamps.isEmpty {
             // Of a device that does not tell its fields, the whole item counts.
             guard change.version > stored.version else { return nil }

@@ -28,6 +28,8 @@ struct CatchUpRequest {
     /// The streams in whose snapshots the device is, with the floors at which these began: it wants all there is, its own
     /// changes too.
     var snapshots: [Text: Int64] = [:]
+    /// How far the device had followed these streams before.
+    var seen: [Text: Int64] = [:]
     var inflates = false
 }
 

@@ -11,6 +11,7 @@ extension WireCodec {
                 "history": .string(.hexadecimal(cursor.history)), "cursor": .integer(cursor.position),
             ]
             if let floor = request.snapshots[cursor.stream] { member["snapshot"] = .integer(floor) }
+            if let seen = request.seen[cursor.stream], seen > 0 { member["seen"] = .integer(seen) }
             cursors[cursor.stream] = .object(member)
         }
         var object: JSONObject = [
@@ -38,6 +39,7 @@ extension WireCodec {
             else { throw IotoError(.protocolViolation, "a syncDown with an invalid cursor") }
             request.cursors.append(StreamCursor(stream: stream, history: history, position: position))
             if let floor = value["snapshot"]?.integerValue { request.snapshots[stream] = floor }
+            if let seen = value["seen"]?.integerValue { request.seen[stream] = seen }
         }
         return request
     }

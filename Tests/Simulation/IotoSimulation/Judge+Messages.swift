@@ -22,6 +22,7 @@ extension Judge {
                 "\(device.who) sends \(sort.string) at \(version.story), which was answered")
             memories[device.id, default: Memory()].sent.insert(version)
             let key = ItemKey(hash: "device#" + device.id, sort: sort)
+            lastSent[key] = world.now
             if let known = contents[version] {
                 world.require(
                     known.key == key && known.isRemoval == (change["cmd"]?.stringValue == "remove"), .identity,
@@ -43,6 +44,7 @@ extension Judge {
         for entry in json["vers"]?.arrayValue ?? [] {
             guard let version = entry.stringValue.flatMap({ Version($0) }), memories[device.id]?.sent.contains(version) ?? false
             else { continue }
+            if memories[device.id]!.hadSnapshot, device.image.outbox.values.contains(where: { device.image.version($0) == version }) { continue }
             memories[device.id]!.answered.insert(version)
         }
     }
@@ -73,7 +75,9 @@ extension Judge {
                 if by < version { stamped.insert(content.key) }
             }
             for entry in json["rejected"]?.arrayValue ?? [] {
-                if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { rejections.insert(version) }
+                guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) else { continue }
+                rejections.insert(version)
+                if let content = contents[version] { tainted.insert(content.key) }
             }
             for entry in json["vers"]?.arrayValue ?? [] {
                 if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version) }

@@ -20,6 +20,10 @@ final class Judge {
         /// Versions that this process has sent, and those of them that it knows an answer to.
         var sent: Set<Version> = []
         var answered: Set<Version> = []
+        /// It was in a snapshot: what that names older, or not at all, is sent again though it was answered.
+        var hadSnapshot = false
+        /// Items of models that only come down which were changed here, and are not as the cloud has them.
+        var changedHere: Set<ItemKey> = []
     }
 
     struct AppliedVersion: Hashable {
@@ -33,7 +37,7 @@ final class Judge {
     var contents: [Version: Content] = [:]
     var stored: Set<AppliedVersion> = []
     /// Values of devices' items that the cloud has stored: each is written once.
-    var values: [Text: Version] = [:]
+    var values: [Text: AppliedVersion] = [:]
     /// Versions that the hub stamped anew, and as what.
     var restamps: [Version: [Version]] = [:]
     /// Items that the hub stamped anew: their versions in the cloud say nothing about the device's.
@@ -44,6 +48,26 @@ final class Judge {
     var aliases: [(key: ItemKey, versions: [Version])] = []
     /// The last write of each item that the cloud has stored.
     var lastStored: [ItemKey: Int] = [:]
+    /// What was written over, see `wrote`; and items of which that says nothing any more.
+    var overwritten: Set<FieldValue> = []
+    var tainted: Set<ItemKey> = []
+    /// Items of models that only go up which the cloud has changed.
+    var changedThere: Set<ItemKey> = []
+    var everChangedThere: Set<ItemKey> = []
+    /// When devices sent a change of an item last.
+    var lastSent: [ItemKey: Int64] = [:]
+    /// Items of which the cloud has lost a state.
+    var setBack: Set<ItemKey> = []
+    /// Bodies that were written in transactions which were taken back.
+    var takenBack: Set<[UInt8]> = []
+    /// The last write of each item on its device, by the number of the write.
+    var lastWritten: [ItemKey: Int] = [:]
+    /// What agents' last changes of each item were, as far as the cloud knows them again.
+    var agentValues: [ItemKey: [Text]] = [:]
+    /// Ids of agents of version 1.
+    var agents: Set<Text> = []
+    /// Whether what both the agents and the cloud change has to be the same by now.
+    var judgesAgents = false
     /// Counts for the report.
     var applications = 0
     var storings = 0
@@ -64,7 +88,10 @@ final class Judge {
         if before == after, events.isEmpty { return }
         checkEvents(device, before, after, events)
         checkRows(device, attempt, before, after)
-        checkCursors(device, before, after)
+        checkCursors(device, attempt, before, after)
+        world.require(device.broker.longestQueue <= 1000, .bounds, "\(device.broker.longestQueue) messages wait for a client")
+        world.require(
+            device.replicator.map { $0.sent.count <= 4_000 } ?? true, .bounds, "\(device.who) keeps what it has sent")
         world.require(
             Set(after.outbox.values).count == after.outbox.count, .bounds, "\(device.who): an item stands in the outbox twice")
         for event in events where event.isRemote && event.isChange {
@@ -73,7 +100,9 @@ final class Judge {
             let isNew = memories[device.id, default: Memory()].applied
                 .insert(AppliedVersion(key: event.key, version: version)).inserted
             // Where the cloud wins, it does so until the device's cursor shows that it has heard of the cloud's change.
-            world.require(isNew || event.model.process.resolve == .cloud, .once, "\(device.who): \(event.key.story) at \(version.story) is applied again")
+            world.require(
+                isNew || cloudMayWin(event.key) || setBack.contains(event.key), .once,
+                "\(device.who): \(event.key.story) at \(version.story) is applied again")
         }
     }
 
@@ -106,8 +135,15 @@ final class Judge {
     private func checkRows(
         _ device: Device, _ attempt: Device.Attempt, _ before: StoreImage, _ after: StoreImage
     ) {
+        let isOfSnapshot = isSnapshot(attempt)
+        if isOfSnapshot {
+            memories[device.id, default: Memory()].hadSnapshot = true
+            memories[device.id]!.answered = []
+        }
         for key in before.keys where after.rows[key] == nil {
             let row = before.rows[key]!
+            if isOfSnapshot { memories[device.id]?.highest[key] = nil }
+            memories[device.id]?.changedHere.remove(key)
             if row.isRemoval {
                 world.require(
                     !before.outbox.values.contains(key), .order, "\(device.who): the tombstone of \(key.story) was pending")
@@ -115,22 +151,60 @@ final class Judge {
         }
         for key in after.keys {
             guard let row = after.rows[key], before.rows[key] != row else { continue }
+            world.require(
+                row.isRemoval || !takenBack.contains(row.body), .atomicity, "\(device.who) has \(key.story), which was taken back")
             guard let model = Models.schema.model(row.model) else {
                 world.fail(.direction, "\(device.who): \(key.story) of an unknown model")
                 continue
             }
             world.require(model.existsOnDevice, .direction, "\(device.who): \(key.story) exists on the device")
             checkOwner(device, key, row.body)
+            if case .local = attempt, model.syncsDown, !model.syncsUp {
+                memories[device.id, default: Memory()].changedHere.insert(key)
+            } else {
+                memories[device.id]?.changedHere.remove(key)
+            }
             guard model.syncsUp || model.syncsDown else { continue }
-            if case .local = attempt { number(row.version, key) }
+            noteWrite(device, attempt, model, key, before, row)
             let highest = max(before.version(key), memories[device.id]?.highest[key] ?? .zero)
             let isRestamp = isRestamp(before.version(key), row.version)
             if isRestamp { alias(key, before.version(key), row.version) }
             world.require(
-                row.version >= highest || isRestamp || model.process.resolve == .cloud, .order,
+                row.version >= highest || isRestamp || cloudMayWin(key) || isTakenBack(attempt, key), .order,
                 "\(device.who): \(key.story) goes from \(highest.story) back to \(row.version.story)")
             memories[device.id, default: Memory()].highest[key] = row.version
         }
+    }
+
+    /// Of a write that was made here, the number; of it and of what the firmware has made of two, what it was written over.
+    private func noteWrite(
+        _ device: Device, _ attempt: Device.Attempt, _ model: Model, _ key: ItemKey, _ before: StoreImage,
+        _ row: StoreImage.Row
+    ) {
+        guard model.syncsUp else { return }
+        if case .local = attempt {
+            number(row.version, key)
+            lastWritten[key] = sequences[AppliedVersion(key: key, version: row.version)]
+            // Where the cloud may win, the device knows what its cursor has passed.
+            if !cloudMayWin(key) || cloud.isPassed(key, before.version(key), by: before.cursor(Stream.device(device.id))) {
+                wrote(key, model, over: before.item(key)?.body, row.isRemoval ? nil : row.body)
+            }
+        } else if case .message(let message) = attempt, message.topic.hasSuffix("BATCH"),
+            let (mine, theirs) = device.resolutions[row.body]
+        {
+            resolved(key, mine, to: row.body)
+            resolved(key, theirs, to: row.body)
+        }
+    }
+
+    /// Whether a snapshot may have taken the item back to what the cloud still has.
+    private func isTakenBack(_ attempt: Device.Attempt, _ key: ItemKey) -> Bool {
+        setBack.contains(key) && isSnapshot(attempt)
+    }
+
+    private func isSnapshot(_ attempt: Device.Attempt) -> Bool {
+        guard case .message(let message) = attempt, message.topic.hasSuffix("BATCH") else { return false }
+        return (try? JSON.parse(message.payload))?["snapshot"]?.boolValue == true
     }
 
     private func checkOwner(_ device: Device, _ key: ItemKey, _ body: [UInt8]) {
@@ -143,8 +217,15 @@ final class Judge {
         }
     }
 
-    private func checkCursors(_ device: Device, _ before: StoreImage, _ after: StoreImage) {
-        for cursor in before.cursors {
+    private func checkCursors(
+        _ device: Device, _ attempt: Device.Attempt, _ before: StoreImage, _ after: StoreImage
+    ) {
+        guard before.cursors != after.cursors else { return }
+        var begun = ""
+        if case .message(let message) = attempt, let json = try? JSON.parse(message.payload), json["reset"] != nil {
+            begun = json["stream"]?.stringValue?.string ?? ""
+        }
+        for cursor in before.cursors where cursor.stream.string != begun && !cursor.stream.hasPrefix("snapshot/") {
             let now = after.cursor(cursor.stream)
             world.require(
                 now != nil && (now!.history != cursor.history || now!.position >= cursor.position), .cursors,
@@ -161,14 +242,21 @@ final class Judge {
         let unsynced = device.durability == .normal && device.wasPowerCut ? device.unsynced.map { forgetting($0, found) } : []
         if unsynced.contains(found) {
             world.tell(device.who, "has lost its last moments")
+            let lost = Set(image.keys).union(found.keys).filter { image.rows[$0] != found.rows[$0] }
+            taint(lost)
+            for key in lost { lastWritten[key] = nil }
             memories[device.id] = memory(of: found, memories[device.id])
+            for key in lost where found.row(key)?.version == .zero { memories[device.id]!.changedHere.insert(key) }
             return
         }
         for state in unsynced + [image] {
             for doubt in device.doubts where explains(doubt, from: state, to: found) {
                 memories[device.id] = memory(of: found, memories[device.id])
                 for key in found.keys where found.version(key) != state.version(key) {
-                    if case .local = doubt { number(found.version(key), key) }
+                    if let row = found.row(key), let model = Models.schema.model(row.model) {
+                        if case .local = doubt, !model.syncsUp { memories[device.id]?.changedHere.insert(key) }
+                        noteWrite(device, doubt, model, key, state, row)
+                    }
                     if isRestamp(state.version(key), found.version(key)) { alias(key, state.version(key), found.version(key)) }
                 }
                 return
@@ -194,6 +282,8 @@ final class Judge {
 
     private func memory(of image: StoreImage, _ former: Memory?) -> Memory {
         var memory = Memory()
+        memory.changedHere = former?.changedHere ?? []
+        memory.hadSnapshot = former?.hadSnapshot ?? false
         for key in image.keys { memory.highest[key] = image.version(key) }
         for entry in former?.applied ?? [] where image.version(entry.key) >= entry.version { memory.applied.insert(entry) }
         return memory
@@ -221,10 +311,18 @@ final class Judge {
                     winners.contains(after.version(key)) || isRestamp(before.version(key), after.version(key))
                 }
             }
+            let isWhole = json["snapshot"]?.boolValue == true
             let carried = (json["changes"]?.arrayValue ?? []).compactMap { $0.wireVersion(in: json) }
-            return changed.allSatisfy { carried.contains(after.version($0)) }
+            return changed.allSatisfy { carried.contains(after.version($0)) || isJoined($0, before, after) || isWhole && after.row($0) == nil }
                 && after.cursor(json["stream"]?.stringValue ?? "")?.position == json["cursor"]?.integerValue
         }
+    }
+
+    /// Whether a device may have made the item's version itself of a change that came and of its own.
+    private func isJoined(_ key: ItemKey, _ before: StoreImage, _ after: StoreImage) -> Bool {
+        guard let row = after.row(key), let model = Models.schema.model(row.model), after.version(key) > before.version(key)
+        else { return false }
+        return model.mergesFields || model.process.resolve == .callback || model.process.resolve == .device
     }
 
     private func difference(_ before: StoreImage, _ after: StoreImage) -> String {
