@@ -23,6 +23,7 @@ extension Store {
         _ key: ItemKey, model: Model, _ visit: (ToldVersion) -> Void
     ) throws(IotoError) -> Bool {
         try flushDelayed()
+        try settleLate()
         return try read { (connection) throws(IotoError) in
             let item = try row(.readItem, key, connection)
             let known = item == nil ? try row(.readTombstone, key, connection) : item
