@@ -11,7 +11,8 @@ extension Store {
         var unreadable: [Int64] = []
         var newest: UInt64 = 0
         try read { (connection) throws(IotoError) in
-            let statement = try connection.statement(.pending)
+            // A file that is open for reading only may be older than trails.
+            let statement = try connection.statement(writer == nil ? .pending : .pendingTrailed)
             defer { statement.end() }
             try statement.bind(1, start)
             var size = 0
@@ -40,6 +41,7 @@ extension Store {
                     model: model.name, key: row.key, version: row.state.version, isRemoval: row.isRemoval,
                     body: row.state.body)
                 if model.mergesFields, !row.isRemoval { change.stamps = try stamps(row.key, connection) }
+                change.isKnown = try !statement.isNull(9) && wasKnown(try statement.bytes(9), before: position)
                 changes.append(PendingChange(position: position, change: change, previous: behind))
                 previous = position
             }
@@ -51,6 +53,12 @@ extension Store {
         // A version that is sent and then lost with the power could be given to another change.
         if options.durability == .normal, newest > 0 { try makeDurable(upTo: newest) }
         return changes
+    }
+
+    /// Whether an item's trail shows that it had come from the cloud, or had gone there, before it entered the queue.
+    private func wasKnown(_ trail: [UInt8], before position: Int64) -> Bool {
+        let entered = UInt64(bitPattern: PendingChange.time(of: position))
+        return Trail.entries(trail).contains { $0.version.writer != replica || $0.version.time < entered }
     }
 
     public func pendingCount() throws(IotoError) -> Int64 {
