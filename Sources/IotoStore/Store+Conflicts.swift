@@ -202,7 +202,12 @@ extension StoreTransaction {
         let key = change.key
         let before = isRemoved ? nil : known
         try modify { () throws(IotoError) in
-            let (version, position) = try enqueue(model, key, body.count, known)
+            #if IOTO_MUTANTS
+                var (version, position) = try enqueue(model, key, body.count, known)
+                if Mutant.isActive(.resolutionUnversioned), !model.mergesFields { version = known.version }
+            #else
+                let (version, position) = try enqueue(model, key, body.count, known)
+            #endif
             let item = StoredItem(model: model, key: key, body: body, version: version)
             try write(
                 .writeItem, item, position: position,

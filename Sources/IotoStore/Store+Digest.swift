@@ -20,6 +20,9 @@ extension Store {
             defer { if isOwn { try? connection.run(.commit) } }
             var isStopped = false
             for model in schema.models where model.isReplicated && !isStopped {
+                #if IOTO_MUTANTS
+                    if Mutant.isActive(.digestWithoutUp), !model.syncsDown { continue }
+                #endif
                 try scan(Scan(model, range: KeyRange(hash: nil)), connection) { (row) throws(IotoError) in
                     let key = try row.key()
                     if let hash = try digest.add(model, key, row.body) { isStopped = !visit(model, key, hash) }

@@ -63,7 +63,15 @@ extension StoreTransaction {
     /// Removes what was not named; of a hub that has lost it, sends it again, with all that no snapshot names.
     func endSnapshot(_ stream: Text) throws(IotoError) {
         let resends = try isOfLoss(stream)
-        if resends, stream.hasPrefix("device/") { try resendUnnamed() }
+        #if IOTO_MUTANTS
+            let forgets = Mutant.isActive(.unnamedForgotten)
+        #else
+            let forgets = false
+        #endif
+        if resends, !forgets, stream.hasPrefix("device/") { try resendUnnamed() }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.snapshotKeepsMissing) { return try forgetSnapshot(stream) }
+        #endif
         for model in store.schema.models where model.existsOnDevice && model.syncsDown {
             var missing: [StoredItem] = []
             try scan(
@@ -83,13 +91,21 @@ extension StoreTransaction {
     private func remove(missing item: StoredItem, resends: Bool) throws(IotoError) {
         guard let row = try current(item.key) else { return }
         if let position = row.position {
-            if try isPending(position) { return }
+            #if IOTO_MUTANTS
+                let isTaken = Mutant.isActive(.snapshotTakesPending)
+            #else
+                let isTaken = false
+            #endif
+            if !isTaken, try isPending(position) { return }
             let parked = try connection.statement(.isParked)
             defer { parked.end() }
             try parked.bind(1, position)
             if try parked.step() { return }
         }
         try modify { () throws(IotoError) in
+            #if IOTO_MUTANTS
+                let resends = resends && !Mutant.isActive(.lossTakenForRemoval)
+            #endif
             if resends {
                 try requeue(item.key, isRemoval: false)
             } else {

@@ -260,6 +260,9 @@ extension Store {
 
     /// Rolls back.
     func end(_ transaction: StoreTransaction) {
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.rollbackKept), let writer { try? writer.run(.commit) }
+        #endif
         if let writer { StoreFormat.rollBack(writer) }
         cache.abandonWrite()
         transaction.endMemory(.rollback)

@@ -261,6 +261,9 @@ extension DeviceReplicator {
                 if kind == .overruled, codec.schema.model(pending.change.model)?.process.resolve == .callback {
                     // The firmware decides, once the page with the other version is here.
                     up.held.insert(version)
+                    #if IOTO_MUTANTS
+                        if Mutant.isActive(.heldBlocksQueue) { up.held = [] }
+                    #endif
                     continue
                 }
                 guard var answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)

@@ -114,6 +114,9 @@ extension StreamedChange {
         }
         guard change.version != stored.version else { return nil }
         let (mine, theirs) = (FieldMerge.object(change.body), FieldMerge.object(stored.body))
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.wholeItemWins) { change.stamps = [:] }
+        #endif
         let merge = FieldMerge(mine, change.stamps, over: theirs, stored.stamps)
         let joined = merge.body.text
         if change.stamps.isEmpty || merge.body.count > FieldMerge.propertiesMax || joined.count > Limits.itemBytesMax {

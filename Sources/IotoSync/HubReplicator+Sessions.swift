@@ -293,6 +293,10 @@ extension HubReplicator {
         if !others.isEmpty { ack.versions.removeAll { others.contains($0) } }
         let own = Stream.device(session.id)
         for advance in advances {
+            #if IOTO_MUTANTS
+                var advance = advance
+                if Mutant.isActive(.joinedSteppedOver) { advance.isAsSent = true }
+            #endif
             if advance.stream == own, advance.isAsSent, var feed = session.feed, !feed.isReading, feed.sent == advance.previous {
                 // The device wrote these itself: its cursor steps over them without a page.
                 feed.sent = advance.cursor
@@ -311,6 +315,9 @@ extension HubReplicator {
         guard let record = session.record, let cursor = catchUp.cursors.first else { return }
         // What was removed below the floor is not in the feed any more.
         var page = page
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.floorIgnored) { page.floor = 0 }
+        #endif
         let isForeign =
             max(cursor.position, catchUp.snapshots[cursor.stream] ?? 0) < page.floor
             || cursor.position > page.cursor || (cursor.position > 0 || cursor.history != 0) && cursor.history != page.history

@@ -52,7 +52,7 @@ extension Device {
         disk.take(imageOf: copy.disk)
         (image, replica, isContested) = (copy.image, copy.replica, true)
         unsynced = [image]
-        judge.cloned(self)
+        judge.cloned(self, copy)
     }
 
     func switchOff() {
@@ -72,11 +72,12 @@ extension Device {
 
 extension Judge {
     /// The device has been given the image of another one.
-    func cloned(_ device: Device) {
+    func cloned(_ device: Device, _ copy: Backup) {
         contested.insert(device.id)
         copied.insert(device.replica)
         resends(device.image)
         var memory = Memory()
+        memory.changedHere = copy.changedHere
         for key in device.image.keys { memory.highest[key] = device.image.version(key) }
         memories[device.who] = memory
     }

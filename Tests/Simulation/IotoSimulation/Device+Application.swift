@@ -20,9 +20,57 @@ extension Device {
         return .string(Text(value))
     }
 
+    /// Gives the item a new value; of one whose fields are merged, as the device has it, to one of the fields.
+    private func change(_ item: inout JSONObject, of model: Model, _ attempts: [ItemKey: [UInt8]?]) {
+        guard model.mergesFields else {
+            item["value"] = newValue()
+            return
+        }
+        if let key = try? model.itemKey(of: item), let known = attempts[key] ?? image.item(key)?.body {
+            item = FieldMerge.object(known)
+        }
+        item[world.random.pick(Models.changedFields(of: model))] = newValue()
+    }
+
+    /// What the firmware makes of two versions of an item that were made without knowledge of each other.
+    func resolve(_ model: Model, _ key: ItemKey, mine: StoredItem?, theirs: StoredItem?) -> [UInt8]? {
+        guard let known = mine ?? theirs else { return nil }
+        let result: [UInt8]?
+        switch world.random.index(4) {
+        case 0: result = nil
+        case 1: result = mine?.body
+        case 2: result = theirs?.body
+        default:
+            var item = FieldMerge.object(known.body)
+            item["value"] = newValue()
+            result = JSON.object(item).text
+        }
+        if let result { resolutions[result] = (mine?.body, theirs?.body) }
+        world.tell(who, "makes \(result.map { storyValue($0) } ?? "nothing") of two versions of \(key.sort.string)")
+        return result
+    }
+
+    /// Writes items anew that the cloud has changed though they only go up.
+    func rewrite(_ items: [(model: Model, key: ItemKey, body: [UInt8])]) {
+        guard let store else { return }
+        for (model, key, body) in items {
+            var item = FieldMerge.object(body)
+            item["value"] = newValue()
+            let text = JSON.object(item).text
+            world.tell(who, "writes \(key.sort.string) anew")
+            call(.local([key: .some(text)])) {
+                do throws(IotoError) {
+                    try store.write { (transaction) throws(IotoError) in _ = try transaction.put(model, key, body: text) }
+                } catch {
+                    world.fail(.durability, "\(who) can't write though nothing fails: \(error.message.string)")
+                }
+            }
+        }
+    }
+
     /// Writes, or removes, one item or several in a transaction; sometimes takes it all back.
     func write(ids: Int64) {
-        guard let store else { return }
+        guard store != nil else { return }
         let count = world.random.chance(150) ? world.random.index(4) + 1 : 1
         let isTakenBack = world.random.chance(50)
         var attempts: [ItemKey: [UInt8]?] = [:]
@@ -31,18 +79,38 @@ extension Device {
             let name: Text = world.random.pick(
                 [
                     "Reading", "Reading", "Reading", "Note", "Note", "Note", "Note", "Lamp", "Valve", "Secret", "Setting",
-                    "Notice",
+                    "Notice", "Recipe", "Profile", "Profile",
                 ])
             let model = Models.model(name)
             if !model.syncsUp, model.syncsDown, world.random.chance(600) { continue }
             var item = properties(model, world.random.integer(1...ids))
-            item["value"] = newValue()
+            change(&item, of: model, attempts)
             guard let prepared = try? model.makeItem(item, context: Context(), now: wall.time) else { continue }
-            steps.append((model, prepared, world.random.chance(250)))
+            steps.append((model, prepared, world.random.chance(model.mergesFields ? 20 : 250)))
             attempts[prepared.key] = .some(steps.last!.isRemoval ? nil : prepared.text)
         }
         guard !steps.isEmpty else { return }
-        let isWanted = world.random.chance(300)
+        perform(steps, attempts, isTakenBack: isTakenBack, isWanted: world.random.chance(300))
+    }
+
+    /// Writes or removes one item, as a script says.
+    func write(_ name: Text, _ id: Int64, isRemoval: Bool = false) {
+        let model = Models.model(name)
+        var item = properties(model, id)
+        change(&item, of: model, [:])
+        guard let prepared = try? model.makeItem(item, context: Context(), now: wall.time) else { return }
+        let attempts: [ItemKey: [UInt8]?] = [prepared.key: isRemoval ? nil : prepared.text]
+        perform([(model, prepared, isRemoval)], attempts, isTakenBack: false, isWanted: true)
+    }
+
+    private func perform(
+        _ steps: [(model: Model, prepared: PreparedItem, isRemoval: Bool)], _ attempts: [ItemKey: [UInt8]?],
+        isTakenBack: Bool, isWanted: Bool
+    ) {
+        guard let store else { return }
+        // A removal is of the whole item, and so is what is made anew behind it.
+        judge.taint(steps.filter { $0.isRemoval && $0.model.mergesFields }.map { $0.prepared.key })
+        if isTakenBack { judge.takenBack.formUnion(steps.filter { !$0.isRemoval }.map { $0.prepared.text }) }
         let former = judge.writes
         var receipt: Int64 = 0
         func receipted(

@@ -6,7 +6,7 @@ import IotoStore
 import IotoSync
 
 /// A machine with a disk, a clock, an application, and the real store and replicator, with what the agent does around them.
-final class Device: ClientOwner, StoreObserver {
+final class Device: ClientOwner, StoreObserver, ConflictResolver {
     /// What the call that is under way is about to write.
     enum Attempt {
         case none
@@ -50,6 +50,8 @@ final class Device: ClientOwner, StoreObserver {
     private var backoff = Backoff(first: 1_000, last: 120_000)
     private var jitter = JitterGenerator(seed: 0)
     private var inbox: [Message] = []
+    /// A page that the replicator applies with its next call.
+    private var waitingPage: Message?
     private var changedBytes: Int?
     var requests: [Request] = []
     var requestCount = 0
@@ -83,6 +85,8 @@ final class Device: ClientOwner, StoreObserver {
     private var windowStart: Int64 = 0
     private var publishedInWindow = 0
     var valueCount = 0
+    /// What the firmware made of two versions, with these.
+    var resolutions: [[UInt8]: (mine: [UInt8]?, theirs: [UInt8]?)] = [:]
     /// Receipts that were given and not settled, and of the items under each the number of the write.
     var receipts: [(number: Int64, sequences: [ItemKey: Int])] = []
 
@@ -168,6 +172,7 @@ final class Device: ClientOwner, StoreObserver {
         doubts = []
         disk.hasFailed = false
         store!.setObserver(self)
+        store!.resolver = self
         jitter = JitterGenerator(seed: world.random.bits())
         replicator = DeviceReplicator(
             storage: store!, schema: Models.schema, configuration: configuration, seed: jitter.next())
@@ -208,7 +213,9 @@ final class Device: ClientOwner, StoreObserver {
     var wasPowerCut = false
 
     /// An orderly stop, and a start.
-    func restart() {
+    ///
+    /// - Parameter pause: Between them; nil: as chance has it.
+    func restart(after pause: Int64? = nil) {
         guard let store, let replicator, let client else { return }
         world.tell(who, "stops in good order")
         replicator.disconnected(now)
@@ -220,7 +227,7 @@ final class Device: ClientOwner, StoreObserver {
         if disk.isDead { return powerIsGone() }
         disk.kill()
         end()
-        reboot()
+        reboot(after: pause)
     }
 
     func leaveBroker() {
@@ -235,8 +242,10 @@ final class Device: ClientOwner, StoreObserver {
         reader?.close()
         reader = nil
         store?.setObserver(nil)
+        store?.resolver = nil
         store = nil
         inbox = []
+        waitingPage = nil
         events = []
         requests = []
         changedBytes = nil
@@ -246,8 +255,8 @@ final class Device: ClientOwner, StoreObserver {
         stepToken += 1
     }
 
-    func reboot() {
-        world.after(world.random.span(100...30_000)) { self.boot() }
+    func reboot(after pause: Int64? = nil) {
+        world.after(pause ?? world.random.span(100...30_000)) { self.boot() }
     }
 
     /// The end of the simulation.
@@ -284,6 +293,8 @@ final class Device: ClientOwner, StoreObserver {
     /// Runs a call that may write, and has it judged.
     func call(_ attempt: Attempt, _ body: () -> Void) {
         guard store != nil else { return }
+        var attempt = attempt
+        if case .none = attempt, let page = waitingPage { attempt = .message(page) }
         events = []
         self.attempt = attempt
         disk.hasFailed = false
@@ -370,9 +381,18 @@ final class Device: ClientOwner, StoreObserver {
             client?.connect()
         }
         while !inbox.isEmpty, store != nil {
+            if waitingPage != nil {
+                applyWaiting()
+                continue
+            }
             let message = inbox.removeFirst()
             world.tell(who, "receives \(describe(message))")
             call(.message(message)) { replicator!.received(message.topic, message.payload, now) }
+            if replicator?.deadline == 0 {
+                waitingPage = message
+                // The application may write in between, and the power go.
+                if world.random.chance(500) { return scheduleStep(after: world.random.span(0...20)) }
+            }
             if message.topic.hasSuffix("/SYNC") {
                 if !disk.hasFailed { judge.deviceHeard(self, message) }
                 checkReceipts()
@@ -382,12 +402,17 @@ final class Device: ClientOwner, StoreObserver {
             changedBytes = nil
             call(.none) { replicator!.changed(bytes: bytes, now) }
         }
-        call(.none) { replicator!.tick(now) }
+        applyWaiting()
         finishRequests()
         guard let replicator, !obeyFence() else { return }
         var deadline = connectAt
         if let due = replicator.deadline { deadline = min(deadline ?? due, due) }
         if let deadline { scheduleStep(after: max(1, deadline - monotonic)) }
+    }
+
+    private func applyWaiting() {
+        call(.none) { replicator!.tick(now) }
+        waitingPage = nil
     }
 
     private func publish() {

@@ -14,6 +14,10 @@ final class Disk {
 
     /// Operations until the power goes; nil: it stays.
     var cutAfter: Int64?
+    /// The operation at which the power goes, counted from the first; nil: at none.
+    var cutAt: Int64?
+    /// What is kept then of what was not synced; nil: as chance has it.
+    var cutSeed: UInt64?
     /// Operations that fail from now on, and how.
     var failures = 0
     var failureCode: Int32 = SQLITE_IOERR
@@ -42,6 +46,10 @@ final class Disk {
 
     private func fate(_ operation: simulated_disk_operation, _ bytes: Int64) -> Int32 {
         operations += 1
+        if operations == cutAt {
+            world.tell(who, "the power goes at operation \(operations)")
+            return Int32(SIMULATED_DISK_CUT)
+        }
         if let left = cutAfter {
             cutAfter = left - 1
             if left <= 0 {
@@ -70,7 +78,7 @@ final class Disk {
     var bytes: Int64 { simulated_disk_bytes(handle) }
 
     func kill() { simulated_disk_kill(handle) }
-    func cutPower(seed: UInt64) { simulated_disk_cut_power(handle, seed) }
+    func cutPower(seed: UInt64) { simulated_disk_cut_power(handle, cutSeed ?? seed) }
     func boot() {
         cutAfter = nil
         simulated_disk_boot(handle)

@@ -30,6 +30,9 @@ final class Hub: ClientOwner {
     private var jitter: JitterGenerator
     /// Requests in 1000 that fail: half of them were carried out all the same.
     var failures = 0
+    /// Requests to the store so far, and the one at which the process dies, when it is done or before.
+    private(set) var requests: Int64 = 0
+    var diesAt: (request: Int64, isDone: Bool)?
     /// How long the store takes.
     var storeDelay: ClosedRange<Int64> = 0...5
 
@@ -173,12 +176,20 @@ final class Hub: ClientOwner {
     }
 
     private func carryOut(_ ticket: Int64, _ request: HubRequest) {
+        requests += 1
+        if let death = diesAt, death.request == requests {
+            if death.isDone { _ = cloud.answer(request) }
+            crash()
+            world.after(2_000) { self.start() }
+            return
+        }
         let process = incarnation
+        let losses = cloud.losses
         let fails = failures > 0 && world.random.chance(failures)
         let isDone = !fails || world.random.chance(500)
         world.after(world.random.span(storeDelay)) {
             // What a process has asked for is done though the process is gone, or it is not.
-            guard process == self.incarnation || self.world.random.chance(500) else { return }
+            guard process == self.incarnation || self.world.random.chance(500), losses == self.cloud.losses else { return }
             var answer = isDone ? self.cloud.answer(request) : .failed(IotoError(.busy, "the store is busy"))
             if fails {
                 answer = .failed(IotoError(.io, "the store does not answer"))

@@ -30,23 +30,43 @@ extension Judge {
         }
         guard let model = Models.schema.model(change.model) else { return }
         world.require(model.existsInCloud, .direction, "the cloud stores \(change.key.story)")
+        if model.syncsUp, !model.syncsDown {
+            if device == nil {
+                changedThere.insert(change.key)
+                everChangedThere.insert(change.key)
+            } else {
+                changedThere.remove(change.key)
+            }
+        }
         if let number = sequences[AppliedVersion(key: change.key, version: change.version)] { lastStored[change.key] = max(lastStored[change.key] ?? -1, number) }
         guard let device else {
             contents[change.version] = content
+            if let before, !before.change.isRemoval {
+                wrote(change.key, model, over: before.change.body, change.isRemoval ? nil : change.body)
+            }
             return
         }
         world.require(model.syncsUp, .direction, "\(who) has sent \(change.key.story) up")
         let item = try? JSON.parse(change.body)
         world.require(item?["deviceId"]?.stringValue == device, .tenancy, "\(who) has stored \(change.key.story)")
         // Where the device wins, it says again what it has when it hears of a change that it did not know.
-        if !change.isRemoval, model.process.resolve != .device, let value = item?["value"]?.stringValue, value.count > 3 {
-            if let known = values[value], known.writer == change.version.writer, !resent.contains(value) {
+        // Of what is merged each part is stored again with the others.
+        if !change.isRemoval, model.process.resolve != .device, !model.mergesFields, let value = item?["value"]?.stringValue, value.count > 3 {
+            // A late copy of a change that the hub has had stamped anew counts, once its time is not ahead any more.
+            if let known = values[value], known.version.writer == change.version.writer, !resent.contains(value),
+                !isRestamp(change.version, known.version),
+                !agents.contains(device) || !value.hasPrefix("c") && agentValues[change.key, default: []].contains(value)
+            {
                 world.fail(
                     .once,
                     "the cloud stores \(change.key.story) = \(value.string.prefix(12)) at \(change.version.story), "
-                        + "which it has stored at \(known.story)")
+                        + "which it has stored at \(known.version.story)")
             }
-            values[value] = change.version
+            values[value] = AppliedVersion(key: change.key, version: change.version)
+        }
+        if agents.contains(device) {
+            let value = change.isRemoval ? "" : item?["value"]?.stringValue ?? ""
+            agentValues[change.key] = (agentValues[change.key, default: []] + [value]).suffix(Arrival.marksMax)
         }
     }
 
@@ -58,6 +78,15 @@ extension Judge {
             else { return nil }
             return (key, item.change.version)
         }
+    }
+
+    /// Whether the device's change may give way to one of the cloud that is earlier.
+    func cloudMayWin(_ key: ItemKey) -> Bool { key.sort.hasPrefix("Lamp") || key.sort.hasPrefix("Recipe") }
+
+    /// Whether the item is one of those that the device holds.
+    func isShared(_ key: ItemKey, with device: Device) -> Bool {
+        guard let item = cloud.items[key] else { return false }
+        return item.stream.map { follows(device, $0) } ?? (item.owner == device.id)
     }
 
     private func follows(_ device: Device, _ stream: Text) -> Bool {
@@ -74,7 +103,7 @@ extension Judge {
                         || device.hasRejoined && $0.change.version.time == version.time && isSame(device.image.row(key), $0)
                 } ?? false
             world.require(
-                isThere || rejections.contains(version) || key.sort.hasPrefix("Lamp"), .flush,
+                isThere || rejections.contains(version) || cloudMayWin(key), .flush,
                 "\(device.who): \(key.story) at \(version.story) is not in the cloud")
         }
     }
@@ -84,9 +113,33 @@ extension Judge {
             // Of its own changes it hears by their answers.
             world.require(
                 device.image.version(key) >= version || version.writer == device.replica
-                    || device.hasRejoined && device.image.version(key).time == version.time, .catchUp,
+                    || device.hasRejoined && device.image.version(key).time == version.time || cloud.items[key] == nil
+                    || cloudMayWin(key) || tainted.contains(key), .catchUp,
                 "\(device.who): has \(key.story) at \(device.image.version(key).story), the cloud had it at "
                     + version.story)
+        }
+    }
+
+    // MARK: What is lost
+
+    /// The cloud's store forgets removals.
+    func cloudPurged(_ keys: [ItemKey]) { taint(keys) }
+
+    /// An older state has taken the place of the cloud's store.
+    func cloudLost(_ former: Cloud.State) {
+        for key in Set(former.keys).union(cloud.keys) where former.items[key]?.change != cloud.items[key]?.change {
+            setBack.insert(key)
+        }
+        taint(setBack)
+        // Which of the cloud's changes a device knew is not known either.
+        taint(former.keys.filter { cloudMayWin($0) })
+        changedThere = everChangedThere
+        stored = stored.filter { cloud.items[$0.key].map { $0.change.version }  ?? .zero >= $0.version }
+        values = values.filter { stored.contains($0.value) }
+        storedContents = storedContents.filter { entry in stored.contains(AppliedVersion(key: entry.value.key, version: entry.key)) }
+        lastStored = [:]
+        for (entry, number) in sequences where stored.contains(entry) {
+            lastStored[entry.key] = max(lastStored[entry.key] ?? -1, number)
         }
     }
 
@@ -97,12 +150,11 @@ extension Judge {
         let image = device.image
         if !device.isConnected { return "it is not connected" }
         if !image.outbox.isEmpty {
-            return "\(image.outbox.count) changes are pending: \(image.outbox.values.sorted()[0].story)"
+            let error = device.replicator?.lastError.map { ", " + $0.message.string } ?? ""
+            return "\(image.outbox.count) changes are pending: \(image.outbox.values.sorted()[0].story)\(error)"
         }
         var keys = Set(image.keys)
-        for key in cloud.keys where cloud.items[key]?.stream.map({ follows(device, $0) }) ?? (cloud.items[key]?.owner == device.id) {
-            keys.insert(key)
-        }
+        for key in cloud.keys where isShared(key, with: device) { keys.insert(key) }
         for key in keys.sorted() {
             let row = image.row(key)
             let item = cloud.items[key]
@@ -117,9 +169,12 @@ extension Judge {
             let isFine: Bool
             switch (model.syncsUp, model.syncsDown) {
             case (false, false): isFine = true
-            case (true, false): isFine = here <= there && (here < there || isSame(row, item))
+            case (true, false):
+                isFine = changedThere.contains(key) || isPurged(row, item)
+                    || here <= there && (here < there || isSame(row, item))
             // The device may have made changes of its own, which the cloud's next one takes the place of.
-            case (false, true): isFine = here == there || isPurged(row, item)
+            case (false, true):
+                isFine = here == there || isPurged(row, item) || memories[device.who]?.changedHere.contains(key) ?? false
             case (true, true): isFine = here == there ? isSame(row, item) : isPurged(row, item)
             }
             if !isFine {
@@ -138,7 +193,7 @@ extension Judge {
         row == nil && item?.change.isRemoval == true || item == nil && row?.isRemoval == true
     }
 
-    private func isSame(_ row: StoreImage.Row?, _ item: ItemState?) -> Bool {
+    func isSame(_ row: StoreImage.Row?, _ item: ItemState?) -> Bool {
         guard let row, let item else { return row == nil && item == nil }
         guard row.isRemoval == item.change.isRemoval else { return false }
         return row.isRemoval || (try? JSON.parse(row.body)) == (try? JSON.parse(item.change.body))

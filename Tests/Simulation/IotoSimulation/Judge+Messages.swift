@@ -22,6 +22,7 @@ extension Judge {
                 "\(device.who) sends \(sort.string) at \(version.story), which was answered")
             // A copy that has become another device sends what waited in it, which the hub refuses.
             let key = ItemKey(hash: "device#" + (change["item"]?["deviceId"]?.stringValue ?? device.id), sort: sort)
+            lastSent[key] = world.now
             let isRemoval = change["cmd"]?.stringValue == "remove"
             let value = change["item"]?["value"]
             if let row = device.image.row(key), row.version == version {
@@ -51,11 +52,13 @@ extension Judge {
         for entry in json["vers"]?.arrayValue ?? [] {
             guard let version = entry.stringValue.flatMap({ Version($0) }), let sent = memories[device.who]?.sent[version]
             else { continue }
+            if let there = storedContents[version] {
+                world.require(
+                    there.key == sent.key && there.isRemoval == sent.isRemoval && (sent.isRemoval || there.value == sent.value), .identity,
+                    "\(device.who)'s \(sent.key.story) at \(version.story) is acknowledged, and the cloud has \(there.key.story) under it")
+            }
+            if memories[device.who]!.hadSnapshot, device.image.outbox.values.contains(where: { device.image.version($0) == version }) { continue }
             memories[device.who]!.answered.insert(version)
-            guard let there = storedContents[version] else { continue }
-            world.require(
-                there.key == sent.key && there.isRemoval == sent.isRemoval && (sent.isRemoval || there.value == sent.value), .identity,
-                "\(device.who)'s \(sent.key.story) at \(version.story) is acknowledged, and the cloud has \(there.key.story) under it")
         }
     }
 
@@ -85,7 +88,9 @@ extension Judge {
                 if by < version { stamped.insert(content.key) }
             }
             for entry in json["rejected"]?.arrayValue ?? [] {
-                if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { rejections.insert(version) }
+                guard let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) else { continue }
+                rejections.insert(version)
+                if let content = contents[version] { tainted.insert(content.key) }
             }
             for entry in json["vers"]?.arrayValue ?? [] {
                 if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version) }

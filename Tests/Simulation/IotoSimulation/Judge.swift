@@ -22,6 +22,10 @@ final class Judge {
         /// Versions that this process has sent, and those of them that it knows an answer to.
         var sent: [Version: Content] = [:]
         var answered: Set<Version> = []
+        /// It was in a snapshot: what that names older, or not at all, is sent again though it was answered.
+        var hadSnapshot = false
+        /// Items of models that only come down which were changed here, and are not as the cloud has them.
+        var changedHere: Set<ItemKey> = []
     }
 
     struct AppliedVersion: Hashable {
@@ -41,7 +45,7 @@ final class Judge {
     /// Databases that there are two of.
     var copied: Set<UInt64> = []
     /// Values of devices' items that the cloud has stored: each is written once.
-    var values: [Text: Version] = [:]
+    var values: [Text: AppliedVersion] = [:]
     /// Those that wait in an older state of a database, which may have sent them before.
     var resent: Set<Text> = []
     /// Versions that the hub stamped anew, and as what.
@@ -54,6 +58,26 @@ final class Judge {
     var aliases: [(key: ItemKey, versions: [Version])] = []
     /// The last write of each item that the cloud has stored.
     var lastStored: [ItemKey: Int] = [:]
+    /// What was written over, see `wrote`; and items of which that says nothing any more.
+    var overwritten: Set<FieldValue> = []
+    var tainted: Set<ItemKey> = []
+    /// Items of models that only go up which the cloud has changed.
+    var changedThere: Set<ItemKey> = []
+    var everChangedThere: Set<ItemKey> = []
+    /// When devices sent a change of an item last.
+    var lastSent: [ItemKey: Int64] = [:]
+    /// Items of which the cloud has lost a state.
+    var setBack: Set<ItemKey> = []
+    /// Bodies that were written in transactions which were taken back.
+    var takenBack: Set<[UInt8]> = []
+    /// The last write of each item on its device, by the number of the write.
+    var lastWritten: [ItemKey: Int] = [:]
+    /// What agents' last changes of each item were, as far as the cloud knows them again.
+    var agentValues: [ItemKey: [Text]] = [:]
+    /// Ids of agents of version 1.
+    var agents: Set<Text> = []
+    /// Whether what both the agents and the cloud change has to be the same by now.
+    var judgesAgents = false
     /// Counts for the report.
     var applications = 0
     var storings = 0
@@ -74,7 +98,10 @@ final class Judge {
         if before == after, events.isEmpty { return }
         checkEvents(device, before, after, events)
         checkRows(device, attempt, before, after)
-        checkCursors(device, before, after)
+        checkCursors(device, attempt, before, after)
+        world.require(device.broker.longestQueue <= 1000, .bounds, "\(device.broker.longestQueue) messages wait for a client")
+        world.require(
+            device.replicator.map { $0.sent.count <= 4_000 } ?? true, .bounds, "\(device.who) keeps what it has sent")
         world.require(
             Set(after.outbox.values).count == after.outbox.count, .bounds, "\(device.who): an item stands in the outbox twice")
         for event in events where event.isRemote && event.isChange {
@@ -83,7 +110,9 @@ final class Judge {
             let isNew = memories[device.who, default: Memory()].applied
                 .insert(AppliedVersion(key: event.key, version: version)).inserted
             // Where the cloud wins, it does so until the device's cursor shows that it has heard of the cloud's change.
-            world.require(isNew || event.model.process.resolve == .cloud, .once, "\(device.who): \(event.key.story) at \(version.story) is applied again")
+            world.require(
+                isNew || cloudMayWin(event.key) || setBack.contains(event.key), .once,
+                "\(device.who): \(event.key.story) at \(version.story) is applied again")
         }
     }
 
@@ -116,8 +145,15 @@ final class Judge {
     private func checkRows(
         _ device: Device, _ attempt: Device.Attempt, _ before: StoreImage, _ after: StoreImage
     ) {
+        let isOfSnapshot = isSnapshot(attempt)
+        if isOfSnapshot {
+            memories[device.who, default: Memory()].hadSnapshot = true
+            memories[device.who]!.answered = []
+        }
         for key in before.keys where after.rows[key] == nil {
             let row = before.rows[key]!
+            if isOfSnapshot { memories[device.who]?.highest[key] = nil }
+            memories[device.who]?.changedHere.remove(key)
             if row.isRemoval {
                 world.require(
                     !before.outbox.values.contains(key), .order, "\(device.who): the tombstone of \(key.story) was pending")
@@ -125,22 +161,60 @@ final class Judge {
         }
         for key in after.keys {
             guard let row = after.rows[key], before.rows[key] != row else { continue }
+            world.require(
+                row.isRemoval || !takenBack.contains(row.body), .atomicity, "\(device.who) has \(key.story), which was taken back")
             guard let model = Models.schema.model(row.model) else {
                 world.fail(.direction, "\(device.who): \(key.story) of an unknown model")
                 continue
             }
             world.require(model.existsOnDevice, .direction, "\(device.who): \(key.story) exists on the device")
             checkOwner(device, key, row.body)
+            if case .local = attempt, model.syncsDown, !model.syncsUp {
+                memories[device.who, default: Memory()].changedHere.insert(key)
+            } else {
+                memories[device.who]?.changedHere.remove(key)
+            }
             guard model.syncsUp || model.syncsDown else { continue }
-            if case .local = attempt { number(row.version, key) }
+            noteWrite(device, attempt, model, key, before, row)
             let highest = max(before.version(key), memories[device.who]?.highest[key] ?? .zero)
             let isRestamp = isRestamp(before.version(key), row.version)
             if isRestamp { alias(key, before.version(key), row.version) }
             world.require(
-                row.version >= highest || isRestamp || model.process.resolve == .cloud, .order,
+                row.version >= highest || isRestamp || cloudMayWin(key) || isTakenBack(attempt, key), .order,
                 "\(device.who): \(key.story) goes from \(highest.story) back to \(row.version.story)")
             memories[device.who, default: Memory()].highest[key] = row.version
         }
+    }
+
+    /// Of a write that was made here, the number; of it and of what the firmware has made of two, what it was written over.
+    private func noteWrite(
+        _ device: Device, _ attempt: Device.Attempt, _ model: Model, _ key: ItemKey, _ before: StoreImage,
+        _ row: StoreImage.Row
+    ) {
+        guard model.syncsUp else { return }
+        if case .local = attempt {
+            number(row.version, key)
+            lastWritten[key] = sequences[AppliedVersion(key: key, version: row.version)]
+            // Where the cloud may win, the device knows what its cursor has passed.
+            if !cloudMayWin(key) || cloud.isPassed(key, before.version(key), by: before.cursor(Stream.device(device.id))) {
+                wrote(key, model, over: before.item(key)?.body, row.isRemoval ? nil : row.body)
+            }
+        } else if case .message(let message) = attempt, message.topic.hasSuffix("BATCH"),
+            let (mine, theirs) = device.resolutions[row.body]
+        {
+            resolved(key, mine, to: row.body)
+            resolved(key, theirs, to: row.body)
+        }
+    }
+
+    /// Whether a snapshot may have taken the item back to what the cloud still has.
+    private func isTakenBack(_ attempt: Device.Attempt, _ key: ItemKey) -> Bool {
+        setBack.contains(key) && isSnapshot(attempt)
+    }
+
+    private func isSnapshot(_ attempt: Device.Attempt) -> Bool {
+        guard case .message(let message) = attempt, message.topic.hasSuffix("BATCH") else { return false }
+        return (try? JSON.parse(message.payload))?["snapshot"]?.boolValue == true
     }
 
     private func checkOwner(_ device: Device, _ key: ItemKey, _ body: [UInt8]) {
@@ -153,8 +227,15 @@ final class Judge {
         }
     }
 
-    private func checkCursors(_ device: Device, _ before: StoreImage, _ after: StoreImage) {
-        for cursor in before.cursors {
+    private func checkCursors(
+        _ device: Device, _ attempt: Device.Attempt, _ before: StoreImage, _ after: StoreImage
+    ) {
+        guard before.cursors != after.cursors else { return }
+        var begun = ""
+        if case .message(let message) = attempt, let json = try? JSON.parse(message.payload), json["reset"] != nil {
+            begun = json["stream"]?.stringValue?.string ?? ""
+        }
+        for cursor in before.cursors where cursor.stream.string != begun && !cursor.stream.hasPrefix("snapshot/") {
             let now = after.cursor(cursor.stream)
             world.require(
                 now != nil && (now!.history != cursor.history || now!.position >= cursor.position), .cursors,
@@ -171,14 +252,21 @@ final class Judge {
         let unsynced = device.durability == .normal && device.wasPowerCut ? device.unsynced.map { forgetting($0, found) } : []
         if unsynced.contains(found) {
             world.tell(device.who, "has lost its last moments")
+            let lost = Set(image.keys).union(found.keys).filter { image.rows[$0] != found.rows[$0] }
+            taint(lost)
+            for key in lost { lastWritten[key] = nil }
             memories[device.who] = memory(of: found, memories[device.who])
+            for key in lost where found.row(key)?.version == .zero { memories[device.who]!.changedHere.insert(key) }
             return
         }
         for state in unsynced + [image] {
             for doubt in device.doubts where explains(doubt, from: state, to: found) {
                 memories[device.who] = memory(of: found, memories[device.who])
                 for key in found.keys where found.version(key) != state.version(key) {
-                    if case .local = doubt { number(found.version(key), key) }
+                    if let row = found.row(key), let model = Models.schema.model(row.model) {
+                        if case .local = doubt, !model.syncsUp { memories[device.who]?.changedHere.insert(key) }
+                        noteWrite(device, doubt, model, key, state, row)
+                    }
                     if isRestamp(state.version(key), found.version(key)) { alias(key, state.version(key), found.version(key)) }
                 }
                 return
@@ -190,8 +278,11 @@ final class Judge {
     /// The database is an older state, or has another id: what was known of the writer's versions that are not in the cloud
     /// counts no more.
     func became(_ device: Device, _ image: StoreImage, writer: UInt64) {
-        memories[device.who] = memory(of: image, nil)
+        var memory = memory(of: image, nil)
+        memory.changedHere = memories[device.who]?.changedHere ?? []
+        memories[device.who] = memory
         contested.insert(device.id)
+        forget(device, image)
         // Another one goes on writing under it.
         guard !copied.contains(writer) else { return resends(image) }
         let known = Set(stored.map { $0.version } + image.rows.values.map { $0.version })
@@ -200,8 +291,23 @@ final class Judge {
         resends(image)
     }
 
+    /// What the database has of another state than before is not known any more; what has another writer alone is the same.
+    private func forget(_ device: Device, _ image: StoreImage) {
+        let former = device.image
+        for key in Set(former.keys).union(image.keys) where key.hash == "device#" + device.id && former.rows[key] != image.rows[key] {
+            if former.version(key).time == image.version(key).time, former.rows[key]?.body == image.rows[key]?.body {
+                alias(key, former.version(key), image.version(key))
+            } else {
+                taint([key])
+                lastWritten[key] = nil
+            }
+        }
+    }
+
     /// What waits in a copy of a database, or an older state, may have been sent by the other one, or be.
     func resends(_ image: StoreImage) {
+        // Where not the versions decide, it may win over what was made with knowledge of it.
+        taint(image.outbox.values)
         // What it does not know to be in the cloud it sends again, under another version if the hub wants that.
         for key in image.outbox.values {
             if let body = image.item(key)?.body, let value = (try? JSON.parse(body))?["value"]?.stringValue { resent.insert(value) }
@@ -225,6 +331,8 @@ final class Judge {
 
     private func memory(of image: StoreImage, _ former: Memory?) -> Memory {
         var memory = Memory()
+        memory.changedHere = former?.changedHere ?? []
+        memory.hadSnapshot = former?.hadSnapshot ?? false
         for key in image.keys { memory.highest[key] = image.version(key) }
         for entry in former?.applied ?? [] where image.version(entry.key) >= entry.version { memory.applied.insert(entry) }
         return memory
@@ -263,7 +371,9 @@ final class Judge {
         let isRaised =
             after.rows[key]?.body == before.rows[key]?.body && before.outbox.values.contains(key)
             && after.version(key) > before.version(key)
-        return isRaised || (json["changes"]?.arrayValue ?? []).contains { $0.wireVersion(in: json) == after.version(key) }
+        let isLeftOut = json["snapshot"]?.boolValue == true && after.row(key) == nil
+        return isRaised || isLeftOut || isJoined(key, before, after)
+            || (json["changes"]?.arrayValue ?? []).contains { $0.wireVersion(in: json) == after.version(key) }
     }
 
     /// Whether the cursor stands where the message puts it, if it is a page.
@@ -271,6 +381,13 @@ final class Judge {
         guard !message.topic.hasSuffix("SYNC") else { return true }
         guard let json = try? JSON.parse(message.payload) else { return false }
         return state.cursor(json["stream"]?.stringValue ?? "")?.position == json["cursor"]?.integerValue
+    }
+
+    /// Whether a device may have made the item's version itself of a change that came and of its own.
+    private func isJoined(_ key: ItemKey, _ before: StoreImage, _ after: StoreImage) -> Bool {
+        guard let row = after.row(key), let model = Models.schema.model(row.model), after.version(key) > before.version(key)
+        else { return false }
+        return model.mergesFields || model.process.resolve == .callback
     }
 
     private func difference(_ before: StoreImage, _ after: StoreImage) -> String {

@@ -19,10 +19,15 @@ enum Models {
                     Secret: { enable: 'device' }, Report: { enable: 'cloud' },
                     Plan: { sync: 'down' }, Notice: { sync: 'down' },
                     Lamp: { sync: 'both', resolve: 'cloud' }, Valve: { sync: 'both', resolve: 'device' },
+                    Recipe: { sync: 'both', resolve: 'callback' }, Profile: { sync: 'both', merge: 'fields' },
                 },
                 models: {
                     \(model("Reading")) \(model("Setting")) \(model("Note")) \(model("Secret")) \(model("Report"))
-                    \(model("Lamp")) \(model("Valve"))
+                    \(model("Lamp")) \(model("Valve")) \(model("Recipe"))
+                    Profile: {
+                        \(own) sk: { type: 'string', value: 'Profile#${id}' },
+                        left: { type: 'string' }, right: { type: 'string' },
+                    },
                     Plan: {
                         pk: { type: 'string', value: 'account#${accountId}' }, accountId: { type: 'string' },
                         sk: { type: 'string', value: 'Plan#${id}' },
@@ -41,6 +46,11 @@ enum Models {
             fatalError(error.message.string)
         }
     }()
+
+    /// The fields that are changed, each by itself where the model merges them.
+    static func changedFields(of model: Model) -> [Text] {
+        model.mergesFields ? ["value", "left", "right"] : ["value"]
+    }
 
     static func model(_ name: Text) -> Model { schema.model(name)! }
 }

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoSchema
 import IotoStore
 
 /// A database as it was once.
@@ -6,12 +7,15 @@ struct Backup {
     let disk: Disk
     let image: StoreImage
     let replica: UInt64
+    /// See `Judge.Memory`.
+    let changedHere: Set<ItemKey>
 
     init(of device: Device) {
         disk = Disk(device.world, who: device.who, forgetsOnFailedSync: false)
         disk.take(imageOf: device.disk)
         image = device.image
         replica = device.replica
+        changedHere = device.judge.memories[device.who]?.changedHere ?? []
     }
 }
 
@@ -33,6 +37,7 @@ extension Device {
         if store != nil { end() }
         disk.take(imageOf: backup.disk)
         judge.became(self, backup.image, writer: replica)
+        judge.memories[who]!.changedHere = backup.changedHere
         (image, replica) = (backup.image, backup.replica)
         (unsynced, doubts, receipts, isContested, wasPowerCut) = ([image], [], [], true, false)
         (self.backup, isBackedUp) = (nil, false)

@@ -1,6 +1,7 @@
 import CSQLite
 import IotoBase
 import IotoJSON
+import IotoSchema
 import IotoStore
 import IotoSync
 
@@ -23,21 +24,34 @@ public final class Simulation {
     var devices: [Device] = []
     /// Those that were switched off for good.
     var retired: [Device] = []
+    /// Peers that speak version 1 alone.
+    var agents: [Agent] = []
     let intruder: Intruder
     /// The faults of this simulation: each seed has its own mixture.
     let mixture: Mixture
     private var appCount = 0
+    /// Older states of the cloud's store.
+    var backups: [Cloud.State] = []
 
-    public init(seed: UInt64, storyteller: ((String) -> Void)? = nil) {
+    /// What happens, where it is not left to chance.
+    private let script: Script?
+
+    public convenience init(seed: UInt64, storyteller: ((String) -> Void)? = nil) {
+        self.init(seed: seed, script: nil, storyteller: storyteller)
+    }
+
+    init(seed: UInt64, script: Script?, storyteller: ((String) -> Void)? = nil) {
         self.seed = seed
+        self.script = script
         world = World(seed: seed, storyteller: storyteller)
-        mixture = Mixture(&world.random)
+        mixture = script.map { Mixture($0) } ?? Mixture(&world.random)
         judge = Judge(world)
         broker = Broker(world)
         broker.isLoose = mixture.isLoose
         broker.queueMax = mixture.hasShortQueues ? 8 : 1000
         cloud = Cloud(world, wall: WallClock(world, offset: world.random.integer(-2_000...2_000), drift: 0))
         judge.cloud = cloud
+        cloud.pageMax = mixture.pageMax
         broker.isShared = mixture.isShared
         let storeDelay: ClosedRange<Int64> = 0...world.random.pick([2, 20, 500])
         for number in 1...mixture.hubs {
@@ -55,10 +69,20 @@ public final class Simulation {
                 wall: mixture.clock(world),
                 link: Link(
                     latency: world.random.pick([1...10, 20...200, 50...3_000]), bytesPerSecond: isSlow ? 2_000 : 0),
-                broker: broker, judge: judge, durability: world.random.chance(750) ? .full : .normal,
+                broker: broker, judge: judge,
+                durability: script?.durability ?? (world.random.chance(750) ? .full : .normal),
                 // Only a broker that drops pages makes it necessary that devices ask without a sign.
                 refreshInterval: mixture.hasShortQueues ? 20 * 60_000 : 100 * 3_600_000)
             devices.append(device)
+        }
+        for index in 0..<mixture.agents {
+            let agent = Agent(
+                world, id: Text("v\(index + 1)"), account: world.random.pick(["a1", "a2", ""]),
+                // What such an agent passes over is decided by its clock: it must not be ahead.
+                wall: WallClock(world, offset: -2_000 - world.random.integer(0...5_000), drift: 0),
+                link: Link(latency: world.random.pick([1...10, 20...200]), bytesPerSecond: 0), broker: broker, judge: judge)
+            agents.append(agent)
+            judge.agents.insert(agent.id)
         }
         cloud.onMoved = { [unowned self] in for hub in hubs { hub.moved($0) } }
         cloud.onStored = { [unowned judge] in judge.cloudStored($0, $1, $2) }
@@ -76,17 +100,24 @@ public final class Simulation {
         public let faults: [String: Int]
         /// How long convergence took, in simulated milliseconds.
         public let convergence: Int64
+        public let events: Int
     }
+
+    /// Writes of the first device's disk until the faults stopped, and requests of the first hub to its store.
+    private(set) var operations: (device: Int64, hub: Int64) = (0, 0)
 
     public func run() -> Outcome {
         for hub in hubs { hub.start() }
         for device in devices { world.after(world.random.integer(0...2_000)) { device.boot() } }
-        schedule()
+        for agent in agents { world.after(world.random.integer(0...2_000)) { agent.start() } }
+        if let script { script.play(self) } else { schedule() }
         world.run(until: mixture.duration)
+        operations = (devices[0].disk.operations, hubs[0].requests)
         let convergence = converge()
         let outcome = Outcome(
             violation: world.violation, digest: world.digest, time: world.now, applied: judge.applications,
-            stored: judge.storings, faults: world.faults, convergence: convergence)
+            stored: judge.storings, faults: world.faults, convergence: convergence,
+            events: world.count)
         end()
         return outcome
     }
@@ -95,6 +126,7 @@ public final class Simulation {
     private func end() {
         world.end()
         for device in devices + retired { device.shutDown() }
+        for agent in agents { agent.end() }
         for hub in hubs { hub.crash() }
         broker.end()
         devices = []
@@ -113,6 +145,8 @@ public final class Simulation {
 
     private func act() {
         if world.random.chance(mixture.faultRate) { return mixture.fault(self) }
+        backUpCloud()
+        if !agents.isEmpty, world.random.chance(100) { return actOnAgent(world.random.pick(agents)) }
         switch world.random.index(100) {
         case ..<70: world.random.pick(devices).write(ids: mixture.ids)
         case ..<94: writeInCloud()
@@ -123,20 +157,42 @@ public final class Simulation {
 
     private func writeInCloud() {
         let device = world.random.pick(devices)
-        let name: Text = world.random.pick([
+        let model = Models.model(world.random.pick([
             "Note", "Note", "Note", "Lamp", "Valve", "Setting", "Setting", "Plan", "Notice", "Report", "Reading",
-        ])
-        let model = Models.model(name)
+            "Recipe", "Profile", "Profile",
+        ]))
+        writeInCloud(
+            model, for: device, world.random.integer(1...mixture.ids),
+            isRemoval: world.random.chance(model.mergesFields ? 20 : 250))
+    }
+
+    /// The cloud's application writes an item of a device, or of its account, or of all, or removes it.
+    func writeInCloud(_ model: Model, for device: Device, _ id: Int64, isRemoval: Bool) {
         appCount += 1
-        var item: JSONObject = [
-            "id": .string(Text(decimal: world.random.integer(1...mixture.ids))), "value": .string(Text("c\(appCount)")),
-        ]
+        var item: JSONObject = ["id": .string(Text(decimal: id)), "value": .string(Text("c\(appCount)"))]
         if model.field(at: "deviceId") != nil { item["deviceId"] = .string(device.id) }
         if model.field(at: "accountId") != nil {
             guard !device.account.isEmpty else { return }
             item["accountId"] = .string(device.account)
         }
-        cloud.write(model, item, isRemoval: world.random.chance(250))
+        if model.mergesFields {
+            // One field of what there is.
+            if let key = try? model.itemKey(of: item), let known = cloud.items[key]?.change, !known.isRemoval {
+                item = FieldMerge.object(known.body)
+            } else {
+                item["value"] = nil
+            }
+            item[world.random.pick(Models.changedFields(of: model))] = .string(Text("c\(appCount)"))
+        }
+        cloud.write(model, item, isRemoval: isRemoval)
+    }
+
+    /// The cloud's application writes an item anew.
+    func writeAnew(_ model: Model, _ body: [UInt8], isRemoval: Bool = false) {
+        appCount += 1
+        var item = FieldMerge.object(body)
+        item["value"] = .string(Text("c\(appCount)"))
+        cloud.write(model, item, isRemoval: isRemoval)
     }
 
     /// A cloud application that has another idea of what goes down.
@@ -173,6 +229,7 @@ public final class Simulation {
             device.link.restore()
             device.boot()
         }
+        for agent in agents { agent.link.restore() }
         retireTwins()
         awaitConvergence()
         let convergence = world.now - start
@@ -183,12 +240,19 @@ public final class Simulation {
                 world.after(world.random.integer(0...1_000)) { device.catchUp() }
                 if round > 1 { world.after(world.random.integer(0...600)) { device.write(ids: self.mixture.ids) } }
             }
+            for agent in agents { world.after(world.random.integer(0...1_000)) { self.actOnAgent(agent) } }
             world.after(world.random.integer(300...1_500)) { self.writeInCloud() }
             world.run(until: world.now + 1_500)
             awaitConvergence()
         }
         guard world.violation == nil else { return convergence }
+        mend()
+        awaitConvergence()
+        guard world.violation == nil else { return convergence }
         world.tell("JUDGE", "everything has converged")
+        judge.checkKeeping()
+        judge.checkCausality()
+        for device in devices { judge.checkDigests(device) }
         for device in devices { device.checkReceipts(isOver: true) }
         // A question that was put off is asked all the same.
         let rest = world.now
@@ -200,26 +264,33 @@ public final class Simulation {
             world.require(
                 device.published == before, .silence, "\(device.who) has sent \(device.published - before) messages more")
         }
-        if world.violation == nil, let (device, difference) = firstDifference() {
-            world.fail(.convergence, "\(device.who), after it had converged: \(difference)")
+        if world.violation == nil, let (who, difference) = firstDifference() {
+            world.fail(.convergence, "\(who), after it had converged: \(difference)")
         }
         return convergence
     }
 
     func awaitConvergence() {
         let start = world.now
+        var comes = start
         while world.violation == nil {
             world.run(until: world.now + 5_000)
-            guard let (device, difference) = firstDifference() else { return }
-            if world.now - start > Simulation.convergenceMax {
-                world.fail(.convergence, "\(device.who): \(difference)")
+            guard let (who, difference) = firstDifference() else { return }
+            if world.now - start > Simulation.convergenceMax { world.fail(.convergence, "\(who): \(difference)") }
+            // As such agents do, which end a connection when nothing comes.
+            if world.now - comes >= 60_000 {
+                comes = world.now
+                for agent in agents { agent.reconnect() }
             }
         }
     }
 
-    private func firstDifference() -> (Device, String)? {
+    private func firstDifference() -> (who: String, difference: String)? {
         for device in devices {
-            if let difference = judge.difference(device) { return (device, difference) }
+            if let difference = judge.difference(device) { return (device.who, difference) }
+        }
+        for agent in agents {
+            if let difference = judge.difference(agent) { return (agent.who, difference) }
         }
         return nil
     }
@@ -240,13 +311,30 @@ struct Mixture {
     let hasWrongClocks: Bool
     /// Processes of the hub, and whether they share their subscription.
     let hubs: Int
+    /// Peers of version 1. A broker that drops or reorders messages is more than they bear, processes of the hub that share what they
+    /// send, and a cloud that loses its store.
+    let agents: Int
     let isShared: Bool
-    private let faults: [Fault]
+    /// Most entries in a page of the cloud's store.
+    let pageMax: Int
+    let faults: [Fault]
 
     enum Fault: CaseIterable {
         case kill, cutPower, cutPowerInWrite, restart, failDisk, fillDisk
         case breakConnection, cutLink, restartBroker, loseBroker
         case crashHub, failStore, stepClock, intrude, goRogue, backUp, restore, clone
+        case purgeRemovals, loseCloud, disturbAgent
+    }
+
+    /// Of a script: no faults but its own.
+    init(_ script: Script) {
+        (devices, hubs, agents, ids) = (1, 1, 0, 3)
+        duration = script.duration
+        pace = 1_000
+        faultRate = 0
+        (isLoose, hasShortQueues, hasSlowLinks, hasWrongClocks, isShared) = (false, false, false, false, false)
+        pageMax = script.pageMax
+        faults = []
     }
 
     init(_ random: inout Random) {
@@ -261,8 +349,12 @@ struct Mixture {
         hasWrongClocks = random.chance(500)
         hubs = random.pick([1, 1, 2, 3])
         isShared = random.chance(500)
+        pageMax = random.pick([3, 20, 500])
+        agents = !isLoose && !hasShortQueues && (hubs == 1 || !isShared) && random.chance(250) ? 1 : 0
         var faults: [Fault] = []
-        for fault in Fault.allCases where random.chance(450) { faults.append(fault) }
+        for fault in Fault.allCases where random.chance(fault == .loseCloud ? 150 : 450) {
+            if fault != .loseCloud || agents == 0 { faults.append(fault) }
+        }
         self.faults = faults
     }
 
@@ -320,6 +412,9 @@ struct Mixture {
         case .backUp: device.backUp()
         case .restore: device.restore()
         case .clone: simulation.clone(device)
+        case .purgeRemovals: simulation.purgeRemovals()
+        case .loseCloud: simulation.loseCloud()
+        case .disturbAgent: simulation.disturbAgent()
         }
     }
 }

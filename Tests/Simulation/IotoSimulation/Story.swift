@@ -17,7 +17,7 @@ func describe(_ message: Message) -> String {
     case "syncToDynamo": return "changes #\(json["seq"]?.integerValue ?? 0): \(changes())"
     case "syncDown":
         let cursors = json["cursors"]?.objectValue.map { object in
-            object.members.map { "\($0.key.string) from \($0.value["cursor"]?.integerValue ?? 0)" }
+            object.members.map { "\($0.key.string) from \($0.value["cursor"]?.integerValue ?? 0)\($0.value["seen"].map { " seen \($0.integerValue ?? 0)" } ?? "")" }
                 .joined(separator: ", ")
         }
         return "question #\(json["seq"]?.integerValue ?? 0): \(cursors ?? "")"

@@ -22,7 +22,8 @@ final class World {
     /// The faults have stopped.
     var isAtEnd = false
     private var heap: [Event] = []
-    private var count = 0
+    /// Things that have happened or are going to.
+    private(set) var count = 0
     private var storyteller: ((String) -> Void)?
     /// Of all that was told to `mark`: equal when two runs are.
     private(set) var digest: UInt64 = 0xCBF2_9CE4_8422_2325
@@ -143,6 +144,9 @@ public enum Invariant: String, Sendable {
     case activity = "nobody spins"
     case convergence = "when the faults stop, everything converges"
     case silence = "when all is said, nobody talks"
+    case keeping = "what was confirmed on a device reaches the cloud, or gives way to what is later"
+    case causality = "what was written over knowingly does not come back"
+    case digests = "digests agree at the end"
     case opening = "a database opens after every crash"
 }
 

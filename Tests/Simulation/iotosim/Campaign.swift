@@ -13,7 +13,7 @@ final class Campaign {
         let isAlone = options.isTold || options.seeds == 1
         if isAlone {
             for seed in options.range {
-                let simulation = Simulation(seed: seed, storyteller: options.isTold ? { say($0) } : nil)
+                let simulation = options.make(seed, options.isTold ? { say($0) } : nil)
                 take(Result(seed, simulation.run()))
             }
         } else {
@@ -41,7 +41,7 @@ final class Campaign {
         say(
             "\(results.count) seeds in \(String(format: "%.1f", time)) s: \(hours) hours simulated, "
                 + "\(results.reduce(0) { $0 + $1.stored }) changes stored, \(results.reduce(0) { $0 + $1.applied }) applied, "
-                + "longest convergence \((results.map { $0.convergence }.max() ?? 0) / 1000) s, "
+                + "longest convergence \((results.map { $0.convergence }.max() ?? 0) / 1000) s, at most \(results.map { $0.events }.max() ?? 0) events, "
                 + "\(results.count { $0.violation != nil }) failed")
     }
 }
@@ -55,6 +55,7 @@ struct Result: Codable {
     var applied = 0
     var stored = 0
     var convergence: Int64 = 0
+    var events = 0
     var faults: [String: Int] = [:]
 
     init(_ seed: UInt64, _ outcome: Simulation.Outcome) {
@@ -66,11 +67,13 @@ struct Result: Codable {
         stored = outcome.stored
         convergence = outcome.convergence
         faults = outcome.faults
+        events = outcome.events
     }
 
-    /// The process died of it.
-    init(_ seed: UInt64, died reason: String) {
+    /// The process died of it, or was ended by its own watch.
+    init(_ seed: UInt64, status: Int32) {
         self.seed = seed
-        violation = "the product traps: \(reason)"
+        violation =
+            status == Watch.status ? "does not come to its end in \(Watch.secondsMax) s" : "the product traps: status \(status)"
     }
 }

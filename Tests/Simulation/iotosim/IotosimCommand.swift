@@ -6,6 +6,7 @@ import IotoSimulation
 enum IotosimCommand {
     static let usage = """
         usage: scripts/simulate [--seeds N] [--from S] [--jobs J] [--trace] [--digest]
+               scripts/simulate --crashes [--seeds N] [--from S] [--trace]
                scripts/simulate --mutants [--seeds N] [--from S] [--jobs J]
                scripts/simulate --mutant NAME [--seeds N] [--from S] [--trace]
 
@@ -14,6 +15,7 @@ enum IotosimCommand {
           --jobs J       processes that share the work; one for each processor unless given
           --trace        tell what happens, one simulation after the other
           --digest       print for each seed what is equal when it is run again
+          --crashes      short stories, each with a crash at every write to storage in turn, instead of chance
           --mutants      plant faults in the product, one after the other: each has to be found
           --mutant NAME  plant this fault
 
@@ -23,13 +25,17 @@ enum IotosimCommand {
     static func run(_ arguments: [String]) -> Int32 {
         var options = Options()
         var arguments = arguments[...]
+        var hasSeeds = false
         while let argument = arguments.popFirst() {
             switch argument {
-            case "--seeds": options.seeds = arguments.popFirst().flatMap { UInt64($0) } ?? 0
+            case "--seeds":
+                hasSeeds = true
+                options.seeds = arguments.popFirst().flatMap { UInt64($0) } ?? 0
             case "--from": options.first = arguments.popFirst().flatMap { UInt64($0) } ?? 0
             case "--jobs": options.jobs = arguments.popFirst().flatMap { Int($0) } ?? 0
             case "--trace": options.isTold = true
             case "--digest": options.printsDigest = true
+            case "--crashes": options.isSweep = true
             case "--mutants": options.huntsMutants = true
             case "--mutant": options.mutant = arguments.popFirst() ?? ""
             // Of the processes that share the work.
@@ -59,6 +65,11 @@ enum IotosimCommand {
                 return misuse("this build has no mutants: use scripts/simulate")
             }
         #endif
+        if options.isSweep {
+            let sweep = Sweep()
+            if !hasSeeds { options.seeds = UInt64(sweep.count) }
+            options.make = { sweep.simulation($0, storyteller: $1) }
+        }
         if options.isWorker { return Worker(options).run() }
         return Campaign(options).run()
     }
@@ -78,13 +89,16 @@ struct Options {
     var huntsMutants = false
     var mutant: String?
     var isWorker = false
+    /// Every crash of short stories, by its number.
+    var isSweep = false
+    var make: (UInt64, ((String) -> Void)?) -> Simulation = { Simulation(seed: $0, storyteller: $1) }
     /// Of a worker: from one seed of its own to the next.
     var step: UInt64 = 1
 
     var range: Range<UInt64> { first..<first + seeds }
 
     func commandLine(seed: UInt64) -> String {
-        "scripts/simulate " + (mutant.map { "--mutant \($0) " } ?? "") + "--seeds 1 --from \(seed) --trace"
+        "scripts/simulate " + (isSweep ? "--crashes " : "") + (mutant.map { "--mutant \($0) " } ?? "") + "--seeds 1 --from \(seed) --trace"
     }
 }
 

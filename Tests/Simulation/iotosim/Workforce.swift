@@ -10,9 +10,11 @@ struct Worker {
 
     func run() -> Int32 {
         let encoder = JSONEncoder()
+        let watch = Watch()
         for seed in stride(from: options.first, to: options.range.upperBound, by: Int(options.step)) {
             write(Data("\(seed)\n".utf8))
-            guard let line = try? encoder.encode(Result(seed, Simulation(seed: seed).run())) else { return 1 }
+            watch.begin()
+            guard let line = try? encoder.encode(Result(seed, options.make(seed, nil).run())) else { return 1 }
             write(line + Data("\n".utf8))
         }
         return 0
@@ -56,7 +58,7 @@ final class Workforce: @unchecked Sendable {
         process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         process.arguments =
             ["--worker", "--from", "\(first)", "--seeds", "\(seeds.upperBound - first)", "--step", "\(step)"]
-            + (mutant.map { ["--mutant", $0] } ?? [])
+            + (mutant.map { ["--mutant", $0] } ?? []) + (options.isSweep ? ["--crashes"] : [])
         let pipe = Pipe()
         process.standardOutput = pipe
         // What a trap says goes with the violation that is reported.
@@ -82,7 +84,7 @@ final class Workforce: @unchecked Sendable {
         }
         process.waitUntilExit()
         if process.terminationReason == .exit, process.terminationStatus == 0 { return nil }
-        report(Result(seed, died: "status \(process.terminationStatus)"))
+        report(Result(seed, status: process.terminationStatus))
         return seed
     }
 
