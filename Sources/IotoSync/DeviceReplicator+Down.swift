@@ -255,7 +255,6 @@ extension DeviceReplicator {
     private func reached(_ page: PageMessage, _ index: Int, _ now: Instant) {
         heed(nil)
         confirmEpoch()
-        learn(page.time, now)
         down.streams[index].reached = page.cursor
         down.streams[index].end = max(down.streams[index].end, page.end)
     }
@@ -298,7 +297,7 @@ extension DeviceReplicator {
             up.inFlight?.deadline = now.monotonic
         }
         statistics.receivedItems += Int64(applied)
-        statistics.lastDown = now.wall
+        statistics.lastDown = storage.timeOfDay()
         // A change that the schema refuses is passed over: to wait for it would block those behind it for ever.
         for error in page.refused { note(error) }
     }

@@ -16,6 +16,12 @@ final class MemoryReplica: DeviceStorage {
     var keptEpoch = Epoch()
     private var clock = HybridClock()
     var wall: Int64 = 1_700_000_000_000
+    /// The machine's clocks, for the time of day.
+    var clocks = { Instant(monotonic: 1_000, wall: 1_700_000_000_000) }
+    private var cloudOffset: Int64 = 0
+    var isTimeKnown = true {
+        didSet { if !isTimeKnown { cloudOffset = 0 } }
+    }
     var rows: [ItemKey: Row] = [:]
     var cursors: [Text: StreamCursor] = [:]
     var rejected: [(change: Change, code: Int32, reason: Text)] = []
@@ -29,6 +35,13 @@ final class MemoryReplica: DeviceStorage {
 
     init(replica: UInt64) {
         self.replica = replica
+    }
+
+    func timeOfDay() -> Int64 { cloudOffset == 0 ? clocks().wall : clocks().monotonic + cloudOffset }
+
+    func learnTime(_ time: Int64) {
+        cloudOffset = time - clocks().monotonic
+        isTimeKnown = true
     }
 
     // MARK: The application's side
