@@ -1090,8 +1090,8 @@ typedef struct IoStatus {
     int64_t sentItems, receivedItems;
     /** Since ioOpen(): bytes of MQTT payload out and in. */
     int64_t sentBytes, receivedBytes;
-    /** Wall clock of the last acknowledgement and of the last page from the cloud, Unix milliseconds; 0: none since
-     *  ioOpen(). */
+    /** Time of the last acknowledgement and of the last page from the cloud, Unix milliseconds, by the cloud's clock where
+     *  this machine's is wrong; 0: none since ioOpen(). */
     int64_t lastUp_ms, lastDown_ms;
     /** Connections made since ioOpen(). */
     int64_t connections;

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import IotoSchema
 import IotoSync
 

@@ -21,7 +21,7 @@ extension Store {
 
     @inline(never)
     func isExpired(_ model: Model, _ body: UnsafeRawBufferPointer, at now: Int64) -> Bool {
-        guard model.ttlField != nil, now >= StoreLimits.clockPlausible, let time = model.expiry(ofBody: body) else {
+        guard model.ttlField != nil, now >= Instant.earliestPlausible, let time = model.expiry(ofBody: body) else {
             return false
         }
         return time <= now
@@ -61,7 +61,7 @@ extension Store {
     /// - Returns: The number removed, and whether there may be more.
     public func removeExpired(isSilent: Bool = false) throws(IotoError) -> (removed: Int, hasMore: Bool) {
         let now = timeOfDay()
-        guard now >= StoreLimits.clockPlausible, let first = try nextExpiry(), first <= now else { return (0, false) }
+        guard now >= Instant.earliestPlausible, let first = try nextExpiry(), first <= now else { return (0, false) }
         return try write { (transaction) throws(IotoError) in
             var result = try transaction.removeExpired(at: now, isSilent: isSilent)
             if let model = schema.models.first(where: { $0.process.isMemory && $0.ttlField != nil }) {

@@ -198,9 +198,10 @@ extension DeviceReplicator {
             && page.changes.contains { (codec.schema.model($0.model)?.conflictWinner ?? .later) != .later }
         guard !repeats, startsAnew || isKnown && (isBlind || page.previous <= stored.position),
             !isPart || page.isWhole && isAnswer,
-            isAnswer || !down.streams[index].isWhole && page.without ?? storage.replica == storage.replica
+            isAnswer || !page.isReset && !page.isWhole && !down.streams[index].isWhole
+                && page.without ?? storage.replica == storage.replica
         else {
-            // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
+            // A gap, or another history, or not what was asked for: a snapshot for another process, without what was removed. One question is enough, however many pages follow the gap.
             if repeats, isAnswer {
                 down.streams[index].asked = nil
                 down.streams[index].askAt = nil
@@ -284,7 +285,6 @@ extension DeviceReplicator {
     private func reached(_ page: PageMessage, _ index: Int, _ now: Instant) {
         heed(nil)
         confirmEpoch()
-        learn(page.time, now)
         down.streams[index].reached = page.cursor
         down.streams[index].end = max(down.streams[index].end, page.end)
     }
@@ -324,7 +324,7 @@ extension DeviceReplicator {
         }
         if page.stream == down.streams[0].name { release(now) }
         statistics.receivedItems += Int64(applied)
-        statistics.lastDown = now.wall
+        statistics.lastDown = storage.timeOfDay()
         // A change that the schema refuses is passed over: to wait for it would block those behind it for ever.
         for error in page.refused { note(error) }
     }

@@ -203,13 +203,17 @@ extension DeviceReplicator {
 
     func holdForTime(_ now: Instant) {
         guard !storage.isTimeKnown, peer != .version1 else { return }
-        let isSet = now.wall >= DeviceReplicator.year2020
+        let isSet = now.wall >= Instant.earliestPlausible
         up.holdUntil = now.monotonic + (isSet ? DeviceReplicator.holdMax.set : DeviceReplicator.holdMax.unset)
     }
 
     /// Takes the cloud's time of day from an answer that has not been under way for long.
     func learnTime(_ time: UInt64, since asked: Int64, _ now: Instant) {
-        if now.monotonic - asked <= Limits.clockDriftMax / 2 { storage.learnTime(Int64(time >> 16)) }
+        if now.monotonic - asked <= Limits.clockDriftMax / 2 {
+            // What may be sent when may be another thing by it.
+            if isMetered, !storage.isTimeKnown { up.isUrgent = true }
+            storage.learnTime(Int64(time >> 16))
+        }
         up.holdUntil = Int64.min
     }
 
@@ -247,7 +251,6 @@ extension DeviceReplicator {
         guard let time = json.hubTime else {
             throw IotoError(.protocolViolation, "a SYNC without a valid time")
         }
-        learn(time, now)
         var entries: [Settlement.Entry] = []
         var refused = 0
         var again: Int64 = 0
@@ -305,7 +308,7 @@ extension DeviceReplicator {
     func settle(_ settlement: Settlement, _ refused: Int, answered: Int64? = nil, _ now: Instant) throws(IotoError) {
         try storage.settle(settlement)
         let entries = settlement.entries
-        statistics.lastUp = now.wall
+        statistics.lastUp = storage.timeOfDay()
         statistics.sentItems += Int64(entries.count - refused)
         statistics.refusedItems += Int64(refused)
         up.sent.remove(entries)

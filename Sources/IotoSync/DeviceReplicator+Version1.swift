@@ -31,7 +31,6 @@ extension DeviceReplicator {
     /// How far ahead of the device's clock a service may tell that the device is caught up, in milliseconds, if that clock
     /// has ever been set.
     private static var leadMax: Int64 { 86_400_000 }
-    static var year2020: Int64 { 1_577_836_800_000 }
 
     /// The time that the service has told last, for its answer to say what is newer.
     var version1Time: Int64 {
@@ -52,7 +51,7 @@ extension DeviceReplicator {
                 throw IotoError(.denied, "model \"\(change.model.name)\" does not come down")
             }
             if try storage.apply(change) { statistics.receivedItems += 1 }
-            statistics.lastDown = now.wall
+            statistics.lastDown = storage.timeOfDay()
         }
     }
 
@@ -80,13 +79,13 @@ extension DeviceReplicator {
             foundVersion1(now)
             return
         }
-        guard now.wall < DeviceReplicator.year2020 || time <= now.wall &+ DeviceReplicator.leadMax else {
+        guard now.wall < Instant.earliestPlausible || time <= now.wall &+ DeviceReplicator.leadMax else {
             throw IotoError(.protocolViolation, "a SYNCDOWN of version 1 with a time in the future")
         }
         if time > version1Time {
             _ = try storage.apply([], cursor: StreamCursor(stream: Version1.stream, history: 1, position: time), hubTime: 0)
         }
-        statistics.lastDown = now.wall
+        statistics.lastDown = storage.timeOfDay()
         for index in down.streams.indices {
             down.streams[index].backoff.reset()
             down.streams[index].asked = nil

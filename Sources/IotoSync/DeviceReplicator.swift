@@ -318,9 +318,9 @@ public struct ReplicationStatistics: Sendable {
     public var receivedItems: Int64 = 0
     /// Changes refused, by the hub or for their size.
     public var refusedItems: Int64 = 0
-    /// Wall clock of the last acknowledgement, Unix milliseconds; 0: there was none.
+    /// Time of day of the last acknowledgement, Unix milliseconds; 0: there was none.
     public var lastUp: Int64 = 0
-    /// Wall clock of the last page, Unix milliseconds; 0: there was none.
+    /// Time of day of the last page, Unix milliseconds; 0: there was none.
     public var lastDown: Int64 = 0
 
     public init() {}

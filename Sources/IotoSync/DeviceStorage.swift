@@ -79,12 +79,9 @@ public protocol DeviceStorage: AnyObject {
 
     /// Takes the cloud's time of day at this moment, Unix milliseconds.
     func learnTime(_ time: Int64)
-}
 
-extension DeviceStorage {
-    public var isTimeKnown: Bool { true }
-    public func learnTime(_ time: Int64) {}
-    public func snapshotSeen(of stream: Text) -> Int64 { 0 }
+    /// The clock's time, or the cloud's where that has shown it to be wrong, Unix milliseconds.
+    func timeOfDay() -> Int64
 }
 
 /// Tells the connections of one database apart, so that the hub sees when there is a second one of it: a copy of the file, or
