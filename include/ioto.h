@@ -29,7 +29,8 @@
  * Closing waits for the calls that other threads have under way on the handle. Calls that come later are DB_ERR_MISUSE, as
  * are calls on a pointer that is no handle: neither is followed. (A process has 256 places for handles. The address of a closed
  * one is given to another only when each place has been used and those that were free before it are taken; until then a closed
- * one is told.) At most 256 databases and agents are open in a process; an agent and its database are two.
+ * one is told.) At most 256 databases and agents are open in a process; an agent and its database are two. A thread may be within
+ * calls on 8 of them, one within the other, as where a trigger of one calls another; a ninth is DB_ERR_MISUSE.
  *
  * # Limits
  *
@@ -40,7 +41,8 @@
  *
  * Memory. SQLite, files and the network report memory that can't be had as DB_ERR_MEMORY; the rest of the library does not: where
  * malloc() returns NULL to it, the process ends, as it does by the kernel where memory is overcommitted. What a call takes is
- * bounded by the limits above, but for dbFind() without `limit` and dbRemove() with `many`, which hold every item that they find.
+ * bounded by the limits above, but for dbFind() without `limit` and dbRemove() with `many`, which hold every item that they find; a
+ * transaction, which until its commit holds what triggers and replication will be told of; and dbLoadData(), which holds its file.
  * Set `limit` and read by pages, use dbCount() to count, and set `cacheBytes` (dbSetLimits()) where memory is short.
  *
  * # Text
@@ -271,7 +273,7 @@ typedef struct DbProps {
 } DbProps;
 
 /** Decide by properties already read whether an item belongs to the result; runs on the calling thread, under a read
- *  transaction: it must not call the database. */
+ *  transaction, or with dbRemove() under the writer's, for which other writers wait: it must not call the database. */
 typedef bool (*DbWhere)(void *context, const DbItem *item);
 
 /**
@@ -827,8 +829,9 @@ typedef struct DbConflict DbConflict;
  * @param theirs  The item as it is in the cloud; NULL when it was removed there.
  */
 typedef void (*DbResolveProc)(void *arg, Db *db, const DbModel *model, const DbItem *mine, const DbItem *theirs, DbConflict *conflict);
-/** Set who decides, for all models of the database; NULL: nobody, and the later version wins. Returns 0, or DB_ERR_READ_ONLY,
- *  DB_ERR_BUSY, DB_ERR_MISUSE. Threads: any; best before ioStart(). @since 0.1 */
+/** Set who decides, for all models of the database; NULL: nobody, and the later version wins. A call that has begun ends
+ *  with the former `arg`, which has to stay until ioStop() or dbClose(). Returns 0, or DB_ERR_READ_ONLY, DB_ERR_MISUSE. Threads: any;
+ *  best before ioStart(). @since 0.1 */
 IOTO_API int dbSetResolver(Db *db, DbResolveProc proc, void *arg);
 /**
  * Decide: the item becomes the cloud's version with these properties changed; where the cloud has removed it, the device's.
@@ -1183,7 +1186,8 @@ IOTO_API int ioTransportState(Io *io, bool isConnected);
  *
  * @param payload  Copied.
  * @return 1 when the message is the agent's; 0 when its topic is none of the agent's; DB_ERR_LIMIT when too much waits for the
- *         agent: the message is dropped, and what it said comes again; DB_ERR_MISUSE.
+ *         agent: the message is dropped, and what it said comes again; also when it has more than 1 MB, which none of the cloud's
+ *         has; DB_ERR_MISUSE.
  * Threads: any.
  * @since 0.1
  */

@@ -77,7 +77,11 @@ public final class StoreTransaction {
     func endMemory(_ sql: SQL) {
         guard let memory else { return }
         self.memory = nil
-        try? memory.run(sql)
+        do throws(IotoError) {
+            try memory.run(sql)
+        } catch {
+            Log.error("changes of models in memory are lost: \(error.message)")
+        }
         // Nothing is left open, whatever happened.
         StoreFormat.rollBack(memory)
         store.memory?.giveBack(memory)
