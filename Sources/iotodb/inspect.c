@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 const DbModel *nextModel(Session *session, size_t *index)
 {
