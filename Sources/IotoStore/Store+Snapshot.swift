@@ -10,6 +10,10 @@ extension Store {
         return Int64(bitPattern: cursor.history)
     }
 
+    public func snapshotSeen(of stream: Text) throws(IotoError) -> Int64 {
+        (try cursor(of: Store.snapshotName(stream))?.position ?? 0) >> 1
+    }
+
     public func apply(
         _ changes: [Change], part: SnapshotPart, cursor: StreamCursor, hubTime: UInt64
     ) throws(IotoError) -> Int {
@@ -25,9 +29,12 @@ extension StoreTransaction {
         let name = Store.snapshotName(stream)
         let before = try store.readCursor(name, connection)
         try forgetSnapshot(stream)
-        let resends = part.resends || before?.position == 1
+        let former = before?.position ?? 0
+        // Both in one number, which files have had for the second alone.
+        let seen = part.resends ? 0 : max(part.seen, former >> 1)
+        let resends: Int64 = part.resends ? 1 : former & 1
         try writeCursor(
-            StreamCursor(stream: name, history: UInt64(bitPattern: part.floor), position: resends ? 1 : 0))
+            StreamCursor(stream: name, history: UInt64(bitPattern: part.floor), position: seen << 1 | resends))
     }
 
     func name(_ key: ItemKey, in stream: Text) throws(IotoError) {
@@ -37,19 +44,26 @@ extension StoreTransaction {
         _ = try statement.step(key: key)
     }
 
-    /// What the hub names is older than a change of this database that it has acknowledged once.
+    /// What the hub names is older than a change that it has acknowledged once, or has made itself and lost.
     func resendIfNewer(_ change: Change) throws(IotoError) {
         let item = try current(change.key)
         guard let row = item == nil ? try tombstone(change.key) : item, row.version > change.version,
-            row.version.writer == store.replica, !row.isOfExpiry, let model = store.models.model(row.model), model.syncsUp
+            isSetBack || row.version.writer == store.replica, !row.isOfExpiry, let model = store.models.model(row.model),
+            model.syncsUp
         else { return }
         if let position = row.position, try isPending(position) { return }
         try modify { () throws(IotoError) in try requeue(change.key, isRemoval: item == nil) }
     }
 
-    /// Removes what was not named.
+    /// Whether the stream's snapshot is one of a hub that has lost what it had.
+    func isOfLoss(_ stream: Text) throws(IotoError) -> Bool {
+        (try store.readCursor(Store.snapshotName(stream), connection)?.position ?? 0) & 1 != 0
+    }
+
+    /// Removes what was not named; of a hub that has lost it, sends it again, with all that no snapshot names.
     func endSnapshot(_ stream: Text) throws(IotoError) {
-        let resends = try store.readCursor(Store.snapshotName(stream), connection)?.position == 1
+        let resends = try isOfLoss(stream)
+        if resends, stream.hasPrefix("device/") { try resendUnnamed() }
         for model in store.schema.models where model.existsOnDevice && model.syncsDown {
             var missing: [StoredItem] = []
             try scan(
@@ -76,12 +90,28 @@ extension StoreTransaction {
             if try parked.step() { return }
         }
         try modify { () throws(IotoError) in
-            if resends, item.version.writer == store.replica {
+            if resends {
                 try requeue(item.key, isRemoval: false)
             } else {
                 try run(.deleteItem, item.key)
                 try reindex(item.key, from: row, to: nil)
                 note(.remove, before: item, after: nil, isRemote: true)
+            }
+        }
+    }
+
+    /// What only goes up is in no stream: the hub may have lost any of it.
+    private func resendUnnamed() throws(IotoError) {
+        for model in store.schema.models where model.existsOnDevice && model.syncsUp && !model.syncsDown {
+            var lost: [(key: ItemKey, isRemoval: Bool)] = []
+            let statement = try connection.statement(.readSettled)
+            defer { statement.end() }
+            try statement.bind(1, store.models.number(model))
+            while try statement.step() {
+                lost.append((ItemKey(hash: try statement.text(0), sort: try statement.text(1)), try statement.integer(2) != 0))
+            }
+            for (key, isRemoval) in lost {
+                try modify { () throws(IotoError) in try requeue(key, isRemoval: isRemoval) }
             }
         }
     }

@@ -42,6 +42,10 @@ public final class StoreTransaction {
 
     /// What the firmware has decided; nil: it is not asked.
     var resolutions: [Resolution]?
+    /// What comes is of a hub that has lost what it had.
+    var isSetBack = false
+    /// What comes was applied before.
+    var isKnown = false
     /// The changes that have entered the outbox since a receipt was asked for; nil: none was.
     var receipted: [(key: ItemKey, time: UInt64)]?
     /// Whether the file has receipts of changes that wait; nil: to be looked up.
@@ -254,7 +258,7 @@ public final class StoreTransaction {
             }
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
-        if model.mergesFields { try stampFields(item, over: before, isWaiting: isWaiting) }
+        if model.mergesFields { try stampFields(item, over: before, isWaiting: isWaiting, isOfGrave: isOfGrave) }
         try write(.writeItem, item, position: position, trace)
         if isOfGrave { try run(.deleteTombstone, key) }
         try reindex(key, from: before, to: item)
@@ -426,6 +430,7 @@ public final class StoreTransaction {
         note(.expired, before: item, after: nil)
     }
 
+    @inline(never)
     func note(
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {

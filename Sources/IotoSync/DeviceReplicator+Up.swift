@@ -32,8 +32,9 @@ struct UpState {
     var isUrgent = false
     /// Nothing is sent before, on the monotonic clock: first the cloud tells the time of day.
     var holdUntil = Int64.min
-    /// A change is sent again when a page has come that it has to be decided with.
-    var isHeld = false
+    /// Changes that the firmware has to decide over, when a page has come. Until then they rest, and the others go on: the page
+    /// may have to await their answers.
+    var held: Set<Version> = []
     /// For a service of version 1, whose answers name no versions: what the last messages held.
     var messages: [(sequence: Int64, changes: [PendingChange])] = []
     var meter = SendMeter()
@@ -149,7 +150,7 @@ extension DeviceReplicator {
                 after: position, held: try heldModels(now), bytesMax: limit, itemsMax: Limits.batchItemsMax)
             guard let last = pending.last else { break }
             position = last.position
-            for entry in pending {
+            for entry in pending where !up.held.contains(entry.change.version) {
                 let bytes =
                     entry.change.body.count + codec.overhead(of: entry.change, isBrief: isBrief)
                     + (peer == .version1 ? 192 : 0)
@@ -188,8 +189,12 @@ extension DeviceReplicator {
         if peer != .version2 { up.remember(up.sequence, batch) }
     }
 
+    /// How far the device knows its own stream: in a snapshot, what it had applied before that too.
     private func ownCursor() throws(IotoError) -> StreamCursor {
-        try storedCursor(Stream.device(configuration.topics.device))
+        let stream = Stream.device(configuration.topics.device)
+        var cursor = try storedCursor(stream)
+        if try isInSnapshot(0) { cursor.position = max(cursor.position, try storage.snapshotSeen(of: stream)) }
+        return cursor
     }
 
     /// Longest time that the first changes wait for the cloud to tell the time of day, in milliseconds: they say when they
@@ -258,7 +263,7 @@ extension DeviceReplicator {
                 guard let pending = up.sent.find(version) else { continue }
                 if kind == .overruled, codec.schema.model(pending.change.model)?.process.resolve == .callback {
                     // The firmware decides, once the page with the other version is here.
-                    up.isHeld = true
+                    up.held.insert(version)
                     continue
                 }
                 guard var answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
@@ -277,7 +282,7 @@ extension DeviceReplicator {
         {
             advance = nil
         }
-        if up.isHeld { ask(0, now) }
+        if !up.held.isEmpty { ask(0, now) }
         guard !entries.isEmpty || advance != nil else { return }
         if !entries.isEmpty {
             peer = .version2

@@ -82,6 +82,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         if peer == .version2 { peer = .unknown }
         up.backoff.reset()
         up.inFlight = nil
+        up.held = []
         up.isUrgent = true
         askForEverything(now)
         holdForTime(now)

@@ -9,7 +9,8 @@ public final class SentChanges: @unchecked Sendable {
 
     public init() {}
 
-    var count: Int { changes.count }
+    /// The replicator's own to ask.
+    public var count: Int { changes.count }
 
     /// Whether a state of the item, of this time or a later one, is on its way.
     public func holds(_ key: ItemKey, from time: UInt64) -> Bool {
