@@ -198,7 +198,7 @@ enum SQL: Int, CaseIterable {
             SELECT hash, sort, 0 FROM item WHERE model = ?1 AND time <> 0 \
             AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.position = item.position) \
             UNION ALL SELECT hash, sort, 1 FROM tombstone AS t WHERE model = ?1 AND coalesce(position, 0) <> -1 \
-            AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.position = t.position)
+            AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.position = t.position) LIMIT ?2
             """
         case .isParked: "SELECT 1 FROM parked WHERE position = ?1"
         // 3 index, 4 and 5 the key in it.

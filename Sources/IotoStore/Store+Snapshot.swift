@@ -73,19 +73,32 @@ extension StoreTransaction {
             if Mutant.isActive(.snapshotKeepsMissing) { return try forgetSnapshot(stream) }
         #endif
         for model in store.schema.models where model.existsOnDevice && model.syncsDown {
-            var missing: [StoredItem] = []
-            try scan(
-                model, hash: nil, sortPrefix: Text(), after: nil, isReversed: false
-            ) { (item) throws(IotoError) -> Bool in
-                // An item without a version never was the cloud's.
-                if item.version != .zero, item.body.withUnsafeBytes({ Stream.home(of: $0, model: model) }) == stream, try !isNamed(item.key, in: stream) {
-                    missing.append(item)
-                }
-                return true
-            }
-            for item in missing { try remove(missing: item, resends: resends && model.syncsUp) }
+            var last: ItemKey?
+            repeat {
+                let missing = try unnamed(model, in: stream, after: last)
+                for item in missing { try remove(missing: item, resends: resends && model.syncsUp) }
+                last = missing.last?.key
+            } while last != nil
         }
         try forgetSnapshot(stream)
+    }
+
+    /// The next items of the stream that the snapshot has not named, some at a time.
+    private func unnamed(_ model: Model, in stream: Text, after last: ItemKey?) throws(IotoError) -> [StoredItem] {
+        var missing: [StoredItem] = []
+        var bytes = 0
+        try scan(
+            model, hash: nil, sortPrefix: Text(), after: last, isReversed: false
+        ) { (item) throws(IotoError) -> Bool in
+            // An item without a version never was the cloud's.
+            guard item.version != .zero, item.body.withUnsafeBytes({ Stream.home(of: $0, model: model) }) == stream,
+                try !isNamed(item.key, in: stream)
+            else { return true }
+            missing.append(item)
+            bytes += item.body.count
+            return bytes < StoreLimits.snapshotStepBytes
+        }
+        return missing
     }
 
     private func remove(missing item: StoredItem, resends: Bool) throws(IotoError) {
@@ -119,17 +132,28 @@ extension StoreTransaction {
     /// What only goes up is in no stream: the hub may have lost any of it.
     private func resendUnnamed() throws(IotoError) {
         for model in store.schema.models where model.existsOnDevice && model.syncsUp && !model.syncsDown {
-            var lost: [(key: ItemKey, isRemoval: Bool)] = []
-            let statement = try connection.statement(.readSettled)
-            defer { statement.end() }
-            try statement.bind(1, store.models.number(model))
-            while try statement.step() {
-                lost.append((ItemKey(hash: try statement.text(0), sort: try statement.text(1)), try statement.integer(2) != 0))
-            }
-            for (key, isRemoval) in lost {
-                try modify { () throws(IotoError) in try requeue(key, isRemoval: isRemoval) }
+            while true {
+                let lost = try settled(model)
+                // What is in the queue is settled no more.
+                for (key, isRemoval) in lost {
+                    try modify { () throws(IotoError) in try requeue(key, isRemoval: isRemoval) }
+                }
+                if lost.count < StoreLimits.snapshotStep { break }
             }
         }
+    }
+
+    /// Items and tombstones that don't wait in the outbox, some of them.
+    private func settled(_ model: Model) throws(IotoError) -> [(key: ItemKey, isRemoval: Bool)] {
+        var found: [(key: ItemKey, isRemoval: Bool)] = []
+        let statement = try connection.statement(.readSettled)
+        defer { statement.end() }
+        try statement.bind(1, store.models.number(model))
+        try statement.bind(2, Int64(StoreLimits.snapshotStep))
+        while try statement.step() {
+            found.append((ItemKey(hash: try statement.text(0), sort: try statement.text(1)), try statement.integer(2) != 0))
+        }
+        return found
     }
 
     private func isNamed(_ key: ItemKey, in stream: Text) throws(IotoError) -> Bool {

@@ -52,7 +52,8 @@ extension Store {
         let statement = try connection.statement(.firstExpiry)
         defer { statement.end() }
         try statement.bind(1, id)
-        return try statement.step() ? try statement.text(0).decimal : nil
+        // What is no time that the library writes is due, and goes with the others.
+        return try statement.step() ? max(0, try statement.text(0).decimal ?? 0) : nil
     }
 
     /// Removes items that have expired, in one transaction of bounded size.

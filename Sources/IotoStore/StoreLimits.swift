@@ -53,6 +53,9 @@ enum StoreLimits {
     static let gatheredBytesMax = 512 * 1024
     /// Pause between two tries to get what another process has locked, in milliseconds.
     static let busyPause: Int64 = 3
+    /// Items that the end of a snapshot looks at together: bytes of those it has in memory, and how many it sends again.
+    static let snapshotStepBytes = 256 * 1024
+    static let snapshotStep = 4096
     /// Problems that a check reports before it ends.
     static let problemsMax = 100
     /// Pages that one step of `vacuum` gives back, after which others can write.

@@ -81,7 +81,11 @@ public final class StoreTransaction {
     func endMemory(_ sql: SQL) {
         guard let memory else { return }
         self.memory = nil
-        try? memory.run(sql)
+        do throws(IotoError) {
+            try memory.run(sql)
+        } catch {
+            Log.error("changes of models in memory are lost: \(error.message)")
+        }
         // Nothing is left open, whatever happened.
         StoreFormat.rollBack(memory)
         store.memory?.giveBack(memory)
@@ -111,9 +115,9 @@ public final class StoreTransaction {
     /// of the item waits there. The change of a model that only comes down keeps the version of the cloud's last one,
     /// so that the next one wins.
     ///
-    /// - Parameter body: The item's properties as JSON text.
     /// An item that has expired is as good as none: it is told to have, and the new one is created in its place.
     ///
+    /// - Parameter body: The item's properties as JSON text.
     /// - Throws: `.limit` when key or body is too large; `.exists` when an item of another model has the key, or one of
     ///   the same model has a unique value.
     public func put(_ model: Model, _ key: ItemKey, body: [UInt8]) throws(IotoError) -> StoredItem {

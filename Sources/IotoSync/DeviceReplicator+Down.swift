@@ -135,7 +135,11 @@ extension DeviceReplicator {
             }
         }
         guard !request.cursors.isEmpty else { return }
-        publish(.syncDown, codec.encode(request, timestamp: version1Time))
+        do throws(IotoError) {
+            publish(.syncDown, codec.encode(request, timestamp: try version1Time()))
+        } catch {
+            note(error)
+        }
     }
 
     func storedCursor(_ stream: Text) throws(IotoError) -> StreamCursor {

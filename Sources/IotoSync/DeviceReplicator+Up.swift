@@ -59,8 +59,8 @@ struct UpState {
 }
 
 extension DeviceReplicator {
-    /// Most sent changes that are remembered for late answers.
-    private static var sentMax: Int { 4 * Limits.batchItemsMax }
+    /// Most sent changes that are remembered for late answers, and most bytes of their items.
+    private static var sentMax: (items: Int, bytes: Int) { (4 * Limits.batchItemsMax, 4 << 20) }
     /// Most messages that are on their way together.
     private static var windowMax: Int { 16 }
 
@@ -174,7 +174,8 @@ extension DeviceReplicator {
         // What waits behind this batch goes out as soon as this one is answered.
         up.isUrgent = (try storage.pendingRange()?.upperBound ?? .min) > last.position
         up.sequence &+= 1
-        if up.sent.count + batch.count > DeviceReplicator.sentMax { up.sent.removeAll() }
+        let isFull = up.sent.count + batch.count > DeviceReplicator.sentMax.items || up.sent.bytes > DeviceReplicator.sentMax.bytes
+        if isFull { up.sent.removeAll() }
         up.sent.add(batch)
         for entry in batch { up.inFlight?.open.insert(entry.change.version) }
         var message = UpMessage(

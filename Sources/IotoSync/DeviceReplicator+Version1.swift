@@ -33,10 +33,7 @@ extension DeviceReplicator {
     private static var leadMax: Int64 { 86_400_000 }
 
     /// The time that the service has told last, for its answer to say what is newer.
-    var version1Time: Int64 {
-        guard let cursor = try? storage.cursor(of: Version1.stream) else { return 0 }
-        return cursor.position
-    }
+    func version1Time() throws(IotoError) -> Int64 { try storage.cursor(of: Version1.stream)?.position ?? 0 }
 
     func receivedVersion1(_ verb: Text, _ json: JSON, _ now: Instant) throws(IotoError) {
         guard peer != .version2, let verb = Version1Verb(verb) else { return }
@@ -82,7 +79,7 @@ extension DeviceReplicator {
         guard now.wall < Instant.earliestPlausible || time <= now.wall &+ DeviceReplicator.leadMax else {
             throw IotoError(.protocolViolation, "a SYNCDOWN of version 1 with a time in the future")
         }
-        if time > version1Time {
+        if time > (try version1Time()) {
             _ = try storage.apply([], cursor: StreamCursor(stream: Version1.stream, history: 1, position: time), hubTime: 0)
         }
         statistics.lastDown = storage.timeOfDay()

@@ -5,7 +5,7 @@ import IotoSchema
 /// The device's half of replication, a state machine without I/O: it is told what happened and what time it is, works on
 /// its storage, and leaves the messages to be published in `takePublications()`. One thread at a time owns it.
 ///
-/// Up: the outbox's oldest changes go out in batches, one in flight, each sent again with growing waits until the hub's
+/// Up: the outbox's oldest changes go out in batches, a window of them in flight, sent again with growing waits until the hub's
 /// acknowledgement, which clears the very versions that it names. Down: each stream is followed by a cursor that commits
 /// with the items; a gap makes the device ask again from there.
 public final class DeviceReplicator<Storage: DeviceStorage> {

@@ -122,6 +122,31 @@ import Testing
         #expect(try store.get(setting, "older")?.version.milliseconds == testTime + 1)
     }
 
+    @Test func theEndOfASnapshotIsDoneInStepsWithoutLeavingAnythingOut() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let (setting, fault) = (try fixture.model("Setting"), try fixture.model("Fault"))
+        let stream = Stream.device("d1")
+        let count = 2 * StoreLimits.snapshotStep + 10
+        let value = String(repeating: "v", count: 2 * StoreLimits.snapshotStepBytes / count)
+        func theirs(_ id: Int) -> Change {
+            var change = change(setting, "\(id)")
+            change.body = Array(#"{"id":"\#(id)","deviceId":"d1","value":"\#(value)"}"#.utf8)
+            return change
+        }
+        _ = try store.apply(
+            (0..<count).map(theirs), cursor: StreamCursor(stream: stream, history: 9, position: 4), hubTime: 0)
+        try store.write { (transaction) throws(IotoError) in
+            for id in 0..<count { _ = try transaction.put(fault, key(fault, "\(id)"), body: body("\(id)")) }
+        }
+        while case let waiting = try store.pending(), !waiting.isEmpty { try store.answer(waiting, .acknowledged) }
+        _ = try store.apply(
+            [theirs(0), theirs(count - 1)], part: SnapshotPart(begins: true, ends: true, floor: 0, resends: true),
+            cursor: StreamCursor(stream: stream, history: 8, position: 2), hubTime: 0)
+        #expect(try store.scanned(setting).count == 2)
+        #expect(try store.pendingCount() == Int64(count))
+    }
+
     @Test func changeThatWasMadeOverWhatTheSnapshotNamesIsNoConflict() throws {
         let fixture = try Fixture(ConflictStoreTests.schema())
         let store = try fixture.open()

@@ -20,7 +20,7 @@ void platform_mutex_free(platform_mutex *mutex);
 void platform_mutex_lock(platform_mutex *mutex);
 void platform_mutex_unlock(platform_mutex *mutex);
 
-/* A condition variable on the monotonic clock. */
+/* A condition variable. Time that the machine sleeps does not count. */
 typedef struct platform_condition platform_condition;
 platform_condition *platform_condition_new(void);
 void platform_condition_free(platform_condition *condition);

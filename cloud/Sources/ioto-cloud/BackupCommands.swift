@@ -28,9 +28,9 @@ struct RestoreCommand: AsyncParsableCommand {
         commandName: "restore",
         abstract: "Make the store of a copy.",
         discussion: """
-            The store that was there has to be moved away first. The new one has a new history: every device notices, sends \
-            again what it has written itself of the models that go both ways, and takes the rest from the store. What only \
-            goes up and was acknowledged after the copy was made is lost.
+            The store that was there has to be moved away first. The new one has a new history: every device notices, and \
+            gives back what it holds of the models that go up and the copy lacks, or has in an older state. Of models that \
+            only come down the devices take the copy's state.
             """)
 
     @OptionGroup var file: StoreFile
