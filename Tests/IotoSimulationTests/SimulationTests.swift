@@ -9,6 +9,15 @@ struct SimulationTests {
         #expect(violation == nil, "scripts/simulate --seeds 1 --from \(seed) --trace")
     }
 
+    @Test func noCrashInAShortStoryLosesAnything() {
+        let sweep = Sweep()
+        #expect(sweep.count > 3_000)
+        for number in stride(from: 1, through: UInt64(sweep.count), by: 150) {
+            let violation = sweep.simulation(number).run().violation
+            #expect(violation == nil, "scripts/simulate --crashes --seeds 1 --from \(number) --trace")
+        }
+    }
+
     @Test func seedReplaysExactly() {
         var stories: [[String]] = []
         var digests: [UInt64] = []

@@ -66,6 +66,8 @@ extension Device {
     func goOn() {
         isOff = false
         if replicator?.isFenced ?? false { return rejoin() }
+        // One that was not fenced, since the two took turns, hears of what the other wrote under its id when its process starts.
+        if isRunning, twin != nil { restart() }
         boot()
     }
 }

@@ -33,6 +33,7 @@ extension Cloud {
         var older = backup ?? State(history: 0, writer: 0)
         older.history = history
         older.writer = writer
+        for index in older.devices.indices { (older.devices[index].epoch, older.devices[index].nonce) = (0, 0) }
         // No time is given twice: devices may still have changes under those that were given since.
         older.clock.observe(HybridClock.time(wall.time + Limits.clockDriftMax + 1))
         state = older

@@ -170,7 +170,9 @@ extension Judge {
             switch (model.syncsUp, model.syncsDown) {
             case (false, false): isFine = true
             case (true, false):
-                isFine = changedThere.contains(key) || isPurged(row, item)
+                // The other one of two databases of the device has removed it, which is forgotten.
+                let isForgotten = item == nil && contested.contains(device.id)
+                isFine = changedThere.contains(key) || isForgotten || isPurged(row, item)
                     || here <= there && (here < there || isSame(row, item))
             // The device may have made changes of its own, which the cloud's next one takes the place of.
             case (false, true):

@@ -8,6 +8,7 @@ import IotoSync
 extension Judge {
     func devicePublishes(_ device: Device, _ message: Message) {
         guard message.topic.hasSuffix("syncToDynamo"), let json = try? JSON.parse(message.payload) else { return }
+        if let number = json["seq"]?.integerValue { memories[device.who, default: Memory()].numbers.insert(number) }
         for change in json["changes"]?.arrayValue ?? [] {
             guard let version = change.wireVersion(in: json),
                 let name = change["item"]?["_type"]?.stringValue, let model = Models.schema.model(name),
@@ -48,7 +49,9 @@ extension Judge {
 
     /// The device has taken over an answer.
     func deviceHeard(_ device: Device, _ message: Message) {
-        guard let json = try? JSON.parse(message.payload), json["retryAfter"] == nil else { return }
+        guard let json = try? JSON.parse(message.payload), json["retryAfter"] == nil,
+            let number = json["seq"]?.integerValue, memories[device.who]?.numbers.contains(number) ?? false
+        else { return }
         for entry in json["vers"]?.arrayValue ?? [] {
             guard let version = entry.stringValue.flatMap({ Version($0) }), let sent = memories[device.who]?.sent[version]
             else { continue }

@@ -22,6 +22,8 @@ final class Judge {
         /// Versions that this process has sent, and those of them that it knows an answer to.
         var sent: [Version: Content] = [:]
         var answered: Set<Version> = []
+        /// Numbers of its messages: what answers others is for another process, or another machine.
+        var numbers: Set<Int64> = []
         /// It was in a snapshot: what that names older, or not at all, is sent again though it was answered.
         var hadSnapshot = false
         /// Items of models that only come down which were changed here, and are not as the cloud has them.
@@ -248,6 +250,7 @@ final class Judge {
         let image = forgetting(device.image, found)
         memories[device.who]?.sent = [:]
         memories[device.who]?.answered = []
+        memories[device.who]?.numbers = []
         if found == image { return }
         let unsynced = device.durability == .normal && device.wasPowerCut ? device.unsynced.map { forgetting($0, found) } : []
         if unsynced.contains(found) {
