@@ -69,12 +69,9 @@ static void meet(Io *io, Cloud *cloud, const char *model, const char *mine, cons
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
+    Services services = servicesStart();
     Told told = {0};
-    Io *io = deviceStart("conflicts.db", broker.port, SYNC_NEVER);
+    Io *io = deviceStart("conflicts.db", services.broker.port, SYNC_NEVER);
     Db *db = ioGetDb(io);
     agent = io;
     EXPECT_CODE(dbAddTrigger(db, onConflict, NULL, &told, DB_ON_CONFLICT), 0);
@@ -86,7 +83,7 @@ int main(void)
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     claim("both sides have the items");
 
-    meet(io, &cloud, "Note", "text:'device'", "\"text\":\"cloud\"", false);
+    meet(io, &services.cloud, "Note", "text:'device'", "\"text\":\"cloud\"", false);
     EXPECT(deviceSays(db, "Note", "1", "cloud"));
     EXPECT(cloudFieldIs("Note", "1", "text", "cloud"));
     EXPECT_WITHIN(PATIENCE_MS, told.conflicts >= 1);
@@ -94,7 +91,7 @@ int main(void)
     EXPECT_TEXT(told.loser, "device");
     claim("latest: the cloud's later change wins, and the firmware is told both");
 
-    meet(io, &cloud, "Note", "text:'device-2'", "\"text\":\"cloud-2\"", true);
+    meet(io, &services.cloud, "Note", "text:'device-2'", "\"text\":\"cloud-2\"", true);
     EXPECT(deviceSays(db, "Note", "1", "device-2"));
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Note", "1", "text", "device-2"));
     EXPECT_WITHIN(PATIENCE_MS, told.conflicts >= 2);
@@ -103,23 +100,23 @@ int main(void)
     EXPECT_NUMBER(deviceStatus(io).conflicts, 2);
     claim("latest: the device's later change wins, and the firmware is told what it has taken the place of");
 
-    meet(io, &cloud, "Order", "text:'device'", "\"text\":\"cloud\"", true);
+    meet(io, &services.cloud, "Order", "text:'device'", "\"text\":\"cloud\"", true);
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Order", "1", "cloud"));
     EXPECT(cloudFieldIs("Order", "1", "text", "cloud"));
     claim("cloud: the cloud's change wins though the device's is later");
 
-    meet(io, &cloud, "Plan", "text:'device'", "\"text\":\"cloud\"", true);
+    meet(io, &services.cloud, "Plan", "text:'device'", "\"text\":\"cloud\"", true);
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "device+cloud"));
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Plan", "1", "text", "device+cloud"));
     EXPECT_NUMBER(asked, 1);
     claim("callback: the item becomes what the firmware makes of both, on both sides");
 
-    meet(io, &cloud, "Plan", "text:'a'", "\"text\":\"b\"", false);
+    meet(io, &services.cloud, "Plan", "text:'a'", "\"text\":\"b\"", false);
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "a+b"));
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Plan", "1", "text", "a+b"));
     claim("callback: also when the cloud's change is the later one");
 
-    meet(io, &cloud, "Profile", "text:'device'", "\"value\":\"cloud\"", true);
+    meet(io, &services.cloud, "Profile", "text:'device'", "\"value\":\"cloud\"", true);
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "text", "device"));
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "value", "cloud"));
     DbItem *item = dbGet(db, "Profile", DB_PROPS("id", "1"), NULL);
@@ -127,12 +124,12 @@ int main(void)
     EXPECT_TEXT(dbField(item, "text"), "device");
     EXPECT_TEXT(dbField(item, "value"), "cloud");
     dbFreeItem(item);
-    meet(io, &cloud, "Profile", "text:'device-2'", "\"value\":\"cloud-2\"", false);
+    meet(io, &services.cloud, "Profile", "text:'device-2'", "\"value\":\"cloud-2\"", false);
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "text", "device-2"));
     EXPECT(cloudFieldIs("Profile", "1", "value", "cloud-2"));
     claim("fields: changes of different fields of one item both survive, on both sides alike");
 
-    meet(io, &cloud, "Profile", "text:'mine', count: 1", "\"text\":\"theirs\"", false);
+    meet(io, &services.cloud, "Profile", "text:'mine', count: 1", "\"text\":\"theirs\"", false);
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "count", "1"));
     EXPECT(cloudFieldIs("Profile", "1", "text", "theirs"));
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Profile", "1", "theirs"));
@@ -141,7 +138,7 @@ int main(void)
     ioStop(io);
     EXPECT_CODE(dbSetResolver(db, NULL, NULL), 0);
     EXPECT_CODE(ioStart(io), 0);
-    meet(io, &cloud, "Plan", "text:'x'", "\"text\":\"y\"", false);
+    meet(io, &services.cloud, "Plan", "text:'x'", "\"text\":\"y\"", false);
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "y"));
     EXPECT_CODE(dbSetResolver(NULL, resolve, NULL), DB_ERR_MISUSE);
     claim("without a callback the later one wins");
@@ -150,7 +147,6 @@ int main(void)
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
     claim("both sides hold the same");
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

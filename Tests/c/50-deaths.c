@@ -129,11 +129,8 @@ int main(int argc, char **argv)
     int settings[SETTINGS] = {0};
     for (int id = 0; id < NOTES; id++) told[id].count = GONE;
 
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Child device = deviceLaunch(broker.port, 0);
+    Services services = servicesStart();
+    Child device = deviceLaunch(services.broker.port, 0);
     int64_t start_ms = clock_ms();
     for (int round = 1; round <= rounds; round++) {
         // Lives of all lengths, down to those that end while they begin.
@@ -144,15 +141,15 @@ int main(int argc, char **argv)
             hearFor(&device, 0, true);
             childWait(&device);
             childCloseOutput(&device);
-            device = deviceLaunch(broker.port, round);
+            device = deviceLaunch(services.broker.port, round);
             deaths[0]++;
         } else if (victim < 4) {
-            cloudKill(&cloud);
-            cloudLaunch(&cloud);
+            cloudKill(&services.cloud);
+            cloudLaunch(&services.cloud);
             deaths[1]++;
         } else {
-            brokerKill(&broker);
-            brokerLaunch(&broker);
+            brokerKill(&services.broker);
+            brokerLaunch(&services.broker);
             deaths[2]++;
         }
         if (round % 20 == 0) {
@@ -170,8 +167,8 @@ int main(int argc, char **argv)
     childCloseOutput(&device);
     claim("the firmware's calls never fail");
 
-    EXPECT_WITHIN(PATIENCE_MS, portAnswers(broker.port));
-    Io *io = deviceStart("deaths.db", broker.port, SYNC_SOON);
+    EXPECT_WITHIN(PATIENCE_MS, portAnswers(services.broker.port));
+    Io *io = deviceStart("deaths.db", services.broker.port, SYNC_SOON);
     Db *db = ioGetDb(io);
     EXPECT_NUMBER(dbCheck(db, NULL, NULL), 0);
     checkTold(db);
@@ -193,7 +190,6 @@ int main(int argc, char **argv)
     EXPECT(cloudAgrees(db, "Setting"));
     claim("both sides hold the last setting of the cloud");
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

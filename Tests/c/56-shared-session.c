@@ -84,10 +84,7 @@ static void refusesMisuse(Io *io)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
+    Services services = servicesStart();
     static Session session;
     // Nobody listens there: the library must not connect by itself.
     Io *io = deviceOpen("shared.db", 1, SYNC_SOON);
@@ -111,7 +108,7 @@ int main(void)
     pause_ms(200);
     EXPECT(deviceStatus(io).link == IO_LINK_CONNECTING);
     EXPECT_NUMBER(session.published, 0);
-    EXPECT(mosquitto_connect_async(session.client, "127.0.0.1", broker.port, 60) == MOSQ_ERR_SUCCESS);
+    EXPECT(mosquitto_connect_async(session.client, "127.0.0.1", services.broker.port, 60) == MOSQ_ERR_SUCCESS);
     mosquitto_loop_start(session.client);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT(cloudFieldIs("Note", "n1", "text", "before the session"));
@@ -120,7 +117,7 @@ int main(void)
     EXPECT_WITHIN(PATIENCE_MS, exists(db, "Setting", DB_PROPS("id", "s1")));
     claim("changes go up and come down through the firmware's session");
 
-    Spy *spy = spyStart(broker.port);
+    Spy *spy = spyStart(services.broker.port);
     int own = session.own;
     EXPECT(spySay(spy, COMMANDS, "restart"));
     EXPECT_WITHIN(PATIENCE_MS, session.foreign == 1);
@@ -163,7 +160,6 @@ int main(void)
     ioClose(io);
     mosquitto_destroy(session.client);
     spyStop(spy);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -55,11 +55,8 @@ static char *toolDigest(const char *database)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Io *io = deviceStart("digest.db", broker.port, SYNC_NEVER);
+    Services services = servicesStart();
+    Io *io = deviceStart("digest.db", services.broker.port, SYNC_NEVER);
     Db *db = ioGetDb(io);
 
     IoDigest empty = digest(db, NULL);
@@ -165,7 +162,6 @@ int main(void)
     dbClose(bare);
     claim("what is not valid is refused");
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

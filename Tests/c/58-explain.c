@@ -74,11 +74,8 @@ static char *cloudStory(const char *model, const char *json)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Io *io = deviceStart("explain.db", broker.port, SYNC_NEVER);
+    Services services = servicesStart();
+    Io *io = deviceStart("explain.db", services.broker.port, SYNC_NEVER);
     Db *db = ioGetDb(io);
     static const char note1[] = "{\"deviceId\":\"d1\",\"id\":\"1\"}";
 
@@ -161,7 +158,6 @@ int main(void)
     free(table);
     claim("iotodb prints it as a table");
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }
