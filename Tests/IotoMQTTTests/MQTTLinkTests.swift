@@ -69,7 +69,7 @@ import Testing
         broker.pause()
         var ids: [Int32] = []
         for number in 0..<5 {
-            let message = MQTTMessage(topic: "a", payload: [UInt8(number)], retain: true)
+            let message = MQTTMessage(topic: "a", payload: [UInt8(number)])
             ids.append(try recorder.client.publish(message, qos: 1))
         }
         recorder.step(seconds: 0.2)

@@ -64,8 +64,8 @@ final class Recorder: MQTTDelegate {
     }
 
     /// Publishes with QoS 1 and waits for the acknowledgement.
-    func publish(_ topic: Text, _ payload: [UInt8], retain: Bool = false) throws {
-        let id = try client.publish(MQTTMessage(topic: topic, payload: payload, retain: retain), qos: 1)
+    func publish(_ topic: Text, _ payload: [UInt8]) throws {
+        let id = try client.publish(MQTTMessage(topic: topic, payload: payload), qos: 1)
         guard step(until: { $0.published.contains(id) }) else { throw TestFailure("not acknowledged") }
     }
 
