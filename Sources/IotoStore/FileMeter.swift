@@ -5,12 +5,13 @@ import Synchronization
 
 /// Counts what SQLite writes to the files of one database, and how often it waits for the disk.
 ///
-/// A write that finds no room fails as `SQLITE_FULL`, whatever the reason. It stands between SQLite and its own file system layer (sqlite.org/vfs.html): a copy of that layer under a name of its
-/// own, whose files are the layer's, but for three methods that count before they pass the call on.
+/// A write that finds no room fails as `SQLITE_FULL`, whatever the reason. It stands between SQLite and its own file system layer
+/// (sqlite.org/vfs.html): a copy of that layer under a name of its own, whose files are the layer's, but for three methods that
+/// count before they pass the call on.
 final class FileMeter: @unchecked Sendable {
     private static let count = Atomic<UInt32>(0)
 
-    /// Guards the counters: a 32-bit processor need not have atomic numbers of 64 bits.
+    /// Guards the counters, which are read together.
     private let lock = Lock()
     private var bytes: Int64 = 0
     private var syncs: Int64 = 0

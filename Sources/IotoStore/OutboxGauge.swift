@@ -58,7 +58,7 @@ extension Store {
     private func age(of entered: Int64) -> Int64 {
         let time = entered >> 16
         let (age, unset) = (timeOfDay() - time, options.monotonicClock() + openedOffset - time)
-        let isOfUnset = unset >= 0 && UInt64(bitPattern: entered) > openedTime || age < 0 || time < StoreLimits.clockPlausible
+        let isOfUnset = unset >= 0 && UInt64(bitPattern: entered) > openedTime || age < 0 || time < Instant.earliestPlausible
         return max(1, isOfUnset ? unset : age)
     }
 

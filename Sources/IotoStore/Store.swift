@@ -72,8 +72,13 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let openedTime: UInt64
     /// See `removalHold`.
     private(set) var holdUntil: Int64 = 0
-    /// Asked while nothing is locked; set before replication begins.
-    public var resolver: (any ConflictResolver)?
+    private let resolverLock = Lock()
+    private var givenResolver: (any ConflictResolver)?
+    /// Asked while nothing is locked.
+    public var resolver: (any ConflictResolver)? {
+        get { resolverLock.withLock { givenResolver } }
+        set { resolverLock.withLock { givenResolver = newValue } }
+    }
     var ceilings = Ceilings()
     /// What waits in the outbox, as the transaction under way sees it, and as it was before; nil: to be weighed.
     var gauge: OutboxGauge?

@@ -5,7 +5,7 @@ import IotoSchema
 /// The device's half of replication, a state machine without I/O: it is told what happened and what time it is, works on
 /// its storage, and leaves the messages to be published in `takePublications()`. One thread at a time owns it.
 ///
-/// Up: the outbox's oldest changes go out in batches, one in flight, each sent again with growing waits until the hub's
+/// Up: the outbox's oldest changes go out in batches, a window of them in flight, sent again with growing waits until the hub's
 /// acknowledgement, which clears the very versions that it names. Down: each stream is followed by a cursor that commits
 /// with the items; a gap makes the device ask again from there.
 public final class DeviceReplicator<Storage: DeviceStorage> {
@@ -82,6 +82,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         if peer == .version2 { peer = .unknown }
         up.backoff.reset()
         up.inFlight = nil
+        up.held = []
         up.isUrgent = true
         askForEverything(now)
         holdForTime(now)
@@ -317,9 +318,9 @@ public struct ReplicationStatistics: Sendable {
     public var receivedItems: Int64 = 0
     /// Changes refused, by the hub or for their size.
     public var refusedItems: Int64 = 0
-    /// Wall clock of the last acknowledgement, Unix milliseconds; 0: there was none.
+    /// Time of day of the last acknowledgement, Unix milliseconds; 0: there was none.
     public var lastUp: Int64 = 0
-    /// Wall clock of the last page, Unix milliseconds; 0: there was none.
+    /// Time of day of the last page, Unix milliseconds; 0: there was none.
     public var lastDown: Int64 = 0
 
     public init() {}

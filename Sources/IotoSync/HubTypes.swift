@@ -100,6 +100,14 @@ public struct FeedPage: Sendable, Equatable {
         self.hasMore = hasMore
         self.entries = entries
     }
+
+    /// Ends the page where a device had come before: it knows all of it then, or nothing of it.
+    mutating func end(at seen: Int64) {
+        guard seen > previous, seen < cursor else { return }
+        entries.removeAll { $0.position > seen }
+        cursor = seen
+        hasMore = true
+    }
 }
 
 /// Where a feed moved in one transaction: from `previous` to `cursor`, without another writer's entries between.
@@ -108,6 +116,8 @@ public struct FeedAdvance: Sendable, Equatable {
     public var history: UInt64
     public var previous: Int64
     public var cursor: Int64
+    /// Every entry between is as the device has sent it.
+    public var isAsSent = true
 
     public init(stream: Text, history: UInt64, previous: Int64, cursor: Int64) {
         self.stream = stream

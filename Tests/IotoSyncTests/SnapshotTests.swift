@@ -41,6 +41,30 @@ struct SnapshotTests {
         #expect(loop.replica.value(model, "1") == nil)
     }
 
+    /// What is removed is not in it, and only the end of a snapshot tells that.
+    @Test func snapshotThatAProcessWhichIsGoneHasAskedForIsNotTaken() throws {
+        let loop = Loopback.connected()
+        for id: Text in ["1", "2"] { try loop.cloudChange("Notice", id, "v", device: nil) }
+        loop.settle()
+        loop.disconnect()
+        try loop.cloudChange("Notice", "1", "", device: nil, isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.deliverUp()
+        let late = loop.down.filter { $0.topic.string.hasSuffix("BATCH") }
+        loop.restartDevice()
+        loop.connect()
+        loop.up = []
+        loop.down = late
+        loop.deliverDown()
+        loop.settle()
+        loop.wait(120_000)
+        loop.settle()
+        #expect(loop.replica.value("Notice", "1") == nil)
+        #expect(loop.replica.value("Notice", "2") == "v")
+    }
+
     @Test func deviceThatHasComeAsFarDoesNotBeginAnew() throws {
         let loop = try awayWithSettings(3)
         loop.down = []

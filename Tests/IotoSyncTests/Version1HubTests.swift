@@ -166,7 +166,10 @@ struct Version1HubTests {
         try hub.cloudPut("a", "", isRemoval: true)
         hub.say("syncToDynamo", change(2, "a", "1", updated: "2026-11-20T23:40:48.312Z"))
         #expect(hub.value("a") == nil)
-        #expect(hub.heard().last?.hasPrefix(#"SYNC {"seq":2,"keys":["s#a"]"#) == true)
+        let heard = hub.heard()
+        #expect(heard.contains { $0.hasPrefix(#"SYNC {"seq":2,"keys":["s#a"]"#) })
+        // What it was told of the removal may not have come.
+        #expect(heard.last == #"REMOVE {"_type":"Store","sk":"s#a"}"#)
     }
 
     @Test func unknownChangeOlderThanATombstoneLosesAndTheAgentIsTold() throws {

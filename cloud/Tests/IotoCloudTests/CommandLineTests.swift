@@ -111,6 +111,54 @@ import Testing
         #expect(outcome.status == 64 && !outcome.errors.isEmpty, "\(outcome)")
     }
 
+    @Test func theStoreIsBackedUpAndRestoredWithANewHistory() async throws {
+        let folder = try folder()
+        let store = folder.file("ioto-cloud.db")
+        func items() async throws -> [String] { try await run(folder, "items", "list", "--json").lines }
+        func history() async throws -> JSON? {
+            try JSON.parse(Text(try await run(folder, "digest", "--stream", "all", "--json").lines[0]).bytes)["history"]
+        }
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'x'}").status == 0)
+        let before = try await items()
+        let first = try #require(try await history())
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: store)
+        #expect(try await run(folder, "backup", "copy.db").status == 0)
+        let mode = try FileManager.default.attributesOfItem(atPath: folder.file("copy.db"))[.posixPermissions] as? Int
+        #expect(mode == 0o600)
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'y'}").status == 0)
+
+        for arguments in [["backup", "copy.db"], ["restore", "copy.db"], ["backup", "--store", "sqlite:none.db", "new.db"]] {
+            let outcome = try await Program.cloud(arguments, in: folder)
+            #expect(outcome.status == 1 && outcome.errors.hasPrefix("ioto-cloud: "), "\(outcome)")
+        }
+        #expect(try await items().count == 2)
+
+        try FileManager.default.moveItem(atPath: store, toPath: folder.file("old.db"))
+        for beside in ["-wal", "-shm"] { try? FileManager.default.removeItem(atPath: store + beside) }
+        #expect(try await run(folder, "restore", "copy.db").status == 0)
+        #expect(try await items() == before)
+        #expect(try await history() != first)
+        #expect(!FileManager.default.fileExists(atPath: store + ".part"))
+    }
+
+    @Test func whatIsNoSoundStoreIsNeitherBackedUpNorRestored() async throws {
+        let folder = try folder()
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'x', value: 1}").status == 0)
+        let store = folder.file("ioto-cloud.db")
+        let file = try FileHandle(forUpdating: URL(fileURLWithPath: store))
+        try file.seek(toOffset: 4096)
+        try file.write(contentsOf: Data(repeating: 0xA5, count: 3 * 4096))
+        try file.close()
+        try "no database".write(toFile: folder.file("text"), atomically: true, encoding: .utf8)
+        for arguments in [["backup", "copy.db"], ["restore", "--store", "sqlite:new.db", "text"]] {
+            let outcome = try await Program.cloud(arguments, in: folder)
+            #expect(outcome.status == 1 && outcome.errors.hasPrefix("ioto-cloud: "), "\(outcome)")
+        }
+        for name in ["copy.db", "copy.db.part", "new.db", "new.db.part"] {
+            #expect(!FileManager.default.fileExists(atPath: folder.file(name)))
+        }
+    }
+
     @Test func versionAndHelpAreThere() async throws {
         let folder = try folder()
         let version = try await run(folder, "--version")
