@@ -139,7 +139,7 @@ public final class StoreTransaction {
         do throws(IotoError) {
             if store.mayBeFull(model) {
                 let known = before == nil && model.isReplicated ? try tombstone(key) : before
-                try makeRoom(for: model, key, over: known, size: body.count, isRemoval: false)
+                try makeRoom(for: model, over: known, size: body.count, isRemoval: false)
             }
             return try modify { () throws(IotoError) in try put(model, key, body, over: before) }
         } catch {
@@ -197,7 +197,7 @@ public final class StoreTransaction {
         let remains = before.model.isReplicated ? JSON.object(before.model.keyProperties(of: try before.properties())).text : nil
         do throws(IotoError) {
             if let remains, store.mayBeFull(item.model) {
-                try makeRoom(for: item.model, item.key, over: row, size: remains.count, isRemoval: true)
+                try makeRoom(for: item.model, over: row, size: remains.count, isRemoval: true)
             }
             try modify { () throws(IotoError) in try remove(before, row, remains) }
         } catch {
