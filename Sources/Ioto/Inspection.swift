@@ -83,7 +83,7 @@ public func dbEachRejected(
             let page = try store.rejectedChanges(after: position, itemsMax: pageItemsMax)
             for rejected in page {
                 position = rejected.position
-                guard tell(proc, context, store, rejected.change, queued: position, rejected, &count) else { return count }
+                guard tell(proc, context, store, rejected.change, queued: position, &count, rejected) else { return count }
             }
             if page.isEmpty { return count }
         }
@@ -94,7 +94,7 @@ public func dbEachRejected(
 /// - Returns: Whether the caller wants more.
 private func tell(
     _ proc: DbPendingProc, _ context: UnsafeMutableRawPointer?, _ store: Store, _ change: Change, queued: Int64,
-    _ rejected: RejectedChange? = nil, _ count: inout Int32
+    _ count: inout Int32, _ rejected: RejectedChange? = nil
 ) -> Bool {
     guard let stored = store.item(of: change) else { return true }
     let item = Item(stored)

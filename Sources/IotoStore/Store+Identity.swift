@@ -1,6 +1,7 @@
 import IotoBase
 import IotoSchema
 import IotoSync
+import Synchronization
 
 /// Whose database this is, and which one of its life.
 extension Store {
