@@ -74,7 +74,7 @@ final class ExpiryWorker: @unchecked Sendable {
                 next = try store.nextExpiry()
                 isFailing = false
             } catch {
-                if !isFailing { Log.warning("expired items are not removed for now: \(error.message)") }
+                if !isFailing { Log.warning("expired items can't be removed, which is tried again: \(error.message)") }
                 isFailing = true
             }
             guard sleep(until: next, isFailing) else { return }

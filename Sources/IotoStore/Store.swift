@@ -158,7 +158,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
             do throws(IotoError) {
                 try self.flushDelayed()
             } catch {
-                Log.warning("changes in memory are not committed for now: \(error.message)")
+                Log.warning("changes in memory can't be committed, which is tried again: \(error.message)")
             }
         }
     }

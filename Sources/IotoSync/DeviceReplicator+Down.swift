@@ -39,6 +39,9 @@ struct DownState {
     var refreshAt: Int64 = .max
     /// An answer that is applied with the next input, once the question for the page behind it has gone out; not a snapshot's.
     var waiting: PageMessage?
+    /// The device's own changes that were answered since the question for its own stream went out: the page may have been read
+    /// before the hub had them. More than the limit are not kept, but for one.
+    var settled: [ItemKey] = []
 
     init(topics: Topics, seed: UInt64, timeout: (first: Int64, last: Int64)) {
         // Anywhere: the broker keeps the answers to a process that is gone for the next one, which must not take them
@@ -65,6 +68,8 @@ extension DeviceReplicator {
     private static var askSpread: UInt64 { 1_000 }
     /// Longest wait before a page that could not be stored is asked for again, in milliseconds: room may return at any time.
     private static var storageRetryMax: Int64 { 60_000 }
+    /// Own changes that are remembered while a question is out: with more, the end of a snapshot is asked for again.
+    static var settledMax: Int { 256 }
 
     func askForEverything(_ now: Instant) {
         down.generation += 1
@@ -118,6 +123,7 @@ extension DeviceReplicator {
                 down.streams[index].asked = down.question
                 down.streams[index].askedAt = now.monotonic
                 down.streams[index].passedOver = 0
+                if index == 0 { down.settled = [] }
             } catch {
                 note(error)
             }
@@ -213,6 +219,10 @@ extension DeviceReplicator {
                 part = SnapshotPart(
                     begins: startsAnew, ends: !page.hasMore, floor: page.floor, resends: stored.history != 0 && isLost,
                     passedOver: page.refusedKeys)
+                if index == 0, !page.hasMore {
+                    guard down.settled.count <= DeviceReplicator.settledMax else { return ask([index], now) }
+                    part?.passedOver += down.settled
+                }
             }
             do throws(IotoError) {
                 try apply(page, part, now)

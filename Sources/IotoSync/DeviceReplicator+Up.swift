@@ -301,6 +301,9 @@ extension DeviceReplicator {
         statistics.sentItems += Int64(entries.count - refused)
         statistics.refusedItems += Int64(refused)
         up.sent.remove(entries)
+        if down.streams[0].asked != nil, down.settled.count <= DeviceReplicator.settledMax {
+            for entry in entries { down.settled.append(entry.pending.change.key) }
+        }
         for entry in entries { up.inFlight?.open.remove(entry.pending.change.version) }
         guard let batch = up.inFlight else { return }
         guard batch.open.isEmpty else {

@@ -112,7 +112,7 @@ public struct SnapshotPart: Sendable {
     /// With the first part: the hub's store is not the one, or not in the state, that was followed before, so items that this
     /// database wrote itself and the hub does not name are sent again rather than removed.
     public var resends: Bool
-    /// Items that were named but can't be taken.
+    /// Items that were named but can't be taken, or that the hub has all the same.
     public var passedOver: [ItemKey]
 
     public init(begins: Bool, ends: Bool, floor: Int64, resends: Bool = false, passedOver: [ItemKey] = []) {

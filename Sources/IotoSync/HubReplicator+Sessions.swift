@@ -346,8 +346,10 @@ extension HubReplicator {
         #endif
         // Cloud applications stamp on clocks of their own: what devices have seen of them, the hub has to have seen, too.
         for entry in page.entries { clock.observe(entry.change.version.time) }
+        // Removals below the floor are in no page: whoever has not come there has to ask, and is told to begin anew.
+        let previous = answers == nil ? max(page.previous, page.floor) : page.previous
         var message = PageMessage(
-            answers: answers, stream: page.stream, history: page.history, previous: page.previous,
+            answers: answers, stream: page.stream, history: page.history, previous: previous,
             cursor: page.cursor, hasMore: page.hasMore, isReset: isReset, isWhole: isWhole, floor: page.floor, time: time,
             changes: page.entries.map { $0.change }.filter { isWhole || hasOwn || $0.version.writer != record?.replica })
         if message.changes.count < page.entries.count { message.without = record?.replica }

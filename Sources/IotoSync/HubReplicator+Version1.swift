@@ -34,8 +34,11 @@ final class AgentFeed {
     var hasMoved: Set<Text> = []
     /// What the agent will be told that it is caught up to; nil once it was told.
     var catchUpTime: UInt64? = .max
-    /// What it was told last, Unix milliseconds: nothing before it is missing there.
+    /// Up to when the broker has taken all for it, Unix milliseconds.
     var synced: Int64 = 0
+    /// It has asked since the hub came to the broker, which may have lost what it had for the agent before: only then may it be told
+    /// a time, since it asks next for what is newer than that.
+    var hasAsked = false
 
     init(round: Int64, since: UInt64, streams: [Text]) {
         self.round = round
@@ -100,8 +103,8 @@ extension HubReplicator {
         let keys = ack.keys.filter { entry in !refused.contains { $0.time == entry.number } }.map { $0.key }
         let agent = session.agent ?? AgentFeed(round: 0, since: 0, streams: [])
         session.agent = agent
-        // An agent asks next for what is newer than this, so nothing that it was not sent may be older.
-        let answer = codec.version1Ack(ack.sequence, keys, synced: agent.synced)
+        // The time is not for an answer to say: the broker may have lost what the agent has asked for again behind its changes.
+        let answer = codec.version1Ack(ack.sequence, keys)
         agent.outgoing.insert(
             Publication(topic: Topics.down(device: session.id, "SYNC"), payload: answer), at: 0)
         for entry in met { append(entry.other, session, agent) }
@@ -127,12 +130,14 @@ extension HubReplicator {
         session.queue.removeFirst()
         // Of a time that it was not told by this store, the agent can't know what it has missed.
         follow(session, record, since: max(0, min(timestamp, max(record.synced, session.agent?.synced ?? 0))))
+        session.agent?.hasAsked = true
     }
 
     /// Goes on with an agent after the hub has started anew: it asks only when it connects.
     func resume(_ record: DeviceRecord) {
         agents.insert(record.id)
         let session = sessions[record.id] ?? DeviceSession(id: record.id)
+        session.agent?.hasAsked = false
         guard session.agent == nil else { return }
         session.record = record
         sessions[record.id] = session
@@ -218,7 +223,7 @@ extension HubReplicator {
         agent.synced = max(agent.synced, Int64(time >> 16))
         agent.outgoing.append(
             Publication(
-                topic: Topics.down(device: session.id, "SYNCDOWN"), payload: codec.version1CaughtUp(agent.synced)))
+                topic: Topics.down(device: session.id, "SYNCDOWN"), payload: codec.version1CaughtUp(agent.hasAsked ? agent.synced : 0)))
         step(session, agent)
     }
 
@@ -250,6 +255,9 @@ extension HubReplicator {
 
 /// The messages of version 1.
 extension WireCodec {
+    /// How long what only comes down may wait at the broker: a year, in milliseconds.
+    private static var version1Lead: Int64 { 365 * 86_400_000 }
+
     /// The time that an item's `updated` says, Unix milliseconds.
     func updated(of item: JSON?) -> Int64? {
         guard let value = item?[schema.updatedField] else { return nil }
@@ -257,10 +265,10 @@ extension WireCodec {
         return value.integerValue
     }
 
-    func version1Ack(_ sequence: Int64, _ keys: [Text], synced: Int64) -> [UInt8] {
+    func version1Ack(_ sequence: Int64, _ keys: [Text]) -> [UInt8] {
         JSON.object([
             "seq": .integer(sequence), "keys": .array(keys.map { .string($0) }),
-            "updated": .string(ISODate.text(synced)),
+            "updated": .string(ISODate.text(0)),
         ]).text
     }
 
@@ -271,7 +279,8 @@ extension WireCodec {
     /// An item as agents take it, or what names one that is removed; nil when it is none of the schema's.
     ///
     /// - Parameter now: An agent does not take what looks older than its own copy, which has the time of its arrival
-    ///   there: so the item says that it is of now.
+    ///   there: so the item says that it is of now. Where only the cloud changes the model it says a later time, since it may wait at
+    ///   the broker with another, and that is of its arrival then.
     func version1Item(_ change: Change, now: Int64) -> [UInt8]? {
         guard let model = schema.model(change.model) else { return nil }
         var item: JSONObject = [schema.typeField: .string(model.name)]
@@ -281,6 +290,7 @@ extension WireCodec {
         for (name, value) in model.wireItem(body: body, key: change.key, includeHash: schema.primary.sort == nil) {
             item[name] = value
         }
+        let now = model.syncsUp ? now : now &+ WireCodec.version1Lead
         if let updated = item[schema.updatedField] {
             item[schema.updatedField] =
                 updated.stringValue == nil ? .integer(now) : .string(ISODate.text(now))

@@ -25,7 +25,9 @@ import Testing
 
     init() throws {
         fixture = try Fixture(try Schema(source: Array(SendLaneTests.schema.utf8), name: "schema.json5"))
-        store = try fixture.open()
+        // Time goes by, and nobody sets the clock.
+        let clock = fixture.clock
+        store = try fixture.open { $0.monotonicClock = { clock.time } }
     }
 
     private func put(_ model: String, _ id: String) throws { try store.put(try fixture.model(model), id, 1) }

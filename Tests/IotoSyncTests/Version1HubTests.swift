@@ -259,6 +259,30 @@ struct Version1HubTests {
         #expect(hub.heard().count == 1)
     }
 
+    @Test func hubThatStartsAnewTellsTheAgentNoTimeBeforeItAsks() throws {
+        hub.say("syncDown", #"{"timestamp":"1970-01-01T00:00:00.000Z"}"#)
+        _ = hub.heard()
+        hub.loop.setWall(hub.loop.now.wall + 60_000)
+        // The broker may have lost what the last hub sent.
+        hub.loop.restartHub()
+        hub.say("syncToDynamo", Hub.change)
+        #expect(hub.heard().allSatisfy { $0.contains(#""updated":"1970-01-01T00:00:00.000Z""#) })
+        hub.say("syncDown", #"{"timestamp":"1970-01-01T00:00:00.000Z"}"#)
+        #expect(hub.heard().last?.hasPrefix(#"SYNCDOWN {"updated":"2026"#) == true)
+    }
+
+    @Test func whatOnlyComesDownIsNotOlderThanACopyThatCameLate() throws {
+        let item: JSONObject = [
+            "key": .string("n"), "value": .string("v"), "accountId": .string("A1"),
+            "updated": .string("2026-11-20T23:40:00.000Z"),
+        ]
+        hub.say("syncToDynamo", Hub.change)
+        hub.say("syncDown", #"{"timestamp":"1970-01-01T00:00:00.000Z"}"#)
+        _ = hub.heard()
+        hub.loop.run(.feedsMoved(try hub.loop.cloud.put("Notice", item)))
+        #expect(hub.heard().last?.contains(#""updated":"2027-11-"#) == true)
+    }
+
     @Test func brokerThatTakesNothingEndsTheStreamUntilTheAgentAsksAgain() throws {
         try hub.cloudPut("x", "1")
         hub.loop.holdsAcknowledgements = true

@@ -9,16 +9,6 @@
 #define ITEM_MAX (256 * 1024 - ROOM)
 #define MESSAGE_MAX (120 * 1024 - ROOM)
 
-/** A text of this many bytes, valid until the end. */
-static const char *textOf(size_t size, char letter)
-{
-    char *text = malloc(size + 1);
-    REQUIRE(text != NULL);
-    memset(text, letter, size);
-    text[size] = '\0';
-    return text;
-}
-
 static void cloudPutLarge(const char *model, const char *id, const char *field, const char *text)
 {
     FILE *file = fopen(scratch("large.json5"), "w");
@@ -50,9 +40,10 @@ static Io *start(const char *compress, int port)
 }
 
 /** Changes of the cloud, while the device is there and while it is away. */
-static void down(Io *io, const char *large)
+static void down(Io *io, char letter)
 {
     Db *db = ioGetDb(io);
+    char *large = repeat(letter, ITEM_MAX);
     cloudPutLarge("Setting", "live", "value", large);
     REQUIRE(cloudPut("Setting", "{deviceId: 'd1', id: 'behind-live', value: 'small'}"));
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Setting", "behind-live", "value", "small"));
@@ -65,12 +56,14 @@ static void down(Io *io, const char *large)
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Setting", "behind-away", "value", "small"));
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Setting", "away", "value", large));
     EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Setting", "away-too", "value", large));
+    free(large);
 }
 
 /** Both sides change items while the device is away; the cloud's changes are the later ones, and large. */
-static void conflict(Io *io, const char *large)
+static void conflict(Io *io, char letter)
 {
     Db *db = ioGetDb(io);
+    char *large = repeat(letter, ITEM_MAX);
     ioStop(io);
     for (int index = 0; index < 3; index++) {
         const char *id = format("met-%d", index);
@@ -86,12 +79,13 @@ static void conflict(Io *io, const char *large)
     }
     EXPECT(cloudFieldIs("Note", "alone", "text", "device"));
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
+    free(large);
 }
 
 static void up(Io *io)
 {
     Db *db = ioGetDb(io);
-    const char *fits = textOf(MESSAGE_MAX, 'f'), *large = textOf(120 * 1024, 'l');
+    char *fits = repeat('f', MESSAGE_MAX), *large = repeat('l', 120 * 1024);
     EXPECT_CODE(create(db, "Note", DB_PROPS("id", "fits", "text", fits)), 0);
     EXPECT_CODE(create(db, "Note", DB_PROPS("id", "too-large", "text", large)), 0);
     EXPECT_CODE(create(db, "Note", DB_PROPS("id", "behind", "text", "small")), 0);
@@ -99,6 +93,8 @@ static void up(Io *io)
     EXPECT(cloudFieldIs("Note", "fits", "text", fits));
     EXPECT(cloudHas("Note", "behind") && !cloudHas("Note", "too-large"));
     EXPECT_NUMBER(deviceStatus(io).rejectedItems, 1);
+    free(fits);
+    free(large);
 }
 
 int main(void)
@@ -109,16 +105,16 @@ int main(void)
     brokerStart(&broker);
     cloudStart(&cloud);
     Io *io = start("none", broker.port);
-    down(io, textOf(ITEM_MAX, 'x'));
+    down(io, 'x');
     claim("the largest item comes down, and what is behind it");
-    conflict(io, textOf(ITEM_MAX, 'y'));
+    conflict(io, 'y');
     claim("it comes also where it overrules a change of the device");
     up(io);
     claim("up goes what fits a message; what does not is refused, and what is behind it goes");
     ioClose(io);
     io = start("zlib", broker.port);
-    down(io, textOf(ITEM_MAX, 'c'));
-    conflict(io, textOf(ITEM_MAX, 'd'));
+    down(io, 'c');
+    conflict(io, 'd');
     claim("compressed messages carry the same");
     ioClose(io);
     cloudStop(&cloud);

@@ -13,6 +13,8 @@ final class Device: ClientOwner, StoreObserver {
         /// Bodies by key; nil: removed.
         case local([ItemKey: [UInt8]?])
         case message(Message)
+        /// A page that waited until the next one was asked for, and what came then.
+        case messages(Message, Message)
     }
 
     struct Request {
@@ -71,6 +73,8 @@ final class Device: ClientOwner, StoreObserver {
     var unsynced: [StoreImage] = []
     /// Calls that failed since the last commit: they may have been committed all the same.
     var doubts: [Attempt] = []
+    /// The last page that had more behind it: it may wait to be applied with what comes next.
+    private var waiting: Message?
     private var attempt = Attempt.none
     private var events: [StoreEvent] = []
     var replica: UInt64 = 0
@@ -238,6 +242,7 @@ final class Device: ClientOwner, StoreObserver {
         changedBytes = nil
         connectAt = nil
         isObeying = false
+        waiting = nil
         stepToken += 1
     }
 
@@ -284,7 +289,7 @@ final class Device: ClientOwner, StoreObserver {
         disk.hasFailed = false
         body()
         if disk.isDead {
-            doubts.append(attempt)
+            doubt(attempt)
             return powerIsGone()
         }
         guard let after = reader?.read(replica: replica) else {
@@ -299,8 +304,16 @@ final class Device: ClientOwner, StoreObserver {
         } else if disk.isSynced {
             unsynced = [after]
         }
-        if disk.hasFailed { doubts.append(attempt) }
+        if disk.hasFailed { doubt(attempt) }
+        if case .message(let message) = attempt, (try? JSON.parse(message.payload))?["more"]?.boolValue == true { waiting = message }
         publish()
+    }
+
+    private func doubt(_ attempt: Attempt) {
+        doubts.append(attempt)
+        guard let waiting else { return }
+        doubts.append(.message(waiting))
+        if case .message(let message) = attempt { doubts.append(.messages(waiting, message)) }
     }
 
     func storeDidCommit(_ events: [StoreEvent]) {

@@ -242,26 +242,35 @@ final class Judge {
                     return after.item(key)?.body == body
                 }
         case .message(let message):
-            guard let json = try? JSON.parse(message.payload) else { return false }
-            // An acknowledgement: rows may have new stamps, and that is all.
-            if message.topic.hasSuffix("SYNC") {
-                let winners = (json["overruled"]?.arrayValue ?? []).compactMap {
-                    $0["by"]?["ver"]?.stringValue.flatMap { Version($0) }
-                }
-                return changed.allSatisfy { key in
-                    winners.contains(after.version(key)) || isRestamp(before.version(key), after.version(key))
-                }
-            }
-            let carried = (json["changes"]?.arrayValue ?? []).compactMap { $0.wireVersion(in: json) }
-            return changed.allSatisfy { key in
-                // Where the device wins, it raises its version above the page's.
-                let isRaised =
-                    after.rows[key]?.body == before.rows[key]?.body && before.outbox.values.contains(key)
-                    && after.version(key) > before.version(key)
-                return carried.contains(after.version(key)) || isRaised
-            }
-                && after.cursor(json["stream"]?.stringValue ?? "")?.position == json["cursor"]?.integerValue
+            return changed.allSatisfy { carries(message, $0, before, after) } && reaches(message, after)
+        case .messages(let first, let second):
+            return changed.allSatisfy { carries(first, $0, before, after) || carries(second, $0, before, after) }
+                && (reaches(first, after) || reaches(second, after))
         }
+    }
+
+    /// Whether the message makes of the item what it is.
+    private func carries(_ message: Message, _ key: ItemKey, _ before: StoreImage, _ after: StoreImage) -> Bool {
+        guard let json = try? JSON.parse(message.payload) else { return false }
+        // An acknowledgement: rows may have new stamps, and that is all.
+        if message.topic.hasSuffix("SYNC") {
+            let winners = (json["overruled"]?.arrayValue ?? []).compactMap {
+                $0["by"]?["ver"]?.stringValue.flatMap { Version($0) }
+            }
+            return winners.contains(after.version(key)) || isRestamp(before.version(key), after.version(key))
+        }
+        // Where the device wins, it raises its version above the page's.
+        let isRaised =
+            after.rows[key]?.body == before.rows[key]?.body && before.outbox.values.contains(key)
+            && after.version(key) > before.version(key)
+        return isRaised || (json["changes"]?.arrayValue ?? []).contains { $0.wireVersion(in: json) == after.version(key) }
+    }
+
+    /// Whether the cursor stands where the message puts it, if it is a page.
+    private func reaches(_ message: Message, _ state: StoreImage) -> Bool {
+        guard !message.topic.hasSuffix("SYNC") else { return true }
+        guard let json = try? JSON.parse(message.payload) else { return false }
+        return state.cursor(json["stream"]?.stringValue ?? "")?.position == json["cursor"]?.integerValue
     }
 
     private func difference(_ before: StoreImage, _ after: StoreImage) -> String {

@@ -62,9 +62,9 @@
             "ackClearsNewer": 1, "ackOfLaterTryIgnored": 15, "cursorBeforeItems": 1, "tombstoneIgnored": 3,
             "noTombstone": 1, "versionIgnored": 2, "clockNotPersisted": 11, "outboxRowLost": 5,
             "deviceTrustsDirection": 11, "hubTrustsDirection": 21, "hubTrustsOwner": 24, "neverResent": 7,
-            "gapIgnored": 3, "advanceUnchecked": 3, "hubAcksBeforeStoring": 1, "questionForgotten": 9, "pleaIgnored": 4,
-            "moveMissed": 16, "sentBeforeDurable": 25, "neverSynced": 2, "eventTwice": 1, "stampStored": 1,
-            "purgedEarly": 1, "ownLeftOut": 16, "fenceIgnored": 4,
+            "gapIgnored": 3, "advanceUnchecked": 3, "hubAcksBeforeStoring": 1, "questionForgotten": 9, "pleaIgnored": 53,
+            "moveMissed": 16, "sentBeforeDurable": 28, "neverSynced": 2, "eventTwice": 1, "stampStored": 1,
+            "purgedEarly": 1, "ownLeftOut": 16, "fenceIgnored": 22,
         ]
     }
 #endif
