@@ -10,7 +10,9 @@ extension Store {
         var changes: [PendingChange] = []
         var unreadable: [Int64] = []
         var newest: UInt64 = 0
+        // After a write that has failed, or one of another process, it is not sent once more either.
         if isSettledLate { return [] }
+        if !isInTransaction { guard try settleLate() else { return [] } }
         try read { (connection) throws(IotoError) in
             let statement = try connection.statement(.pending)
             defer { statement.end() }

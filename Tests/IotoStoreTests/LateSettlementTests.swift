@@ -179,6 +179,7 @@ import Testing
         try store.damage("CREATE TRIGGER refuse BEFORE DELETE ON outbox BEGIN SELECT raise(ABORT, 'no'); END")
         #expect(throws: IotoError.self) { try store.put(fault, "2") }
         #expect(throws: IotoError.self) { _ = try store.settleLate() }
+        #expect((try? store.pending())?.isEmpty ?? true)
         try store.damage("DROP TRIGGER refuse")
         try store.put(fault, "2")
         #expect(try store.number("SELECT count(*) FROM outbox") == 1)
