@@ -6,7 +6,8 @@ import IotoSync
 /// The way down: the cloud's changes, and how far its streams are followed.
 extension Store {
     public func cursor(of stream: Text) throws(IotoError) -> StreamCursor? {
-        try read { (connection) throws(IotoError) in try readCursor(stream, connection) }
+        let stored = try read { (connection) throws(IotoError) in try readCursor(stream, connection) }
+        return lock.withLock { late }?.settlement.advance?.applied(to: stored, of: stream) ?? stored
     }
 
     func readCursor(_ stream: Text, _ connection: Connection) throws(IotoError) -> StreamCursor? {

@@ -68,8 +68,8 @@ struct DownState {
 extension DeviceReplicator {
     /// Longest time that a device waits when the hub asks all of them to come, in milliseconds.
     private static var askSpread: UInt64 { 1_000 }
-    /// Longest wait before a page that could not be stored is asked for again, in milliseconds: room may return at any time.
-    private static var storageRetryMax: Int64 { 60_000 }
+    /// Longest wait before what could not be stored is tried again, in milliseconds: room may return at any time.
+    static var storageRetryMax: Int64 { 60_000 }
     /// Own changes that are remembered while a question is out: with more, the end of a snapshot is asked for again.
     static var settledMax: Int { 256 }
 

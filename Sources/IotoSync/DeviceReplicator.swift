@@ -92,6 +92,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public func disconnected(_ now: Instant) {
         isConnected = false
         up.inFlight = nil
+        settleLate(now)
         down.forgetAnswers()
     }
 
@@ -132,6 +133,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public func tick(_ now: Instant) {
         guard isConnected else { return }
         applyWaiting(now)
+        if let settleAt = up.settleAt, now.monotonic >= settleAt { settleLate(now) }
         sendIfDue(now)
         askIfDue(now)
     }
@@ -265,6 +267,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         if down.waiting != nil { return 0 }
         var earliest = up.inFlight?.deadline ?? up.sendAt
         if up.inFlight == nil, let resumeAt = up.meter.resumeAt { earliest = min(earliest ?? resumeAt, resumeAt) }
+        if let settleAt = up.settleAt { earliest = min(earliest ?? settleAt, settleAt) }
         if up.holdUntil > Int64.min { earliest = max(up.holdUntil, earliest ?? up.holdUntil) }
         earliest = min(earliest ?? down.refreshAt, down.refreshAt)
         for stream in down.streams {

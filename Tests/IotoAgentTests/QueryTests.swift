@@ -357,6 +357,40 @@ private func error<Result>(_ body: () throws -> Result) -> IotoError {
         database.close()
     }
 
+    /// A database that has met a cloud, whose machine's clock then is wrong.
+    private func open(_ fixture: Fixture, ahead: Int64) throws -> Database {
+        let cursor = StreamCursor(stream: "all", history: 1, position: 1)
+        let database = try fixture.open()
+        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        _ = try database.store.apply([], cursor: cursor, hubTime: HybridClock.time(now))
+        database.close()
+        return try fixture.open { $0.wallClock = { Int64(Date().timeIntervalSince1970 * 1000) + ahead } }
+    }
+
+    @Test func nothingIsRemovedBeforeTheCloudHasToldTheTime() throws {
+        let fixture = try Fixture(schema: ExpiryWorkerTests.schema)
+        let database = try open(fixture, ahead: 365 * 86_400_000)
+        let now = Int64(Date().timeIntervalSince1970)
+        _ = try database.create("Note", ["id": .string("a"), "expires": .integer(now + 3600)])
+        Thread.sleep(forTimeInterval: 1.5)
+        #expect(try database.count("Note", JSONObject()) == 0)
+        database.store.learnTime(now * 1000)
+        #expect(try database.count("Note", JSONObject()) == 1)
+        database.close()
+    }
+
+    @Test func itemsAreRemovedByTheTimeThatTheCloudHasTold() throws {
+        let fixture = try Fixture(schema: ExpiryWorkerTests.schema)
+        let database = try open(fixture, ahead: 0)
+        let now = Int64(Date().timeIntervalSince1970)
+        database.store.learnTime((now + 36_000) * 1000)
+        _ = try database.create("Note", ["id": .string("a"), "expires": .integer(now + 3600)])
+        let deadline = Date().addingTimeInterval(20)
+        while try database.store.statistics().items > 0, Date() < deadline { Thread.sleep(forTimeInterval: 0.05) }
+        #expect(try database.store.statistics().items == 0)
+        database.close()
+    }
+
     @Test func aStoreThatOnlyReadsRemovesNothing() throws {
         let fixture = try Fixture(schema: ExpiryWorkerTests.schema)
         let database = try fixture.open()

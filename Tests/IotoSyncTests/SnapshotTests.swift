@@ -194,6 +194,32 @@ struct SnapshotTests {
         #expect(loop.replica.value("Note", "mine") == "kept")
     }
 
+    @Test func moreOwnChangesThanAreRememberedHaveTheEndAskedForAgain() throws {
+        let loop = try awayWithSettings(2)
+        try loop.cloudChange("Setting", "1", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.deliverUp()
+        let page = loop.down
+        loop.down = []
+        let count = DeviceReplicator<MemoryReplica>.settledMax + 10
+        for index in 0..<count { try loop.replica.put("Note", Text(decimal: index), value: "kept") }
+        loop.device.changed(bytes: 10, loop.now)
+        while loop.replica.pendingCount() > 0 {
+            try loop.flush()
+            loop.deliverUp()
+            loop.down = loop.down.filter { $0.topic.string.hasSuffix("SYNC") }
+            loop.deliverDown()
+        }
+        loop.down = page
+        loop.deliverDown()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == nil)
+        #expect((0..<count).allSatisfy { loop.replica.value("Note", Text(decimal: $0)) == "kept" })
+        #expect(loop.device.isCaughtUp)
+    }
+
     @Test func tombstonesThatGoMeanwhileMakeItBeginAnew() throws {
         let loop = try awayWithSettings(850)
         try loop.cloudChange("Setting", "3", "", isRemoval: true)

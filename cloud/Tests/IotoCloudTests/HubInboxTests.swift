@@ -26,6 +26,18 @@ import Testing
         #expect(!inbox.put(message: "e", [1]))
     }
 
+    @Test func whatComesBeforeTheSubscriptionIsBoundedInBytes() async throws {
+        let inbox = HubInbox(loadMax: .max, bytesMax: .max, patience: 10)
+        let session = try BrokerSession(
+            broker: try BrokerAddress("mqtt://127.0.0.1:1"), clientID: "cloud", filters: [], inbox: inbox)
+        let payload = [UInt8](repeating: 0, count: 1 << 20)
+        for _ in 0..<70 { session.mqttReceived("a", payload) }
+        session.mqttSubscribed(1, accepted: true)
+        #expect(inbox.next()?.count == 1 + BrokerSession.earlyBytesMax / payload.count)
+        session.mqttReceived("a", payload)
+        #expect(inbox.next()?.count == 1)
+    }
+
     @Test func requestsCountUntilTheyAreAnswered() async throws {
         let inbox = HubInbox(loadMax: 1, patience: 10)
         #expect(inbox.beginRequest())
