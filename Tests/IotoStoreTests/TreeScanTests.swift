@@ -93,11 +93,11 @@ import Testing
             return bodies
         }
         var (found, expected) = (0, 0)
+        // Some are made through SQLite first, with up to sixteen pages, long rows and all: one more for so many frames of the log.
         let before = pages(store)
         let beside = try bodies(&found)
-        // Some are made through SQLite first, with up to sixteen pages, long rows and all: one more for so many frames of the log.
-        let most = min(400, 100 + 16 * logRest(store) / Int64(StoreLimits.framesPerLookup))
         let read = pages(store) - before
+        let most = min(400, 100 + 16 * logRest(store) / Int64(StoreLimits.framesPerLookup))
         #expect(read < most && keys.count > 500, "\(moment): by the pages")
         try store.begin()
         let within = try bodies(&expected)
