@@ -14,17 +14,13 @@ struct platform_mutex {
     pthread_mutex_t mutex;
 };
 
-platform_mutex *platform_mutex_new(bool recursive)
+platform_mutex *platform_mutex_new(void)
 {
     platform_mutex *self = malloc(sizeof *self);
     if (self == NULL) {
         return NULL;
     }
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, recursive ? PTHREAD_MUTEX_RECURSIVE : PTHREAD_MUTEX_NORMAL);
-    pthread_mutex_init(&self->mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
+    pthread_mutex_init(&self->mutex, NULL);
     return self;
 }
 

@@ -89,7 +89,7 @@ final class MosquittoHandle {
             let code = will.topic.withCString { topic in
                 will.payload.withUnsafeBytes {
                     mosquitto_will_set(
-                        pointer, topic, Int32(truncatingIfNeeded: $0.count), $0.baseAddress, 1, will.retain)
+                        pointer, topic, Int32(truncatingIfNeeded: $0.count), $0.baseAddress, 1, false)
                 }
             }
             try check(code, "will")
@@ -224,7 +224,7 @@ extension MosquittoHandle {
         message.topic.withCString { topic in
             message.payload.withUnsafeBytes {
                 mosquitto_publish(
-                    pointer, &id, topic, Int32(truncatingIfNeeded: $0.count), $0.baseAddress, qos, message.retain)
+                    pointer, &id, topic, Int32(truncatingIfNeeded: $0.count), $0.baseAddress, qos, false)
             }
         }
     }

@@ -43,14 +43,14 @@ extension StoreTransaction {
     ///   - size: Bytes that it shall have.
     /// - Throws: `.full` when there is none; nothing is changed then.
     func makeRoom(
-        for model: Model, _ key: ItemKey, over known: StoredRow?, size: Int, isRemoval: Bool
+        for model: Model, over known: StoredRow?, size: Int, isRemoval: Bool
     ) throws(IotoError) {
         // What is kept for some is no one else's.
         let isPrivileged = isRemoval || model.process.isReserved || !store.hasReservedModels
         let file = store.ceilings.fileBytes
         if file > 0, !isPrivileged, size > known?.body.count ?? 0 {
             let used = try connection.count(.pageCount) - connection.count(.freePages)
-            guard used * 4096 + Int64(size) <= file - file / StoreLimits.reservedPart else {
+            guard used * StoreLimits.pageBytes + Int64(size) <= file - file / StoreLimits.reservedPart else {
                 throw full("the rest of the database's size is reserved", model)
             }
         }
@@ -137,7 +137,7 @@ extension StoreTransaction {
     }
 
     private func full(_ reason: Text, _ model: Model) -> IotoError {
-        IotoError(.full, "model '\(model.name)': \(reason)")
+        IotoError(.full, "model \"\(model.name)\": \(reason)")
     }
 }
 

@@ -5,9 +5,9 @@ import Synchronization
 
 /// Counts what SQLite writes to the files of one database, and how often it waits for the disk.
 ///
-/// A write that finds no room fails as `SQLITE_FULL`, whatever the reason. It stands between SQLite and its own file system layer
-/// (sqlite.org/vfs.html): a copy of that layer under a name of its own, whose files are the layer's, but for three methods that
-/// count before they pass the call on.
+/// A write that finds no room fails as `SQLITE_FULL`, whatever the reason. It stands between SQLite and its own file system
+/// layer (sqlite.org/vfs.html): a copy of that layer under a name of its own, whose files are the layer's, but for the methods
+/// that count before they pass the call on, and those of the log, see `HeldFrames`.
 final class FileMeter: @unchecked Sendable {
     private static let count = Atomic<UInt32>(0)
 
@@ -81,10 +81,14 @@ private struct MeteredLayer {
 
 /// What lies behind a file.
 private struct MeteredFile {
-    /// The file's methods, three of which are replaced.
+    /// The file's methods, some of which are replaced.
     var methods: sqlite3_io_methods
     let original: UnsafePointer<sqlite3_io_methods>
     let meter: Unmanaged<FileMeter>
+    /// Of the log.
+    var held = HeldFrames()
+    /// Of the log the database, and of the database the log, while both are open.
+    var other: UnsafeMutablePointer<sqlite3_file>?
 }
 
 private func openMetered(
@@ -101,19 +105,33 @@ private func openMetered(
     methods.xClose = closeMetered
     methods.xWrite = writeMetered
     methods.xSync = syncMetered
+    if flags & SQLITE_OPEN_WAL != 0 {
+        methods.xWrite = writeLog
+        methods.xRead = readLog
+        methods.xTruncate = truncateLog
+        methods.xFileSize = sizeOfLog
+    } else if flags & SQLITE_OPEN_MAIN_DB != 0 {
+        methods.xShmLock = lockMetered
+    }
     let place = UnsafeMutableRawPointer(file).advanced(by: layer.tail).assumingMemoryBound(to: MeteredFile.self)
     place.initialize(to: MeteredFile(methods: methods, original: original, meter: meter.retain()))
     // The methods stand first, so that the rest is found from them.
     file.pointee.pMethods = UnsafeRawPointer(place).assumingMemoryBound(to: sqlite3_io_methods.self)
+    if flags & SQLITE_OPEN_WAL != 0, let name, let database = sqlite3_database_file_object(name) {
+        place.pointee.other = database
+        metered(database).pointee.other = file
+    }
     return code
 }
 
-private func metered(_ file: UnsafeMutablePointer<sqlite3_file>) -> UnsafePointer<MeteredFile> {
-    UnsafeRawPointer(file.pointee.pMethods).assumingMemoryBound(to: MeteredFile.self)
+private func metered(_ file: UnsafeMutablePointer<sqlite3_file>) -> UnsafeMutablePointer<MeteredFile> {
+    UnsafeMutableRawPointer(mutating: file.pointee.pMethods).assumingMemoryBound(to: MeteredFile.self)
 }
 
 private func closeMetered(_ file: UnsafeMutablePointer<sqlite3_file>?) -> Int32 {
     guard let file else { return SQLITE_MISUSE }
+    if let database = metered(file).pointee.other { metered(database).pointee.other = nil }
+    metered(file).pointee.held.free()
     let own = metered(file).pointee
     file.pointee.pMethods = own.original
     defer { own.meter.release() }
@@ -135,5 +153,64 @@ private func syncMetered(_ file: UnsafeMutablePointer<sqlite3_file>?, _ flags: I
     guard let file else { return SQLITE_MISUSE }
     let own = metered(file)
     own.pointee.meter._withUnsafeGuaranteedRef { $0.didSync() }
-    return own.pointee.original.pointee.xSync(file, flags)
+    let code = writeHeld(file)
+    return code == SQLITE_OK ? own.pointee.original.pointee.xSync(file, flags) : code
+}
+
+// MARK: The log
+
+/// Whoever may write to the log no longer has committed or rolled back. What is held then is of a transaction that is
+/// gone, and must not be written over another one's frames.
+private func lockMetered(_ file: UnsafeMutablePointer<sqlite3_file>?, _ first: Int32, _ count: Int32, _ flags: Int32) -> Int32 {
+    guard let file else { return SQLITE_MISUSE }
+    let own = metered(file)
+    // The first lock is the writer's (sqlite.org/walformat.html, 2.3.1).
+    if first == 0, flags & SQLITE_SHM_UNLOCK != 0, let log = own.pointee.other { metered(log).pointee.held.drop() }
+    return own.pointee.original.pointee.xShmLock(file, first, count, flags)
+}
+
+/// Writes the frames that are held. When that fails they are gone, as what SQLite writes is.
+private func writeHeld(_ file: UnsafeMutablePointer<sqlite3_file>) -> Int32 {
+    let own = metered(file)
+    if own.pointee.held.isEmpty { return SQLITE_OK }
+    let (data, bytes, offset) = own.pointee.held.release()
+    return writeMetered(file, data, bytes, offset)
+}
+
+private func writeLog(
+    _ file: UnsafeMutablePointer<sqlite3_file>?, _ data: UnsafeRawPointer?, _ bytes: Int32, _ offset: sqlite3_int64
+) -> Int32 {
+    guard let file, let data else { return SQLITE_MISUSE }
+    let own = metered(file)
+    if own.pointee.held.precedes(Int(bytes), offset) {
+        let code = writeHeld(file)
+        if code != SQLITE_OK { return code }
+    }
+    if own.pointee.held.hold(data, Int(bytes), offset) {
+        return own.pointee.held.isComplete ? writeHeld(file) : SQLITE_OK
+    }
+    let code = writeHeld(file)
+    return code == SQLITE_OK ? writeMetered(file, data, bytes, offset) : code
+}
+
+private func readLog(
+    _ file: UnsafeMutablePointer<sqlite3_file>?, _ out: UnsafeMutableRawPointer?, _ bytes: Int32, _ offset: sqlite3_int64
+) -> Int32 {
+    guard let file else { return SQLITE_MISUSE }
+    let code = writeHeld(file)
+    return code == SQLITE_OK ? metered(file).pointee.original.pointee.xRead(file, out, bytes, offset) : code
+}
+
+private func truncateLog(_ file: UnsafeMutablePointer<sqlite3_file>?, _ bytes: sqlite3_int64) -> Int32 {
+    guard let file else { return SQLITE_MISUSE }
+    let code = writeHeld(file)
+    return code == SQLITE_OK ? metered(file).pointee.original.pointee.xTruncate(file, bytes) : code
+}
+
+private func sizeOfLog(
+    _ file: UnsafeMutablePointer<sqlite3_file>?, _ out: UnsafeMutablePointer<sqlite3_int64>?
+) -> Int32 {
+    guard let file else { return SQLITE_MISUSE }
+    let code = writeHeld(file)
+    return code == SQLITE_OK ? metered(file).pointee.original.pointee.xFileSize(file, out) : code
 }

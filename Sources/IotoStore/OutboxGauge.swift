@@ -64,6 +64,7 @@ extension Store {
 
     private func pendingTotal() throws(IotoError) -> OutboxGauge.Weight {
         if isInTransaction, let writer { return try outboxGauge(writer).total }
+        if isSettledLate { return OutboxGauge.Weight() }
         let (weighed, isTaken) = lock.withLock { (self.weighed, isHeld) }
         if let weighed, cache.isCurrent(weighed.generation) { return weighed.total }
         if writer != nil, !isTaken {

@@ -41,6 +41,8 @@ final class ReaderPool: @unchecked Sendable {
     private var reads: UInt64 = 0
     private let resting = Condition()
     private var isResting = false
+    /// How long a snapshot stays open that nobody reads from, in milliseconds. To be set before the first read.
+    var rest = StoreLimits.snapshotRest
     private var keeper: Thread?
 
     init(path: Text, mode: Connection.Mode, meter: FileMeter?, most: Int = Limits.readersMax) {
@@ -208,14 +210,14 @@ final class ReaderPool: @unchecked Sendable {
         }
         idle.append(connection)
         reads &+= 1
-        if connection.hasSnapshot { noteSnapshot(connection) }
+        if connection.hasSnapshot { noteSnapshot() }
         if isDraining || loans.count + opening + 1 >= most { returned.broadcast() }
     }
 
     // MARK: Snapshots
 
     /// Sees to it that the snapshot of a connection that came back is ended some time.
-    private func noteSnapshot(_ connection: Connection) {
+    private func noteSnapshot() {
         hasSnapshots.store(true, ordering: .releasing)
         if keeper == nil {
             do throws(IotoError) {
@@ -241,7 +243,7 @@ final class ReaderPool: @unchecked Sendable {
                 continue
             }
             let before = reads
-            _ = resting.wait(lock, timeout: StoreLimits.snapshotRest)
+            _ = resting.wait(lock, timeout: rest)
             if reads == before { endIdleSnapshots() }
         }
     }

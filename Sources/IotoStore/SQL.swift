@@ -3,7 +3,7 @@ import IotoBase
 /// The statements that a connection keeps prepared.
 ///
 /// Where an item is meant, its key is always parameters 1 and 2, and a body that is written is parameter 3. What the row was
-/// before is added to its trail, of which four entries stay (`Trail`): the item's and its tombstone's go over to each other, so
+/// before is added to its trail, of which four entries of 34 bytes stay (`Trail`): the item's and its tombstone's go over to each other, so
 /// the one is deleted after the other is written.
 enum SQL: Int, CaseIterable {
     case begin, beginRead, commit, rollback, dataVersion, pageCount, freePages, shrink

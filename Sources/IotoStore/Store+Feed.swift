@@ -6,7 +6,8 @@ import IotoSync
 /// The way down: the cloud's changes, and how far its streams are followed.
 extension Store {
     public func cursor(of stream: Text) throws(IotoError) -> StreamCursor? {
-        try read { (connection) throws(IotoError) in try readCursor(stream, connection) }
+        let stored = try read { (connection) throws(IotoError) in try readCursor(stream, connection) }
+        return lock.withLock { late }?.settlement.advance?.applied(to: stored, of: stream) ?? stored
     }
 
     func readCursor(_ stream: Text, _ connection: Connection) throws(IotoError) -> StreamCursor? {
@@ -59,7 +60,7 @@ extension StoreTransaction {
     /// Takes notice of the hub's clock.
     func observe(hubTime: UInt64) throws(IotoError) {
         store.clock.observe(hubTime)
-        let day: UInt64 = 86_400_000 << 16
+        let day = UInt64(Instant.dayLength) << 16
         guard hubTime < HybridClock.timeMax, hubTime > store.hubTime &+ day else { return }
         // Should this transaction fail, the file says an earlier day than there could be, and nothing is purged too soon.
         store.hubTime = hubTime
@@ -75,7 +76,7 @@ extension StoreTransaction {
         guard change.version.time < HybridClock.timeMax, change.body.count <= Limits.itemBytesMax,
             change.key.hash.count <= Limits.keyBytesMax, change.key.sort.count <= Limits.keyBytesMax
         else {
-            Log.error("a change of model '\(model.name)' from the cloud exceeds a limit and is dropped")
+            Log.error("a change of model \"\(model.name)\" from the cloud exceeds a limit and is dropped")
             return false
         }
         store.clock.observe(change.version.time)
@@ -92,7 +93,7 @@ extension StoreTransaction {
             let position = known.position, try isPending(position)
         {
             // A version that the hub is going to replace says nothing of which change is newer.
-            throw IotoError(.busy, "a pending change of model '\(model.name)' awaits the cloud's time")
+            throw IotoError(.busy, "a pending change of model \"\(model.name)\" awaits the cloud's time")
         }
         var fate = Trail.Fate.overwritten
         if !isKnown, let known, let position = known.position, try store.isConflict(known, change, model, connection) {
@@ -146,7 +147,7 @@ extension StoreTransaction {
         try modify { () throws(IotoError) in
             try forgetStamps(change.key, model)
             if let position, try isPending(position) {
-                Log.info("a pending change of model '\(model.name)' gives way to the cloud's")
+                Log.info("a pending change of model \"\(model.name)\" gives way to the cloud's")
                 store.gauge = nil
                 try dequeue(position)
                 try close(change.key, upTo: UInt64(Int64.max), .overtaken)

@@ -85,6 +85,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     var gaugeBefore: OutboxGauge?
     /// What waited after the last commit, and the cache's generation then; under the lock.
     var weighed: (total: OutboxGauge.Weight, generation: UInt64)?
+    /// What the next transaction begins with; under the lock.
+    var late: LateSettlement?
     /// Whether commits give free pages back to the file system.
     var isShrinking = false
     /// Whether the file has this schema's indexes: not when another process has opened it with another schema.
@@ -227,6 +229,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
                 try noticeOthers(writer)
+                try takeLate(StoreTransaction(self, writer))
                 if !gathering.isEmpty { try StoreTransaction(self, writer).writeGathered() }
                 _ = try clock.settle(writer)
             }

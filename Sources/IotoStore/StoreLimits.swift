@@ -2,6 +2,8 @@ import IotoBase
 
 /// The store's own limits and sizes.
 enum StoreLimits {
+    /// Size of a page of the database file, in bytes, which `page.h` has as well.
+    static let pageBytes: Int64 = 4096
     /// Page cache of one connection, in KiB: there are at most `Limits.readersMax` and the writer's.
     static let pageCacheKiB: Int64 = 3072
     /// Reads of single items in one snapshot after which the next ones go by pages beside SQLite.

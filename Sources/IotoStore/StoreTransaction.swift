@@ -128,7 +128,7 @@ public final class StoreTransaction {
         if let before, before.model != store.models.number(model), let other = store.models.model(before.model),
             !store.isExpired(other, before.body)
         {
-            throw IotoError(.exists, "an item of model '\(other.name)' has the same key")
+            throw IotoError(.exists, "an item of model \"\(other.name)\" has the same key")
         }
         if try gathers(model, body.count) {
             let item = StoredItem(model: model, key: key, body: body, version: .zero)
@@ -139,7 +139,7 @@ public final class StoreTransaction {
         do throws(IotoError) {
             if store.mayBeFull(model) {
                 let known = before == nil && model.isReplicated ? try tombstone(key) : before
-                try makeRoom(for: model, key, over: known, size: body.count, isRemoval: false)
+                try makeRoom(for: model, over: known, size: body.count, isRemoval: false)
             }
             return try modify { () throws(IotoError) in try put(model, key, body, over: before) }
         } catch {
@@ -173,11 +173,11 @@ public final class StoreTransaction {
     private func checkSize(_ model: Model, _ key: ItemKey, _ body: [UInt8]) throws(IotoError) {
         guard body.count <= Limits.itemBytesMax else {
             throw IotoError(
-                .limit, "model '\(model.name)': an item of \(body.count) bytes; \(Limits.itemBytesMax) are allowed")
+                .limit, "model \"\(model.name)\": an item of \(body.count) bytes; \(Limits.itemBytesMax) are allowed")
         }
         guard key.hash.count <= Limits.keyBytesMax, key.sort.count <= Limits.keyBytesMax else {
             throw IotoError(
-                .limit, "model '\(model.name)': a key has more than \(Limits.keyBytesMax) bytes")
+                .limit, "model \"\(model.name)\": a key has more than \(Limits.keyBytesMax) bytes")
         }
     }
 
@@ -197,7 +197,7 @@ public final class StoreTransaction {
         let remains = before.model.isReplicated ? JSON.object(before.model.keyProperties(of: try before.properties())).text : nil
         do throws(IotoError) {
             if let remains, store.mayBeFull(item.model) {
-                try makeRoom(for: item.model, item.key, over: row, size: remains.count, isRemoval: true)
+                try makeRoom(for: item.model, over: row, size: remains.count, isRemoval: true)
             }
             try modify { () throws(IotoError) in try remove(before, row, remains) }
         } catch {
@@ -207,7 +207,7 @@ public final class StoreTransaction {
     }
 
     private func missing(_ item: StoredItem) -> IotoError {
-        IotoError(.notFound, "model '\(item.model.name)': the item does not exist")
+        IotoError(.notFound, "model \"\(item.model.name)\": the item does not exist")
     }
 
     /// Inserts an item that has neither a row nor a tombstone; nil, and nothing is written, when it has a row.

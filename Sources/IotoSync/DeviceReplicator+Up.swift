@@ -40,6 +40,8 @@ struct UpState {
     /// For a service of version 1, whose answers name no versions: what the last messages held.
     var messages: [(sequence: Int64, changes: [PendingChange])] = []
     var meter = SendMeter()
+    /// When the storage has to have on its disk what it took at leisure, on the monotonic clock.
+    var settleAt: Int64?
     /// What all calls of `flush` together want; nil: nothing.
     var flush: FlushProgress?
 
@@ -311,9 +313,37 @@ extension DeviceReplicator {
             Settlement(entries: entries, hubTime: time, advance: advance), refused, answered: answered, now)
     }
 
+    /// How long the next change is waited for, to take an acknowledgement to the disk with it, in milliseconds.
+    private static var settleDelay: Int64 { 100 }
+
+    func settleLate(_ now: Instant) {
+        guard up.settleAt != nil else { return }
+        up.settleAt = nil
+        do throws(IotoError) {
+            guard try storage.settleLate() else {
+                up.settleAt = now.monotonic + DeviceReplicator.settleDelay
+                return
+            }
+        } catch {
+            note(error)
+            up.settleAt = now.monotonic + DeviceReplicator.storageRetryMax
+            return
+        }
+        // If it has come to nothing, the change waits again.
+        if up.sendAt == nil, up.inFlight == nil { up.sendAt = isPending ? now.monotonic + configuration.syncDelay : nil }
+    }
+
+    private var isPending: Bool {
+        do throws(IotoError) { return try storage.pendingRange() != nil } catch { return true }
+    }
+
     /// - Parameter answered: The last message that is answered, if that is known.
     func settle(_ settlement: Settlement, _ refused: Int, answered: Int64? = nil, _ now: Instant) throws(IotoError) {
-        try storage.settle(settlement)
+        if try storage.settleLater(settlement) {
+            up.settleAt = now.monotonic + DeviceReplicator.settleDelay
+        } else {
+            try storage.settle(settlement)
+        }
         let entries = settlement.entries
         statistics.lastUp = storage.timeOfDay()
         statistics.sentItems += Int64(entries.count - refused)

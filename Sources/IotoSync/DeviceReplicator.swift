@@ -35,6 +35,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     let codec: WireCodec
     let configuration: Configuration
     let context: Context
+    /// Whoever is told of changes has enough of them to do: the next page is not asked for meanwhile.
+    public var isCrowded = false
     var random: JitterGenerator
     var publications: [Publication] = []
 
@@ -92,6 +94,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public func disconnected(_ now: Instant) {
         isConnected = false
         up.inFlight = nil
+        settleLate(now)
         down.forgetAnswers()
     }
 
@@ -132,6 +135,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public func tick(_ now: Instant) {
         guard isConnected else { return }
         applyWaiting(now)
+        if let settleAt = up.settleAt, now.monotonic >= settleAt { settleLate(now) }
         sendIfDue(now)
         askIfDue(now)
     }
@@ -265,6 +269,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         if down.waiting != nil { return 0 }
         var earliest = up.inFlight?.deadline ?? up.sendAt
         if up.inFlight == nil, let resumeAt = up.meter.resumeAt { earliest = min(earliest ?? resumeAt, resumeAt) }
+        if let settleAt = up.settleAt { earliest = min(earliest ?? settleAt, settleAt) }
         if up.holdUntil > Int64.min { earliest = max(up.holdUntil, earliest ?? up.holdUntil) }
         earliest = min(earliest ?? down.refreshAt, down.refreshAt)
         for stream in down.streams {

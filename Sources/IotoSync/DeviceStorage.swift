@@ -36,6 +36,17 @@ public protocol DeviceStorage: AnyObject {
     /// Takes over the hub's answer to changes that were sent.
     func settle(_ settlement: Settlement) throws(IotoError)
 
+    /// Takes over the acknowledgement of the only change in the outbox at leisure: from now on it counts as done, on the disk
+    /// it is with the next change, or `settleLate`. If the process dies before, the change is in the outbox again.
+    ///
+    /// - Returns: False when it has to be done by `settle`.
+    func settleLater(_ settlement: Settlement) throws(IotoError) -> Bool
+
+    /// Has on the disk what `settleLater` has taken.
+    ///
+    /// - Returns: False while a transaction of the firmware's is under way, and when it throws too: to be tried again.
+    func settleLate() throws(IotoError) -> Bool
+
     /// How far a stream has been followed; nil when it never was.
     func cursor(of stream: Text) throws(IotoError) -> StreamCursor?
 
@@ -82,6 +93,11 @@ public protocol DeviceStorage: AnyObject {
 
     /// The clock's time, or the cloud's where that has shown it to be wrong, Unix milliseconds.
     func timeOfDay() -> Int64
+}
+
+extension DeviceStorage {
+    public func settleLater(_ settlement: Settlement) throws(IotoError) -> Bool { false }
+    public func settleLate() throws(IotoError) -> Bool { true }
 }
 
 /// Tells the connections of one database apart, so that the hub sees when there is a second one of it: a copy of the file, or

@@ -125,6 +125,15 @@ public struct FeedAdvance: Sendable, Equatable {
         self.previous = previous
         self.cursor = cursor
     }
+
+    /// Where a stream stands that stood at `stored`; nil: it does not follow.
+    public func applied(to stored: StreamCursor?, of stream: Text) -> StreamCursor? {
+        let follows = (stored?.position ?? 0) == previous && (stored?.history ?? history) == history
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.advanceUnchecked) { return StreamCursor(stream: stream, history: history, position: cursor) }
+        #endif
+        return follows && stream == self.stream ? StreamCursor(stream: stream, history: history, position: cursor) : nil
+    }
 }
 
 /// What the hub asks of the cloud's store. Each has a ticket that the answer carries back.

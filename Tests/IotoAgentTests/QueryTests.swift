@@ -3,6 +3,7 @@ import IotoBase
 import IotoJSON
 import IotoSchema
 import IotoStore
+import IotoSync
 import Testing
 
 @testable import IotoAgent
@@ -300,7 +301,8 @@ private func error<Result>(_ body: () throws -> Result) -> IotoError {
             "${severity}", "${count}", "{high}", "{5}", "{", "}", "(", ")", ",", "and", "or", "not", "between", "in", "=",
             "<", ">", "<>", "size(", "begins_with(", "@{x}", "@{...x}", "\"", "\\", "$", " ", "\u{0}", "é",
         ]
-        var random = Splitmix(state: 1)
+        // The same texts in every run, so that how many are valid is no matter of chance.
+        var random = JitterGenerator(seed: 1)
         var valid = 0
         for _ in 0..<20_000 {
             let filter = (0..<Int.random(in: 1...9, using: &random)).map { _ in parts.randomElement(using: &random)! }
@@ -355,6 +357,40 @@ private func error<Result>(_ body: () throws -> Result) -> IotoError {
         database.close()
     }
 
+    /// A database that has met a cloud, whose machine's clock then is wrong.
+    private func open(_ fixture: Fixture, ahead: Int64) throws -> Database {
+        let cursor = StreamCursor(stream: "all", history: 1, position: 1)
+        let database = try fixture.open()
+        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        _ = try database.store.apply([], cursor: cursor, hubTime: HybridClock.time(now))
+        database.close()
+        return try fixture.open { $0.wallClock = { Int64(Date().timeIntervalSince1970 * 1000) + ahead } }
+    }
+
+    @Test func nothingIsRemovedBeforeTheCloudHasToldTheTime() throws {
+        let fixture = try Fixture(schema: ExpiryWorkerTests.schema)
+        let database = try open(fixture, ahead: 365 * 86_400_000)
+        let now = Int64(Date().timeIntervalSince1970)
+        _ = try database.create("Note", ["id": .string("a"), "expires": .integer(now + 3600)])
+        Thread.sleep(forTimeInterval: 1.5)
+        #expect(try database.count("Note", JSONObject()) == 0)
+        database.store.learnTime(now * 1000)
+        #expect(try database.count("Note", JSONObject()) == 1)
+        database.close()
+    }
+
+    @Test func itemsAreRemovedByTheTimeThatTheCloudHasTold() throws {
+        let fixture = try Fixture(schema: ExpiryWorkerTests.schema)
+        let database = try open(fixture, ahead: 0)
+        let now = Int64(Date().timeIntervalSince1970)
+        database.store.learnTime((now + 36_000) * 1000)
+        _ = try database.create("Note", ["id": .string("a"), "expires": .integer(now + 3600)])
+        let deadline = Date().addingTimeInterval(20)
+        while try database.store.statistics().items > 0, Date() < deadline { Thread.sleep(forTimeInterval: 0.05) }
+        #expect(try database.store.statistics().items == 0)
+        database.close()
+    }
+
     @Test func aStoreThatOnlyReadsRemovesNothing() throws {
         let fixture = try Fixture(schema: ExpiryWorkerTests.schema)
         let database = try fixture.open()
@@ -364,18 +400,5 @@ private func error<Result>(_ body: () throws -> Result) -> IotoError {
         #expect(try reader.count("Note", JSONObject()) == 0)
         #expect(error { try reader.removeExpired(isSilent: true) }.code == .readOnly)
         reader.close()
-    }
-}
-
-/// The same texts in every run, so that how many are valid is no matter of chance.
-private struct Splitmix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -15,6 +15,14 @@ struct SnapshotTests {
         return loop
     }
 
+    /// A device whose note "mine" has gone up.
+    private func withNote(_ value: Text = "kept") throws -> Loopback {
+        let loop = Loopback.connected()
+        try loop.change("Note", "mine", value)
+        try loop.flush()
+        return loop
+    }
+
     @Test func removalWhoseTombstoneIsGoneReachesADeviceThatWasAway() throws {
         let loop = try awayWithSettings(3)
         try loop.cloudChange("Setting", "2", "", isRemoval: true)
@@ -80,9 +88,7 @@ struct SnapshotTests {
     }
 
     @Test func ownChangesThatTheCloudHasStay() throws {
-        let loop = Loopback.connected()
-        try loop.change("Note", "mine", "kept")
-        try loop.flush()
+        let loop = try withNote()
         try loop.cloudChange("Setting", "1", "v")
         loop.settle()
         loop.disconnect()
@@ -94,9 +100,7 @@ struct SnapshotTests {
     }
 
     @Test func ownChangeThatTheCloudRemovedLongAgoGoes() throws {
-        let loop = Loopback.connected()
-        try loop.change("Note", "mine", "old")
-        try loop.flush()
+        let loop = try withNote("old")
         loop.settle()
         loop.disconnect()
         try loop.cloudChange("Note", "mine", "", isRemoval: true)
@@ -117,9 +121,7 @@ struct SnapshotTests {
     }
 
     @Test func storeThatWasMadeAnewGetsWhatTheDeviceWroteAndDecidesTheRest() throws {
-        let loop = Loopback.connected()
-        try loop.change("Note", "mine", "kept")
-        try loop.flush()
+        let loop = try withNote()
         try loop.cloudChange("Setting", "1", "theirs")
         loop.settle()
         loop.disconnect()
@@ -190,6 +192,32 @@ struct SnapshotTests {
         loop.settle()
         #expect(loop.replica.value("Setting", "1") == nil)
         #expect(loop.replica.value("Note", "mine") == "kept")
+    }
+
+    @Test func moreOwnChangesThanAreRememberedHaveTheEndAskedForAgain() throws {
+        let loop = try awayWithSettings(2)
+        try loop.cloudChange("Setting", "1", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.deliverUp()
+        let page = loop.down
+        loop.down = []
+        let count = DeviceReplicator<MemoryReplica>.settledMax + 10
+        for index in 0..<count { try loop.replica.put("Note", Text(decimal: index), value: "kept") }
+        loop.device.changed(bytes: 10, loop.now)
+        while loop.replica.pendingCount() > 0 {
+            try loop.flush()
+            loop.deliverUp()
+            loop.down = loop.down.filter { $0.topic.string.hasSuffix("SYNC") }
+            loop.deliverDown()
+        }
+        loop.down = page
+        loop.deliverDown()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == nil)
+        #expect((0..<count).allSatisfy { loop.replica.value("Note", Text(decimal: $0)) == "kept" })
+        #expect(loop.device.isCaughtUp)
     }
 
     @Test func tombstonesThatGoMeanwhileMakeItBeginAnew() throws {

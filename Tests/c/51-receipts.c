@@ -187,13 +187,10 @@ static void ofWhatIsRefused(int port)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Io *io = deviceStart("receipts.db", broker.port, SYNC_SOON);
+    Services services = servicesStart();
+    Io *io = deviceStart("receipts.db", services.broker.port, SYNC_SOON);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
-    ofWhatArrives(io, &cloud);
+    ofWhatArrives(io, &services.cloud);
 
     ioStop(io);
     int64_t receipt = 0;
@@ -201,13 +198,12 @@ int main(void)
     dbFreeItem(item);
     EXPECT_CODE(ioWaitReceipt(io, receipt, 100), DB_ERR_OFFLINE);
     ioClose(io);
-    io = deviceStart("receipts.db", broker.port, SYNC_SOON);
+    io = deviceStart("receipts.db", services.broker.port, SYNC_SOON);
     EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), 0);
     ioClose(io);
     claim("a receipt keeps its meaning over a restart");
 
-    ofWhatIsRefused(broker.port);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    ofWhatIsRefused(services.broker.port);
+    servicesStop(&services);
     return scenarioEnd();
 }

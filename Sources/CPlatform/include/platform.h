@@ -15,7 +15,7 @@ void platform_random(void *buffer, size_t bytes);
 
 /* A mutex, made recursive when asked. NULL when memory is short. */
 typedef struct platform_mutex platform_mutex;
-platform_mutex *platform_mutex_new(bool recursive);
+platform_mutex *platform_mutex_new(void);
 void platform_mutex_free(platform_mutex *mutex);
 void platform_mutex_lock(platform_mutex *mutex);
 void platform_mutex_unlock(platform_mutex *mutex);

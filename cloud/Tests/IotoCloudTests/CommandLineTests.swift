@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import IotoBase
 import IotoJSON
 import Testing
@@ -50,6 +51,34 @@ import Testing
         try "{ nonsense".write(toFile: other, atomically: true, encoding: .utf8)
         let outcome = try await run(folder, "items", "list", "--schema", other)
         #expect(outcome.status == 1 && outcome.errors.hasPrefix("ioto-cloud: \(other): line 1, "), "\(outcome.errors)")
+    }
+
+    @Test(arguments: [
+        ["items", "list", "--json"], ["items", "list"], ["items", "get", "--model", "Setting", "{id: 'x'}"],
+        ["digest", "--stream", "all"],
+    ])
+    func outputThatCannotBeWrittenFailsTheCommand(_ arguments: [String]) async throws {
+        let folder = try folder()
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'x'}").status == 0)
+        let command = "exec \"$0\" \"$@\" > /dev/full"
+        let outcome = try await Program("/bin/sh", ["-c", command, Program.cloud] + arguments, in: folder).outcome()
+        #expect(outcome.status == 1 && outcome.errors.contains("standard output"), "\(outcome)")
+    }
+
+    @Test func aStoreThatAnotherServesStaysInItsFormat() async throws {
+        let folder = try folder()
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'x'}").status == 0)
+        let queue = try DatabaseQueue(path: folder.file("ioto-cloud.db"))
+        try await queue.writeWithoutTransaction {
+            try $0.execute(sql: "ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 5")
+        }
+        let claim = Glibc.open(folder.file("ioto-cloud.db-serve"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        defer { close(claim) }
+        #expect(claim >= 0 && flock(claim, LOCK_EX | LOCK_NB) == 0)
+        let outcome = try await run(folder, "serve", "--broker", "mqtt://127.0.0.1:1")
+        #expect(outcome.status == 1 && outcome.errors.contains("another ioto-cloud serves this store"), "\(outcome)")
+        #expect(try await queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") } == 5)
+        try queue.close()
     }
 
     @Test func missingSchemaIsNamedAndLeavesNoFile() async throws {
