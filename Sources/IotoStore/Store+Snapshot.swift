@@ -116,9 +116,6 @@ extension StoreTransaction {
             if try parked.step() { return }
         }
         try modify { () throws(IotoError) in
-            #if IOTO_MUTANTS
-                let resends = resends && !Mutant.isActive(.lossTakenForRemoval)
-            #endif
             if resends {
                 try requeue(item.key, isRemoval: false)
             } else {

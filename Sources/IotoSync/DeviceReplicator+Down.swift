@@ -248,17 +248,10 @@ extension DeviceReplicator {
                 if stored.history == page.history, !next.resends { next.seen = stored.position }
                 if index == 0, next.ends {
                     guard down.settled.count <= DeviceReplicator.settledMax else { return ask([index], now) }
-                    #if IOTO_MUTANTS
-                        if !Mutant.isActive(.settledUnnamed) { next.passedOver += down.settled }
-                    #else
-                        next.passedOver += down.settled
-                    #endif
+                    next.passedOver += down.settled
                 }
                 let before = isInSnapshot ? try storage.snapshotSeen(of: page.stream) : 0
                 next.isKnown = page.cursor <= max(next.seen, before)
-                #if IOTO_MUTANTS
-                    if Mutant.isActive(.knownTakenForConflict) { next.isKnown = false }
-                #endif
                 part = next
             }
             do throws(IotoError) {

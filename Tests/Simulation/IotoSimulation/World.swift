@@ -128,6 +128,7 @@ final class World {
 /// What holds at every step, or at the end.
 public enum Invariant: String, Sendable {
     case durability = "what the store has confirmed is there after a crash"
+    case atomicity = "a change that failed or was rolled back does not appear in part"
     case triggers = "every applied version fires its trigger once"
     case once = "each change is applied once"
     case order = "an item's version never goes back, so no delete comes back"

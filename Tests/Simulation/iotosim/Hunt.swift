@@ -59,12 +59,14 @@
 
         /// Seeds by the names of mutants.
         private static let hints: [String: UInt64] = [
-            "ackClearsNewer": 1, "ackOfLaterTryIgnored": 15, "cursorBeforeItems": 1, "tombstoneIgnored": 3,
-            "noTombstone": 1, "versionIgnored": 2, "clockNotPersisted": 11, "outboxRowLost": 5,
-            "deviceTrustsDirection": 11, "hubTrustsDirection": 21, "hubTrustsOwner": 24, "neverResent": 7,
-            "gapIgnored": 3, "advanceUnchecked": 3, "hubAcksBeforeStoring": 1, "questionForgotten": 9, "pleaIgnored": 53,
-            "moveMissed": 16, "sentBeforeDurable": 28, "neverSynced": 2, "eventTwice": 1, "stampStored": 1,
-            "purgedEarly": 1, "ownLeftOut": 16, "fenceIgnored": 22,
+            "ackClearsNewer": 7, "ackOfLaterTryIgnored": 10, "cursorBeforeItems": 9, "tombstoneIgnored": 5,
+            "noTombstone": 1, "versionIgnored": 2, "clockNotPersisted": 11, "outboxRowLost": 3,
+            "deviceTrustsDirection": 11, "hubTrustsDirection": 21, "hubTrustsOwner": 24, "neverResent": 6,
+            "gapIgnored": 3, "advanceUnchecked": 10, "hubAcksBeforeStoring": 1, "questionForgotten": 9, "pleaIgnored": 2,
+            "moveMissed": 7, "sentBeforeDurable": 94, "neverSynced": 2, "eventTwice": 1, "stampStored": 9,
+            "purgedEarly": 16, "ownLeftOut": 86, "fenceIgnored": 48, "rollbackKept": 2, "snapshotKeepsMissing": 34,
+            "snapshotTakesPending": 5, "unnamedForgotten": 34, "floorIgnored": 69, "wholeItemWins": 50,
+            "joinedSteppedOver": 32, "resolutionUnversioned": 16, "heldBlocksQueue": 87, "digestWithoutUp": 1,
         ]
     }
 #endif
