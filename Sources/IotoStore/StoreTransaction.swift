@@ -54,8 +54,9 @@ public final class StoreTransaction {
 
     /// Turns to the connection of a model's items; nil: the file's. The memory's is kept until the transaction is over.
     func use(_ model: Model?) throws(IotoError) {
+        guard let pool = store.memory else { return }
         var wanted = store.writer
-        if let model, let pool = store.memory, model.process.isMemory {
+        if let model, model.process.isMemory {
             if memory == nil {
                 let borrowed = try pool.borrow()
                 do throws(IotoError) {
@@ -425,9 +426,13 @@ public final class StoreTransaction {
     func note(
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {
+        // An event keeps its items until the commit. The first one always stands for the transaction, should it be refused.
+        if !events.isEmpty, let item = after ?? before, StoreEvent.isForTriggersAlone(kind, item.model),
+            !store.isWatched.load(ordering: .relaxed)
+        {
+            return
+        }
         guard let event = StoreEvent(kind, before: before, after: after, isRemote: isRemote, reason: reason) else { return }
-        // It keeps its items until the commit. The first one always stands for the transaction, should it be refused.
-        if event.isForTriggersAlone, !events.isEmpty, !store.isWatched.load(ordering: .relaxed) { return }
         events.append(event)
     }
 
