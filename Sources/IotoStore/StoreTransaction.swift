@@ -149,8 +149,7 @@ public final class StoreTransaction {
         try checkUse()
         try checkSize(model, key, body)
         try use(model)
-        let isPlain = !model.isDelayed && model.uniqueFields.isEmpty && !store.mayBeFull(model)
-        if isPlain, model.isReplicated ? try tombstone(key) == nil : true {
+        if !model.isDelayed, model.uniqueFields.isEmpty, !store.mayBeFull(model) {
             do throws(IotoError) {
                 if let item = try modify({ () throws(IotoError) in try insert(model, key, body) }) { return item }
                 changes -= 1
@@ -203,7 +202,7 @@ public final class StoreTransaction {
         IotoError(.notFound, "model '\(item.model.name)': the item does not exist")
     }
 
-    /// Inserts an item that has neither a row nor a tombstone; nil, and nothing is written, when it has a row.
+    /// Inserts an item that has neither a row nor a tombstone; nil, and nothing is written, when it has one.
     private func insert(_ model: Model, _ key: ItemKey, _ body: [UInt8]) throws(IotoError) -> StoredItem? {
         var version = Version.zero
         var position: Int64?
@@ -212,7 +211,7 @@ public final class StoreTransaction {
             position = store.lanes.position(version.time, model.ordinal)
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
-        if version == .zero, position == nil {
+        if !model.isReplicated {
             let statement = try connection.statement(.insertUnsent)
             defer { statement.endAllBound() }
             try statement.bind(4, store.models.number(model))
