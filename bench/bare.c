@@ -1,61 +1,26 @@
 #include "bench.h"
 
+#include "../Tests/c/support/ports.h"
 #include "bare.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <mosquitto.h>
-
 
 #define HOST "127.0.0.1"
 #define TO_ECHO "bench/to"
 #define FROM_ECHO "bench/from"
 
 bool isTuned = true;
-
-static struct sockaddr_in loopback(int port)
-{
-    struct sockaddr_in address;
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_port = htons((uint16_t) port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
-}
-
-static int freePort(void)
-{
-    struct sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    int handle = socket(AF_INET, SOCK_STREAM, 0);
-    if (handle < 0 || bind(handle, (struct sockaddr *) &address, sizeof address) != 0 ||
-        getsockname(handle, (struct sockaddr *) &address, &size) != 0) {
-        fail("no port is free");
-    }
-    close(handle);
-    return ntohs(address.sin_port);
-}
-
-static bool answers(int port)
-{
-    struct sockaddr_in address = loopback(port);
-    int handle = socket(AF_INET, SOCK_STREAM, 0);
-    bool isOpen = handle >= 0 && connect(handle, (struct sockaddr *) &address, sizeof address) == 0;
-    if (handle >= 0) close(handle);
-    return isOpen;
-}
 
 int programStart(const char *const *arguments, const char *log)
 {
@@ -94,8 +59,8 @@ int brokerStart(const char *folder)
     fclose(settings);
     const char *arguments[] = {program != NULL && *program != '\0' ? program : "mosquitto", "-c", file, NULL};
     programStart(arguments, log);
-    for (int turn = 0; turn < 500 && !answers(port); turn++) usleep(20000);
-    if (!answers(port)) fail("the broker does not start, see %s", log);
+    for (int turn = 0; turn < 500 && !portAnswers(port); turn++) usleep(20000);
+    if (!portAnswers(port)) fail("the broker does not start, see %s", log);
     return port;
 }
 

@@ -29,7 +29,8 @@
  * Closing waits for the calls that other threads have under way on the handle. Calls that come later are DB_ERR_MISUSE, as
  * are calls on a pointer that is no handle: neither is followed. (A process has 256 places for handles. The address of a closed
  * one is given to another only when each place has been used and those that were free before it are taken; until then a closed
- * one is told.) At most 256 databases and agents are open in a process; an agent and its database are two.
+ * one is told.) At most 256 databases and agents are open in a process; an agent and its database are two. A thread may be within
+ * calls on 8 of them, one within the other, as where a trigger of one calls another; a ninth is DB_ERR_MISUSE.
  *
  * # Limits
  *
@@ -40,7 +41,8 @@
  *
  * Memory. SQLite, files and the network report memory that can't be had as DB_ERR_MEMORY; the rest of the library does not: where
  * malloc() returns NULL to it, the process ends, as it does by the kernel where memory is overcommitted. What a call takes is
- * bounded by the limits above, but for dbFind() without `limit` and dbRemove() with `many`, which hold every item that they find.
+ * bounded by the limits above, but for dbFind() without `limit` and dbRemove() with `many`, which hold every item that they find; a
+ * transaction, which until its commit holds what triggers and replication will be told of; and dbLoadData(), which holds its file.
  * Set `limit` and read by pages, use dbCount() to count, and set `cacheBytes` (dbSetLimits()) where memory is short.
  *
  * # Text
@@ -271,7 +273,7 @@ typedef struct DbProps {
 } DbProps;
 
 /** Decide by properties already read whether an item belongs to the result; runs on the calling thread, under a read
- *  transaction: it must not call the database. */
+ *  transaction, or with dbRemove() under the writer's, for which other writers wait: it must not call the database. */
 typedef bool (*DbWhere)(void *context, const DbItem *item);
 
 /**
@@ -429,7 +431,7 @@ IOTO_API DbItem *dbGet(Db *db, const char *model, const DbProps *props, const Db
  *   `attribute_exists(${x})`, `attribute_not_exists(${x})`, `attribute_type(${x}, {S})`, `size(${x}) > {3}`.
  * - A property that is missing is as null: it equals `{null}`, differs from all else, and is in no order.
  *
- * A filter has at most 8 KB, 256 conditions, and 32 levels of parentheses.
+ * A filter has at most 8 KB, 256 conditions, and 31 levels of parentheses and `not`.
  *
  * Pages. An item that stays where it is while pages are read is in exactly one of them, whatever else comes and goes. One
  * that an update moves to another place of the index may be met again there, or not at all.
@@ -506,7 +508,8 @@ IOTO_API int dbSetNum(Db *db, const char *model, const char *field, int64_t valu
 /** dbSetField() with a number; NaN and infinity are DB_ERR_FIELD. Threads: any. @since 0.1 */
 IOTO_API int dbSetDouble(Db *db, const char *model, const char *field, double value, const DbProps *props,
                          const DbParams *params);
-/** dbSetField() with a time in Unix milliseconds. Threads: any. @since 0.1 */
+/** dbSetField() with a time in Unix milliseconds; for a `ttl` field one below 100,000,000,000 is taken for seconds. Threads: any.
+ *  @since 0.1 */
 IOTO_API int dbSetDate(Db *db, const char *model, const char *field, int64_t time_ms, const DbProps *props,
                        const DbParams *params);
 /** The same as dbSetField(). Threads: any. @since 0.1 */
@@ -514,7 +517,7 @@ IOTO_API int dbSetString(Db *db, const char *model, const char *field, const cha
                          const DbParams *params);
 
 /** One field of the item that `props` names, as text owned by the caller (dbFree), or NULL: DB_ERR_NOT_FOUND when there is
- *  no such item or field. Threads: any. @since 0.1 */
+ *  no such item or field. `params` has no say, and is kept for the documented signature. Threads: any. @since 0.1 */
 IOTO_API char *dbGetField(Db *db, const char *model, const char *field, const DbProps *props, const DbParams *params);
 /** dbGetField() as a string, or a copy of `defaultValue` (NULL allowed) when there is none; freed with dbFree().
  *  Threads: any. @since 0.1 */
@@ -550,9 +553,11 @@ IOTO_API double dbFieldDouble(const DbItem *item, const char *field, double defa
 /** A date field as Unix milliseconds. `defaultValue` when there is no item or no such field, or it is no date. Threads: owner.
  *  @since 0.1 */
 IOTO_API int64_t dbFieldDate(const DbItem *item, const char *field, int64_t defaultValue);
-/** The whole item as JSON text; lives as long as the item. "{}" for NULL. Threads: owner. @since 0.1 */
+/** The item as JSON text: without hidden properties unless it was asked for with `hidden`, and with `fields` alone where those were
+ *  asked for; lives as long as the item. "{}" for NULL. Threads: owner.
+ *  @since 0.1 */
 IOTO_API const char *dbItemJson(const DbItem *item);
-/** The whole item as a new cJSON object, freed with cJSON_Delete(), or NULL. cJSON keeps numbers as doubles: whole numbers
+/** dbItemJson() as a new cJSON object, freed with cJSON_Delete(), or NULL. cJSON keeps numbers as doubles: whole numbers
  *  beyond 2^53 lose digits; dbFieldNumber() does not. Threads: owner. @since 0.1 */
 IOTO_API struct cJSON *dbItemToCJSON(const DbItem *item);
 /** Name of the item's model; lives as long as the item. "" for NULL. Threads: owner. @since 0.1 */
@@ -631,7 +636,7 @@ typedef struct DbLimits {
     int64_t fileBytes;
     /** Changes that wait to be sent to the cloud, and the bytes of their items. */
     int64_t outboxItems, outboxBytes;
-    /** Memory for items that were read last, a quarter of it, and for pages of the file, of all connections of this handle
+    /** Memory for items that were read last, a quarter of it and 5 MB at most, and for pages of the file, of all connections of this handle
      *  together; at least 160 KB are used. Without a limit it is 5 MB, and 3 MB for each thread that reads at the same time as
      *  others, up to four, and for writing. */
     int64_t cacheBytes;
@@ -827,8 +832,9 @@ typedef struct DbConflict DbConflict;
  * @param theirs  The item as it is in the cloud; NULL when it was removed there.
  */
 typedef void (*DbResolveProc)(void *arg, Db *db, const DbModel *model, const DbItem *mine, const DbItem *theirs, DbConflict *conflict);
-/** Set who decides, for all models of the database; NULL: nobody, and the later version wins. Returns 0, or DB_ERR_READ_ONLY,
- *  DB_ERR_BUSY, DB_ERR_MISUSE. Threads: any; best before ioStart(). @since 0.1 */
+/** Set who decides, for all models of the database; NULL: nobody, and the later version wins. A call that has begun ends
+ *  with the former `arg`, which has to stay until ioStop() or dbClose(). Returns 0, or DB_ERR_READ_ONLY, DB_ERR_MISUSE. Threads: any;
+ *  best before ioStart(). @since 0.1 */
 IOTO_API int dbSetResolver(Db *db, DbResolveProc proc, void *arg);
 /**
  * Decide: the item becomes the cloud's version with these properties changed; where the cloud has removed it, the device's.
@@ -848,7 +854,7 @@ IOTO_API int dbResolve(DbConflict *conflict, const DbProps *props);
  *     struct pollfd set = {.fd = fd, .events = POLLIN};
  *     while (poll(&set, 1, -1) >= 0) dbDispatch(db, 10);
  *
- * When 4096 triggers wait, calls that change the database wait for the loop, as they do for the dispatcher thread; on the
+ * When 4096 changes wait for their triggers, calls that change the database wait for the loop, as they do for the dispatcher thread; on the
  * loop's own thread (that of the last dbGetFd() or dbDispatch()) they run waiting triggers themselves before they return.
  *
  * @return A descriptor that is readable (POLLIN, level-triggered) while a trigger waits. It belongs to the library, which
@@ -931,11 +937,11 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  * the key which `key` then names as the engine does: 'pkcs11:token=device;object=key'. The session is persistent, and ends a week after
  * the last connection; its last will tells the cloud that the device is gone.
  *
- * Durations are numbers of seconds or texts with `ms`, `s`, `m`, `h` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
- * sizes are numbers of bytes or texts with `K`, `M`. Relative paths are relative to the file, or to the working directory
+ * Durations are whole numbers of seconds or texts with `ms`, `s`, `m`, `h`, `d` (also `sec`, `secs`, `min`, `mins`, `hr`, `hrs`);
+ * sizes are numbers of bytes or texts with `K`, `M`, `G`. Relative paths are relative to the file, or to the working directory
  * when the configuration is text. `syncDelay` is 5 s and `syncLimit` 10K unless given.
  * `compress: 'zlib'` has messages compressed, if the cloud and this library are built with it. `database` also takes the limits of
- * dbSetLimits(): `sizeMax`, `outboxItemsMax`, `outboxSizeMax` and `cacheSize`.
+ * dbSetLimits(): `sizeMax`, `outboxItemsMax`, `outboxSizeMax`, `cacheSize` and `memorySize`.
  *
  * @param config  File name; or the text itself, when its first character other than white space is `{`.
  * @return The agent, closed with ioClose(), or NULL: DB_ERR_CONFIG with file and line, or as dbOpen().
@@ -1090,8 +1096,8 @@ typedef struct IoStatus {
     int64_t sentItems, receivedItems;
     /** Since ioOpen(): bytes of MQTT payload out and in. */
     int64_t sentBytes, receivedBytes;
-    /** Wall clock of the last acknowledgement and of the last page from the cloud, Unix milliseconds; 0: none since
-     *  ioOpen(). */
+    /** Time of the last acknowledgement and of the last page from the cloud, Unix milliseconds, by the cloud's clock where
+     *  this machine's is wrong; 0: none since ioOpen(). */
     int64_t lastUp_ms, lastDown_ms;
     /** Connections made since ioOpen(). */
     int64_t connections;
@@ -1183,7 +1189,8 @@ IOTO_API int ioTransportState(Io *io, bool isConnected);
  *
  * @param payload  Copied.
  * @return 1 when the message is the agent's; 0 when its topic is none of the agent's; DB_ERR_LIMIT when too much waits for the
- *         agent: the message is dropped, and what it said comes again; DB_ERR_MISUSE.
+ *         agent: the message is dropped, and what it said comes again; also when it has more than 1 MB, which none of the cloud's
+ *         has; DB_ERR_MISUSE.
  * Threads: any.
  * @since 0.1
  */

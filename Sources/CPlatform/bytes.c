@@ -123,37 +123,40 @@ FAST uint32_t platform_hash(uint64_t seed, const void *a, size_t a_bytes, const 
     return (uint32_t) (state ^ (state >> 32));
 }
 
-int platform_format_double(double value, char *out)
-{
-    for (int digits = 15; digits <= 17; digits++) {
-        int length = snprintf(out, 32, "%.*g", digits, value);
-        if (digits == 17 || strtod(out, NULL) == value) {
-            /* The firmware may have set a locale whose decimal point is a comma. */
-            for (int i = 0; i < length; i++) {
-                if (out[i] == ',') {
-                    out[i] = '.';
-                }
-            }
-            return length;
-        }
-    }
-    return 0;
-}
-
-double platform_parse_double(const char *text)
+/* The locale of numbers in JSON, whatever the firmware has set; none without memory for it. */
+static locale_t number_locale(void)
 {
     static locale_t c_locale = (locale_t) 0;
     locale_t locale = __atomic_load_n(&c_locale, __ATOMIC_ACQUIRE);
     if (locale == (locale_t) 0) {
         locale = newlocale(LC_ALL_MASK, "C", (locale_t) 0);
-        if (locale == (locale_t) 0) {
-            return strtod(text, NULL);
-        }
         locale_t none = (locale_t) 0;
-        if (!__atomic_compare_exchange_n(&c_locale, &none, locale, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        if (locale != none && !__atomic_compare_exchange_n(&c_locale, &none, locale, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
             freelocale(locale);
             locale = none;
         }
     }
-    return strtod_l(text, NULL, locale);
+    return locale;
+}
+
+int platform_format_double(double value, char *out)
+{
+    locale_t locale = number_locale(), former = locale == (locale_t) 0 ? locale : uselocale(locale);
+    int length = 0;
+    for (int digits = 15; digits <= 17; digits++) {
+        length = snprintf(out, 32, "%.*g", digits, value);
+        if (strtod(out, NULL) == value) {
+            break;
+        }
+    }
+    if (locale != (locale_t) 0) {
+        uselocale(former);
+    }
+    return length;
+}
+
+double platform_parse_double(const char *text)
+{
+    locale_t locale = number_locale();
+    return locale == (locale_t) 0 ? strtod(text, NULL) : strtod_l(text, NULL, locale);
 }

@@ -2,10 +2,8 @@
  * (sqlite.org/fileformat2.html): a row is lost when its own page is, and not with one above it. To which table a page belongs
  * is told by the pages above it and once more by the pointer map, which also tells the pages that hold only what was removed. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "page.h"
 #include "platform.h"
@@ -28,7 +26,7 @@ static const struct {
 #define TABLES ((int) (sizeof tables / sizeof tables[0]))
 
 struct salvage {
-    int fd;
+    const platform_file *file;
     uint32_t pages;
     uint32_t known; /* pages of which the file says something: it may lack its end */
     uint32_t *parents; /* of each; 0: not known */
@@ -41,7 +39,7 @@ struct salvage {
 
 static bool read_page(struct salvage *self, uint32_t page, uint8_t *out)
 {
-    return pread(self->fd, out, PAGE, (off_t) (page - 1) * PAGE) == PAGE;
+    return self->file->read(self->file->file, out, PAGE, (int64_t) (page - 1) * PAGE) == 0;
 }
 
 /* The table that a page belongs to: -1 none, -2 not to be told. */
@@ -227,24 +225,23 @@ static void read_parents(struct salvage *self)
     }
 }
 
-int platform_salvage(const char *path, platform_row_proc row, void *context, uint32_t *out_damaged)
+int platform_salvage(const platform_file *file, platform_row_proc row, void *context, uint32_t *out_damaged)
 {
     *out_damaged = ~(uint32_t) 0;
-    int64_t bytes = platform_file_size(path);
-    if (bytes < 0 || bytes / PAGE >= IS_OVERFLOW - MAP_SPAN) {
-        return bytes < 0 ? errno : EFBIG;
+    if (file->bytes / PAGE >= IS_OVERFLOW - MAP_SPAN) {
+        return EFBIG;
     }
     struct salvage *self = calloc(1, sizeof *self);
     if (self == NULL) {
         return ENOMEM;
     }
-    self->pages = (uint32_t) (bytes / PAGE);
+    self->file = file;
+    self->pages = (uint32_t) (file->bytes / PAGE);
     self->row = row;
     self->context = context;
     self->known = self->pages + MAP_SPAN;
     self->parents = calloc((size_t) self->known + 1, sizeof *self->parents);
-    self->fd = open(path, O_RDONLY | O_CLOEXEC);
-    int code = self->parents == NULL ? ENOMEM : self->fd < 0 ? errno : 0;
+    int code = self->parents == NULL ? ENOMEM : 0;
     if (code == 0) {
         read_parents(self);
         for (int i = 0; i < TABLES; i++) {
@@ -263,7 +260,6 @@ int platform_salvage(const char *path, platform_row_proc row, void *context, uin
         }
         *out_damaged = self->damaged;
     }
-    platform_close(self->fd);
     free(self->parents);
     free(self);
     return code;

@@ -14,17 +14,13 @@ struct platform_mutex {
     pthread_mutex_t mutex;
 };
 
-platform_mutex *platform_mutex_new(bool recursive)
+platform_mutex *platform_mutex_new(void)
 {
     platform_mutex *self = malloc(sizeof *self);
     if (self == NULL) {
         return NULL;
     }
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, recursive ? PTHREAD_MUTEX_RECURSIVE : PTHREAD_MUTEX_NORMAL);
-    pthread_mutex_init(&self->mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
+    pthread_mutex_init(&self->mutex, NULL);
     return self;
 }
 
@@ -147,6 +143,8 @@ uintptr_t platform_thread_id(void)
 
 static pthread_once_t thread_value_once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_value_key;
+/* Whether there was a key left for it: without one nothing is kept. */
+static bool has_thread_value;
 
 struct thread_value {
     void *value;
@@ -160,26 +158,30 @@ static void thread_value_end(void *argument)
     free(slot);
 }
 
-static void thread_value_start(void) { pthread_key_create(&thread_value_key, thread_value_end); }
+static void thread_value_start(void) { has_thread_value = pthread_key_create(&thread_value_key, thread_value_end) == 0; }
+
+static struct thread_value *thread_value(void)
+{
+    pthread_once(&thread_value_once, thread_value_start);
+    return has_thread_value ? pthread_getspecific(thread_value_key) : NULL;
+}
 
 void *platform_thread_value(void)
 {
-    pthread_once(&thread_value_once, thread_value_start);
-    struct thread_value *slot = pthread_getspecific(thread_value_key);
+    struct thread_value *slot = thread_value();
     return slot == NULL ? NULL : slot->value;
 }
 
 void platform_thread_value_set(void *value, void (*destroy)(void *value))
 {
-    pthread_once(&thread_value_once, thread_value_start);
-    struct thread_value *slot = pthread_getspecific(thread_value_key);
+    struct thread_value *slot = thread_value();
     if (slot == NULL) {
-        slot = malloc(sizeof *slot);
-        if (slot == NULL) {
+        slot = has_thread_value ? malloc(sizeof *slot) : NULL;
+        if (slot == NULL || pthread_setspecific(thread_value_key, slot) != 0) {
+            free(slot);
             destroy(value);
             return;
         }
-        pthread_setspecific(thread_value_key, slot);
     } else if (slot->value != value) {
         slot->destroy(slot->value);
     }

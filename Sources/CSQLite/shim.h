@@ -128,12 +128,23 @@ static inline void *ioto_sqlite_file(sqlite3 *database, bool is_log)
     return code == SQLITE_OK && file != NULL && file->pMethods != NULL ? file : NULL;
 }
 
-/* For `platform_pages`. */
+/* For `platform_pages` and `platform_file`. */
 static inline int ioto_sqlite_read(void *of, void *out, int bytes, int64_t offset)
 {
     sqlite3_file *file = (sqlite3_file *) of;
     int code = file->pMethods->xRead(file, out, bytes, offset);
     return code == SQLITE_OK ? 0 : code == SQLITE_IOERR_SHORT_READ ? 1 : -1;
+}
+
+/*
+ * Locks a file for its connection alone; SQLITE_BUSY when another one has it, of this process or any other: in WAL mode each
+ * of them holds a lock for as long as it is open. SQLite knows nothing of it; to close the connection ends it.
+ */
+static inline int ioto_sqlite_lock(void *of)
+{
+    sqlite3_file *file = (sqlite3_file *) of;
+    int code = file->pMethods->xLock(file, SQLITE_LOCK_SHARED);
+    return code == SQLITE_OK ? file->pMethods->xLock(file, SQLITE_LOCK_EXCLUSIVE) : code;
 }
 
 static inline const void *ioto_sqlite_log_index(void *of, int block)

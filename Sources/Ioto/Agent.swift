@@ -11,7 +11,7 @@ public func ioSetLog(_ proc: IoLogProc?, _ context: UnsafeMutableRawPointer?, _ 
         return
     }
     let sink = LogSink(proc, context)
-    Log.set({ level, message in sink.write(level, message) }, level: LogLevel(rawValue: Int32(level.rawValue)) ?? .debug)
+    Log.set({ level, message in sink.write(level, message) }, level: LogLevel(upTo: level.rawValue))
 }
 
 /// The firmware's log callback, which takes calls from any thread.

@@ -51,7 +51,7 @@ func properties(
     let value = try sized(props, "props", props.pointee.size)
     if let object = try jsonProperties(value) { return object }
     guard let texts = try pairs(value) else { return JSONObject() }
-    return try database.properties(texts, count: Int(value.count), of: model, isForItem: isForItem)
+    return try database.properties(texts, count: Int(clamping: value.count), of: model, isForItem: isForItem)
 }
 
 /// Properties of no model: texts stay texts.
@@ -61,7 +61,7 @@ func plainProperties(_ props: UnsafePointer<DbProps>?) throws(IotoError) -> JSON
     if let object = try jsonProperties(value) { return object }
     var object = JSONObject()
     guard let texts = try pairs(value) else { return object }
-    for place in stride(from: 0, to: Int(value.count), by: 2) {
+    for place in stride(from: 0, to: Int(clamping: value.count), by: 2) {
         let name = try text(texts[place], "a property's name")
         object[name] = try optionalText(texts[place + 1], "a property").map { .string($0) } ?? .null
     }

@@ -140,7 +140,7 @@ private func plainPairs(
     guard let props, props.pointee.size >= UInt32(MemoryLayout<DbProps>.size), props.pointee.json == nil,
         props.pointee.object == nil, let pairs = props.pointee.pairs, props.pointee.count > 0, props.pointee.count % 2 == 0
     else { return nil }
-    return (pairs, Int(props.pointee.count))
+    return (pairs, Int(clamping: props.pointee.count))
 }
 
 /// The arguments that the calls on items have in common.

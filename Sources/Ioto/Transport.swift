@@ -48,7 +48,7 @@ public func ioTransportMessage(
         guard bytes >= 0, payload != nil || bytes == 0 else { throw misuse("payload is NULL") }
         let session = try call.agent.sharedSession()
         guard call.agent.concerns(topic) else { return 0 }
-        try session.receive(topic, copyBytes(UnsafeRawBufferPointer(start: payload, count: bytes)))
+        try session.receive(topic, UnsafeRawBufferPointer(start: payload, count: bytes))
         return 1
     }
 }

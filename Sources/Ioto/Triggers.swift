@@ -58,9 +58,8 @@ private func command(_ call: TriggerCall) -> UnsafePointer<CChar> {
     case .create: staticCString("create")
     case .update: staticCString("update")
     case .remove, .expired: staticCString("remove")
-    // A refused change is told by its event; the command is what the device had done.
-    case .rejected, .full: staticCString("update")
-    case .conflict: staticCString(call.isRemoval ? "remove" : "update")
+    // What has happened is told by the event; the command is what was done, or what has won.
+    case .rejected, .full, .conflict: staticCString(call.isRemoval ? "remove" : "update")
     }
 }
 

@@ -51,8 +51,7 @@ final class Resolver: ConflictResolver {
 extension Database {
     /// Sets who decides the conflicts of models with `resolve: 'callback'`; nil: nobody, and the later version wins.
     public func setResolver(_ body: ((Conflict, Item?, Item?) -> Void)?) throws(IotoError) {
-        let resolver = body.map { Resolver(self, $0) }
-        // Between two pages of the cloud.
-        try store.write { (_) throws(IotoError) in store.resolver = resolver }
+        try store.requireWriter()
+        store.resolver = body.map { Resolver(self, $0) }
     }
 }

@@ -147,8 +147,8 @@ struct FilterParser {
             let place = index
             index = name.end
             try require("(")
-            let inner = try operand()
-            if case .literal = inner { throw failure("size takes a property ${...}", at: place) }
+            guard take("${") else { throw failure("size takes a property ${...}", at: place) }
+            let inner = try builder.operand(try path())
             try require(")")
             return .size(inner)
         }

@@ -179,6 +179,7 @@ final class NetworkSession: MQTTDelegate {
         let farewell = DeviceReplicator<Store>.farewell(agent.configuration.topics)
         replicator.disconnected(now)
         isEnded = false
+        // Where it can't be said, the hub finds out by itself.
         _ = try? client.publish(MQTTMessage(topic: farewell.topic, payload: farewell.payload), qos: 0)
         client.disconnect()
         let deadline = now.monotonic + NetworkSession.farewellWait

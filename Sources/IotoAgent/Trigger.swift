@@ -51,7 +51,7 @@ public struct TriggerCall {
     /// The item as committed, or as it was when it has been removed.
     public let item: Item
     public let kind: StoreEvent.Kind
-    /// Of a conflict: a removal has won.
+    /// Of a conflict: a removal has won; of a change that was refused: it was one.
     public let isRemoval: Bool
     public let events: TriggerEvents
 }

@@ -188,8 +188,8 @@ final class TriggerDispatcher: @unchecked Sendable {
                 loser: event.loser.map { Item($0) })
             trigger.body(
                 TriggerCall(
-                    model: event.model, item: Item(event.item, trigger: context), kind: event.kind, isRemoval: event.isRemoval,
-                    events: TriggerEvents(event)))
+                    model: event.model, item: Item(event.item, trigger: context), kind: event.kind,
+                    isRemoval: event.isRemoval || event.after == nil, events: TriggerEvents(event)))
             lock.lock()
             running = nil
             calls += 1

@@ -4,9 +4,8 @@ import CPlatform
 public final class Lock: @unchecked Sendable {
     private let mutex: OpaquePointer
 
-    /// - Parameter isRecursive: Whether the thread that holds it may take it again.
-    public init(isRecursive: Bool = false) {
-        mutex = platform_mutex_new(isRecursive).orOutOfMemory()
+    public init() {
+        mutex = platform_mutex_new().orOutOfMemory()
     }
 
     deinit {

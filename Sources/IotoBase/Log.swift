@@ -6,6 +6,11 @@ public enum LogLevel: Int32, Sendable {
     case warning = 4
     case info = 6
     case debug = 7
+
+    /// The level of this number, or the next one that is more important: what is more important than any is an error.
+    public init(upTo number: UInt32) {
+        self = number >= 7 ? .debug : number >= 6 ? .info : number >= 4 ? .warning : .error
+    }
 }
 
 /// Where the library's log lines go: the process-wide sink, stderr by default.

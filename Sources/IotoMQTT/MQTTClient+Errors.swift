@@ -17,14 +17,14 @@ extension MQTTClient {
             let isFile = reason.hasPrefix("Error: Unable to") || reason.hasPrefix("Error: Client certificate")
             return error(isFile ? .configuration : .offline, "TLS: \(reason)", outcome.code)
         }
-        if outcome.is(MOSQ_ERR_ERRNO) { return socketFailure(outcome.systemCode, handle) }
+        if outcome.is(MOSQ_ERR_ERRNO) { return socketFailure(outcome.systemCode) }
         if outcome.is(MOSQ_ERR_KEEPALIVE) {
             return error(.timeout, "no answer for \(options.keepalive) s: the connection is dead", outcome.code)
         }
         if outcome.is(MOSQ_ERR_EAI) { return error(.offline, "the name can't be resolved", outcome.code) }
         if outcome.is(MOSQ_ERR_NOMEM) { return error(.memory, "memory can't be had", outcome.code) }
         if outcome.isSuccess || outcome.is(MOSQ_ERR_CONN_LOST) || outcome.is(MOSQ_ERR_NO_CONN) {
-            return socketFailure(-1, handle)
+            return socketFailure(-1)
         }
         let isProtocol =
             outcome.is(MOSQ_ERR_PROTOCOL) || outcome.is(MOSQ_ERR_MALFORMED_PACKET)
@@ -34,7 +34,7 @@ extension MQTTClient {
     }
 
     /// - Parameter code: An errno, or -1 when the peer has closed the connection.
-    func socketFailure(_ code: Int32, _ handle: MosquittoHandle) -> IotoError {
+    func socketFailure(_ code: Int32) -> IotoError {
         // A broker that does not like a certificate says so, or just hangs up.
         let hungUp = timing.isReachable || code == Self.reset || code < 0
         if options.usesTLS, code == Self.tlsFailed || link != .connected && hungUp {

@@ -57,7 +57,7 @@ extension MQTTClient {
             let state = platform_socket_state(handle.socket)
             guard state == 0 else {
                 changeVersion(handle)
-                end(handle, socketFailure(state, handle))
+                end(handle, socketFailure(state))
                 handle.hangUp()
                 return
             }

@@ -12,12 +12,10 @@ public enum MQTTVersion: Int32, Sendable {
 public struct MQTTMessage: Sendable {
     public var topic: Text
     public var payload: [UInt8]
-    public var retain: Bool
 
-    public init(topic: Text, payload: [UInt8], retain: Bool = false) {
+    public init(topic: Text, payload: [UInt8]) {
         self.topic = topic
         self.payload = payload
-        self.retain = retain
     }
 }
 

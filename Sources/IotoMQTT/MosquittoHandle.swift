@@ -89,7 +89,7 @@ final class MosquittoHandle {
             let code = will.topic.withCString { topic in
                 will.payload.withUnsafeBytes {
                     mosquitto_will_set(
-                        pointer, topic, Int32(truncatingIfNeeded: $0.count), $0.baseAddress, 1, will.retain)
+                        pointer, topic, Int32(truncatingIfNeeded: $0.count), $0.baseAddress, 1, false)
                 }
             }
             try check(code, "will")
@@ -98,16 +98,21 @@ final class MosquittoHandle {
 
     /// What MQTT 5 asks of the broker beyond 3.1.1, which knows none of it. A connection without waiting takes no properties, but uses those of the last
     /// call that did, which goes no further than to its port.
-    private func setProperties(_ version: MQTTVersion) {
+    private func setProperties(_ version: MQTTVersion) -> Outcome {
         var list: OpaquePointer?
+        defer { mosquitto_property_free_all(&list) }
         if version == .v5 {
             let expiry: UInt32 = options.cleanSession ? 0 : 7 * 24 * 3600
-            mosquitto_property_add_int32(&list, Int32(MQTT_PROP_SESSION_EXPIRY_INTERVAL.rawValue), expiry)
-            mosquitto_property_add_int32(
-                &list, Int32(MQTT_PROP_MAXIMUM_PACKET_SIZE.rawValue), UInt32(Limits.packetBytesMax))
+            for (property, value) in [
+                (MQTT_PROP_SESSION_EXPIRY_INTERVAL, expiry), (MQTT_PROP_MAXIMUM_PACKET_SIZE, UInt32(Limits.packetBytesMax)),
+            ] {
+                let added = Outcome(mosquitto_property_add_int32(&list, Int32(property.rawValue), value))
+                guard added.isSuccess else { return added }
+            }
         }
+        // It has no port, and fails.
         _ = mosquitto_connect_bind_v5(pointer, "", -1, options.keepalive, nil, list)
-        mosquitto_property_free_all(&list)
+        return Outcome(MOSQ_ERR_SUCCESS)
     }
 
     private func configureTLS() throws(IotoError) {
@@ -189,7 +194,8 @@ extension MosquittoHandle {
     func connect(_ version: MQTTVersion) -> Outcome {
         inbox.startConnection()
         _ = mosquitto_int_option(pointer, MOSQ_OPT_PROTOCOL_VERSION, version.rawValue)
-        setProperties(version)
+        let prepared = setProperties(version)
+        guard prepared.isSuccess else { return prepared }
         Inbox.listenForErrors(of: pointer, true)
         let outcome = guarded {
             options.host.withCString { mosquitto_connect_async(pointer, $0, options.port, options.keepalive) }
@@ -218,7 +224,7 @@ extension MosquittoHandle {
         message.topic.withCString { topic in
             message.payload.withUnsafeBytes {
                 mosquitto_publish(
-                    pointer, &id, topic, Int32(truncatingIfNeeded: $0.count), $0.baseAddress, qos, message.retain)
+                    pointer, &id, topic, Int32(truncatingIfNeeded: $0.count), $0.baseAddress, qos, false)
             }
         }
     }

@@ -55,13 +55,16 @@ public final class SharedSession: MQTTConnection, @unchecked Sendable {
         platform_event_signal(eventFD)
     }
 
-    /// - Throws: `.limit` when too much waits already.
-    public func receive(_ topic: Text, _ payload: [UInt8]) throws(IotoError) {
+    /// - Throws: `.limit` when too much waits already, or the message is too large.
+    public func receive(_ topic: Text, _ payload: UnsafeRawBufferPointer) throws(IotoError) {
+        guard payload.count <= Limits.messageBytesMax else {
+            throw IotoError(.limit, "a message on '\(topic)' has \(payload.count) bytes, at most \(Limits.messageBytesMax) are taken")
+        }
         let isTaken = lock.withLock {
             guard isWanted else { return true }
-            guard payload.count <= Limits.messageBytesMax, waitingBytes < SharedSession.waitingBytesMax else { return false }
+            guard waitingBytes < SharedSession.waitingBytesMax else { return false }
             waitingBytes += payload.count + topic.count + SharedSession.messageBytes
-            waiting.append(Publication(topic: topic, payload: payload))
+            waiting.append(Publication(topic: topic, payload: copyBytes(payload)))
             return true
         }
         guard isTaken else { throw IotoError(.limit, "a message on '\(topic)' is dropped: too much waits already") }

@@ -75,9 +75,9 @@ public final class Model: Sendable {
     /// Whether the device's changes go to the cloud.
     public var syncsUp: Bool { enable == .both && (sync == .up || sync == .both) }
     /// Whether the cloud's changes go to the device.
-    /// Concurrent changes of different fields of an item are joined.
-    public var mergesFields: Bool { process.mergesFields && syncsUp && syncsDown }
     public var syncsDown: Bool { enable == .both && (sync == .down || sync == .both) }
+    /// Whether concurrent changes of different fields of an item are joined.
+    public var mergesFields: Bool { process.mergesFields && syncsUp && syncsDown }
 
     /// The field at a path `a.b.0`, or nil when the schema says nothing of it.
     public func field(at path: Text) -> Field? {

@@ -43,7 +43,7 @@ extension StoreTransaction {
     ///   - size: Bytes that it shall have.
     /// - Throws: `.full` when there is none; nothing is changed then.
     func makeRoom(
-        for model: Model, _ key: ItemKey, over known: StoredRow?, size: Int, isRemoval: Bool
+        for model: Model, over known: StoredRow?, size: Int, isRemoval: Bool
     ) throws(IotoError) {
         // What is kept for some is no one else's.
         let isPrivileged = isRemoval || model.process.isReserved || !store.hasReservedModels

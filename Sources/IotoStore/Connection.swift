@@ -162,7 +162,6 @@ final class Connection {
         handle = nil
     }
 
-    var isOpen: Bool { handle != nil }
 
     /// Whether a transaction is under way.
     var isInTransaction: Bool {

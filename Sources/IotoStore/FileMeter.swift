@@ -11,7 +11,7 @@ import Synchronization
 final class FileMeter: @unchecked Sendable {
     private static let count = Atomic<UInt32>(0)
 
-    /// Guards the counters: a 32-bit processor need not have atomic numbers of 64 bits.
+    /// Guards the counters, which are read together.
     private let lock = Lock()
     private var bytes: Int64 = 0
     private var syncs: Int64 = 0
@@ -87,6 +87,8 @@ private struct MeteredFile {
     let meter: Unmanaged<FileMeter>
     /// Of the log.
     var held = HeldFrames()
+    /// Of the log the database, and of the database the log, while both are open.
+    var other: UnsafeMutablePointer<sqlite3_file>?
 }
 
 private func openMetered(
@@ -108,11 +110,17 @@ private func openMetered(
         methods.xRead = readLog
         methods.xTruncate = truncateLog
         methods.xFileSize = sizeOfLog
+    } else if flags & SQLITE_OPEN_MAIN_DB != 0 {
+        methods.xShmLock = lockMetered
     }
     let place = UnsafeMutableRawPointer(file).advanced(by: layer.tail).assumingMemoryBound(to: MeteredFile.self)
     place.initialize(to: MeteredFile(methods: methods, original: original, meter: meter.retain()))
     // The methods stand first, so that the rest is found from them.
     file.pointee.pMethods = UnsafeRawPointer(place).assumingMemoryBound(to: sqlite3_io_methods.self)
+    if flags & SQLITE_OPEN_WAL != 0, let name, let database = sqlite3_database_file_object(name) {
+        place.pointee.other = database
+        metered(database).pointee.other = file
+    }
     return code
 }
 
@@ -122,8 +130,7 @@ private func metered(_ file: UnsafeMutablePointer<sqlite3_file>) -> UnsafeMutabl
 
 private func closeMetered(_ file: UnsafeMutablePointer<sqlite3_file>?) -> Int32 {
     guard let file else { return SQLITE_MISUSE }
-    // Of a transaction that nobody has committed.
-    _ = writeHeld(file)
+    if let database = metered(file).pointee.other { metered(database).pointee.other = nil }
     metered(file).pointee.held.free()
     let own = metered(file).pointee
     file.pointee.pMethods = own.original
@@ -151,6 +158,16 @@ private func syncMetered(_ file: UnsafeMutablePointer<sqlite3_file>?, _ flags: I
 }
 
 // MARK: The log
+
+/// Whoever may write to the log no longer has committed or rolled back. What is held then is of a transaction that is
+/// gone, and must not be written over another one's frames.
+private func lockMetered(_ file: UnsafeMutablePointer<sqlite3_file>?, _ first: Int32, _ count: Int32, _ flags: Int32) -> Int32 {
+    guard let file else { return SQLITE_MISUSE }
+    let own = metered(file)
+    // The first lock is the writer's (sqlite.org/walformat.html, 2.3.1).
+    if first == 0, flags & SQLITE_SHM_UNLOCK != 0, let log = own.pointee.other { metered(log).pointee.held.drop() }
+    return own.pointee.original.pointee.xShmLock(file, first, count, flags)
+}
 
 /// Writes the frames that are held. When that fails they are gone, as what SQLite writes is.
 private func writeHeld(_ file: UnsafeMutablePointer<sqlite3_file>) -> Int32 {

@@ -8,7 +8,7 @@ import IotoBase
 /// They are written with the frame that commits them, whose write tells whether that went well, and before anything else is
 /// done with the file. Nobody needs them earlier: readers go by the log's index, which names no frame before its
 /// transaction has committed, and the transaction's own reads come this way. When the process dies before, so does the
-/// transaction, as it would have.
+/// transaction, as it would have. What is held of a transaction that is rolled back is dropped before another may write.
 struct HeldFrames {
     /// Those of the files of this library; frames of others are not held.
     private static let pageBytes = 4096
@@ -63,6 +63,12 @@ struct HeldFrames {
     mutating func release() -> (data: UnsafeMutableRawPointer?, bytes: Int32, offset: Int64) {
         defer { count = 0 }
         return (memory, Int32(count), start)
+    }
+
+    /// Forgets what is held.
+    mutating func drop() {
+        if count > 0 { end = start }
+        count = 0
     }
 
     mutating func free() {

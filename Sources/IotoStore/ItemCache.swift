@@ -203,6 +203,14 @@ final class ItemCache: @unchecked Sendable {
         return generation == self.generation && ioto_log_header_is(shared, &known)
     }
 
+    /// That of the state as it is committed now; nil: not known.
+    var currentGeneration: UInt64? {
+        lock.lock()
+        defer { lock.unlock() }
+        guard let shared, ioto_log_header_is(shared, &known) else { return nil }
+        return generation
+    }
+
     /// To be called when the transaction was rolled back.
     func abandonWrite() {
         lock.lock()

@@ -27,7 +27,7 @@ struct ModelTable {
     /// Enters the schema's new models, and adapts the queue when the schema sends other models than the last one did.
     init(updating connection: Connection, _ schema: Schema) throws(IotoError) {
         let stored = try ModelTable(connection, schema)
-        guard !stored.fits(schema) else {
+        guard !stored.fits else {
             self = stored
             return
         }
@@ -59,7 +59,7 @@ struct ModelTable {
         models[number]
     }
 
-    private func fits(_ schema: Schema) -> Bool {
+    private var fits: Bool {
         for number in numbers where number == 0 { return false }
         for (number, isSent) in sent where isSent != (models[number]?.syncsUp ?? false) { return false }
         return true

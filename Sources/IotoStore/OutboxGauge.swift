@@ -58,12 +58,13 @@ extension Store {
     private func age(of entered: Int64) -> Int64 {
         let time = entered >> 16
         let (age, unset) = (timeOfDay() - time, options.monotonicClock() + openedOffset - time)
-        let isOfUnset = unset >= 0 && UInt64(bitPattern: entered) > openedTime || age < 0 || time < StoreLimits.clockPlausible
+        let isOfUnset = unset >= 0 && UInt64(bitPattern: entered) > openedTime || age < 0 || time < Instant.earliestPlausible
         return max(1, isOfUnset ? unset : age)
     }
 
     private func pendingTotal() throws(IotoError) -> OutboxGauge.Weight {
         if isInTransaction, let writer { return try outboxGauge(writer).total }
+        if isSettledLate { return OutboxGauge.Weight() }
         let (weighed, isTaken) = lock.withLock { (self.weighed, isHeld) }
         if let weighed, cache.isCurrent(weighed.generation) { return weighed.total }
         if writer != nil, !isTaken {

@@ -208,14 +208,14 @@ final class ReaderPool: @unchecked Sendable {
         }
         idle.append(connection)
         reads &+= 1
-        if connection.hasSnapshot { noteSnapshot(connection) }
+        if connection.hasSnapshot { noteSnapshot() }
         if isDraining || loans.count + opening + 1 >= most { returned.broadcast() }
     }
 
     // MARK: Snapshots
 
     /// Sees to it that the snapshot of a connection that came back is ended some time.
-    private func noteSnapshot(_ connection: Connection) {
+    private func noteSnapshot() {
         hasSnapshots.store(true, ordering: .releasing)
         if keeper == nil {
             do throws(IotoError) {

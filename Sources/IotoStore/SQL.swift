@@ -16,7 +16,7 @@ enum SQL: Int, CaseIterable {
     case firstPending, oldestPending
     case countItems, countTombstones
     case readCursor, writeCursor, deleteCursor
-    case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked
+    case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked, readSettled
     case addEntry, removeEntry, readHolders, readExpired, firstExpiry
     case scanIndex, scanIndexReversed, scanIndexAll, scanIndexAllReversed
     case writeRejected, trimRejected, countRejected, readRejected, deleteRejected
@@ -196,6 +196,13 @@ enum SQL: Int, CaseIterable {
         case .nameInSnapshot: "INSERT OR IGNORE INTO snapshot(hash, sort, stream) VALUES(?1, ?2, ?3)"
         case .isNamedInSnapshot: "SELECT 1 FROM snapshot WHERE hash = ?1 AND sort = ?2 AND stream = ?3"
         case .clearSnapshot: "DELETE FROM snapshot WHERE stream = ?1"
+        case .readSettled:
+            """
+            SELECT hash, sort, 0 FROM item WHERE model = ?1 AND time <> 0 \
+            AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.position = item.position) \
+            UNION ALL SELECT hash, sort, 1 FROM tombstone AS t WHERE model = ?1 AND coalesce(position, 0) <> -1 \
+            AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.position = t.position) LIMIT ?2
+            """
         case .isParked: "SELECT 1 FROM parked WHERE position = ?1"
         // 3 index, 4 and 5 the key in it.
         case .addEntry:

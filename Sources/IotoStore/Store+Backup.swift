@@ -16,6 +16,7 @@ extension Store {
         }
         guard !isInTransaction else { throw IotoError(.misuse, "\(path): a transaction is under way on this thread") }
         try flushDelayed()
+        _ = try settleLate()
         // A log that stands beside the file would be taken for the copy's.
         guard Files.size(target + "-wal") == nil else {
             throw IotoError(.exists, "\(target): a database is open there, or was not closed")

@@ -39,7 +39,7 @@ extension Store {
         while true {
             // The resolver is asked of what the disk has.
             try flushDelayed()
-            let resolutions = tries < Store.triesMax ? try resolve(changes) : nil
+            let resolutions = tries < Store.triesMax ? try resolve(changes, isKnown: part?.isKnown ?? false) : nil
             do throws(IotoError) {
                 return try applyOnce(changes, part, cursor, hubTime, resolutions)
             } catch {
@@ -65,6 +65,8 @@ extension Store {
             // What comes down is compared with what has been changed here.
             try transaction.writeGathered()
             if let part, part.begins { try transaction.beginSnapshot(cursor.stream, part) }
+            transaction.isKnown = part?.isKnown ?? false
+            if part != nil { transaction.isSetBack = try transaction.isOfLoss(cursor.stream) }
             for change in changes {
                 if part != nil { try transaction.name(change.key, in: cursor.stream) }
                 if try transaction.apply(change, hubTime: hubTime) {
@@ -84,11 +86,11 @@ extension Store {
     /// Asks the resolver for what waits here and comes from the cloud.
     ///
     /// - Returns: nil when there is nobody to ask.
-    private func resolve(_ changes: [Change]) throws(IotoError) -> [Resolution]? {
+    private func resolve(_ changes: [Change], isKnown: Bool) throws(IotoError) -> [Resolution]? {
         guard let resolver else { return nil }
         var resolutions: [Resolution] = []
         for change in changes {
-            guard let model = schema.model(change.model), model.process.resolve == .callback, model.syncsUp else { continue }
+            guard !isKnown, let model = schema.model(change.model), model.process.resolve == .callback, model.syncsUp else { continue }
             var mine: (row: StoredRow, isRemoval: Bool)?
             try read { (connection) throws(IotoError) in
                 let item = try row(.readItem, change.key, connection)
@@ -131,15 +133,21 @@ extension Store {
 extension StoreTransaction {
     /// Notes which fields a change changes.
     ///
-    /// - Parameter isWaiting: What is known of the item waits in the outbox.
-    func stampFields(_ item: StoredItem, over before: StoredRow?, isWaiting: Bool) throws(IotoError) {
+    /// - Parameters:
+    ///   - isWaiting: What is known of the item waits in the outbox.
+    ///   - isOfGrave: It was removed, which the cloud may never hear of. So it has no stamps, and counts whole until it is sent.
+    func stampFields(
+        _ item: StoredItem, over before: StoredRow?, isWaiting: Bool, isOfGrave: Bool = false
+    ) throws(IotoError) {
         var stamps = isWaiting ? try store.stamps(item.key, connection) : JSONObject()
+        if isOfGrave || isWaiting && stamps.isEmpty { return }
         FieldMerge.stamp(
             &stamps, from: FieldMerge.object(before?.body ?? []), to: FieldMerge.object(item.body), at: item.version.time)
-        // Without any, the whole item would count.
-        if stamps.isEmpty { stamps[Text()] = .string(.hexadecimal(item.version.time)) }
-        try write(stamps, of: item.key)
+        try write(stamps.isEmpty ? noField(item.version) : stamps, of: item.key)
     }
+
+    /// Says that no field has changed: without any stamp, the whole item would count.
+    private func noField(_ version: Version) -> JSONObject { [Text(): .string(.hexadecimal(version.time))] }
 
     private func write(_ stamps: JSONObject, of key: ItemKey) throws(IotoError) {
         let statement = try connection.statement(.writeStamps)
@@ -160,27 +168,29 @@ extension StoreTransaction {
         if let model, model.mergesFields { try run(.deleteStamps, key) }
     }
 
-    /// Joins a change of the cloud and one that waits here.
+    /// Joins a change of the cloud and one that waits here, with stamps.
     ///
     /// - Returns: Whether the item has changed.
-    func join(_ change: Change, _ model: Model, _ before: StoredRow, position: Int64) throws(IotoError) -> Bool {
+    func join(
+        _ change: Change, _ model: Model, _ before: StoredRow, _ stamps: JSONObject, position: Int64
+    ) throws(IotoError) -> Bool {
         let mine = FieldMerge.object(before.body)
-        let merge = FieldMerge(
-            mine, try store.stamps(change.key, connection), over: FieldMerge.object(change.body), change.stamps)
+        let merge = FieldMerge(mine, stamps, over: FieldMerge.object(change.body), change.stamps)
         if merge.hasLost {
             noteConflict(
                 winner: StoredItem(model: model, key: change.key, body: change.body, version: change.version),
                 loser: StoredItem(model: model, key: change.key, body: before.body, version: before.version),
                 isRemoval: false, isRemote: true)
         }
-        if merge.won.isEmpty {
-            // The cloud has all of it.
+        if merge.won.isEmpty, change.version > before.version {
+            // The cloud has all of it. Where what waits is later, it may have been sent: then the cloud gets to say so.
             if !merge.hasLost { try modify { () throws(IotoError) in try close(change.key, upTo: .max >> 1, .durable) } }
             try take(change, model, before, before, merge.hasLost ? .lost : .overwritten, position: position, false)
             return true
         }
         let isChanged = merge.body != mine || before.version < change.version
-        try modify { () throws(IotoError) in try write(merge.won, of: change.key) }
+        let left = merge.won.isEmpty ? noField(before.version) : merge.won
+        try modify { () throws(IotoError) in try write(left, of: change.key) }
         if isChanged { try replace(change, model, before, isRemoved: false, merge.body.text) }
         return isChanged
     }

@@ -17,7 +17,7 @@ extension Store {
             // The snapshot that is kept between reads, or else one of its own.
             let isOwn = !connection.isInTransaction
             if isOwn { try connection.run(.beginRead) }
-            defer { if isOwn { try? connection.run(.commit) } }
+            defer { if isOwn { StoreFormat.rollBack(connection) } }
             var isStopped = false
             for model in schema.models where model.isReplicated && !isStopped {
                 try scan(Scan(model, range: KeyRange(hash: nil)), connection) { (row) throws(IotoError) in

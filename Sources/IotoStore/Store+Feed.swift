@@ -1,11 +1,13 @@
 import IotoBase
+import IotoJSON
 import IotoSchema
 import IotoSync
 
 /// The way down: the cloud's changes, and how far its streams are followed.
 extension Store {
     public func cursor(of stream: Text) throws(IotoError) -> StreamCursor? {
-        try read { (connection) throws(IotoError) in try readCursor(stream, connection) }
+        let stored = try read { (connection) throws(IotoError) in try readCursor(stream, connection) }
+        return lock.withLock { late }?.settlement.advance?.applied(to: stored, of: stream) ?? stored
     }
 
     func readCursor(_ stream: Text, _ connection: Connection) throws(IotoError) -> StreamCursor? {
@@ -94,8 +96,12 @@ extension StoreTransaction {
             throw IotoError(.busy, "a pending change of model '\(model.name)' awaits the cloud's time")
         }
         var fate = Trail.Fate.overwritten
-        if let known, let position = known.position, try store.isConflict(known, change, model, connection) {
-            if let before, model.mergesFields, !isOver { return try join(change, model, before, position: position) }
+        if !isKnown, let known, let position = known.position, try store.isConflict(known, change, model, connection) {
+            if let before, model.mergesFields, !isOver {
+                let stamps = try store.stamps(change.key, connection)
+                // Without any, the whole item counts.
+                if !stamps.isEmpty { return try join(change, model, before, stamps, position: position) }
+            }
             if model.process.resolve == .callback,
                 let isChanged = try resolve(change, model, known, before, position: position) {
                 return isChanged
@@ -120,8 +126,11 @@ extension StoreTransaction {
             noteConflict(winner: theirs, loser: mine, isRemoval: isOver, isRemote: true)
             fate = .lost
         } else if let known, known.version >= change.version {
-            // The very state whose expiry was the clock's mistake, which was ahead.
-            guard let grave, grave.isOfExpiry, known.version == change.version, !isOver else { return false }
+            // What the hub has lost and only comes down is lost; or the very state whose expiry was the clock's mistake, which
+            // was ahead.
+            let isLost = isSetBack && !model.syncsUp && known.version != change.version
+            guard isLost || grave?.isOfExpiry ?? false && known.version == change.version && !isOver
+            else { return false }
         }
 
         try take(change, model, before, before ?? grave, fate, position: known?.position, isOver)
@@ -147,14 +156,15 @@ extension StoreTransaction {
             let trace = known.map { self.trace($0, fate, isRemoval: before == nil, under: change.version) }
             if isOver {
                 noteRemoval()
+                #if IOTO_MUTANTS
+                    let isTraceless = Mutant.isActive(.noTombstone)
+                #else
+                    let isTraceless = false
+                #endif
                 if !change.isRemoval {
                     try bury(item, trace)
-                } else {
-                    #if IOTO_MUTANTS
-                        if !Mutant.isActive(.noTombstone) { try write(.writeTombstone, item, position: nil, trace) }
-                    #else
-                        try write(.writeTombstone, item, position: nil, trace)
-                    #endif
+                } else if !isTraceless {
+                    try write(.writeTombstone, item, position: nil, trace)
                 }
                 if before != nil { try run(.deleteItem, change.key) }
             } else {
@@ -173,14 +183,11 @@ extension StoreTransaction {
     ) {
         var before: StoredItem?
         if let row, let former = store.models.model(row.model) {
-            if let item = store.live(row, key, former) {
-                if former === model && after != nil {
-                    before = item
-                } else {
-                    note(hasExpired ? .expired : .remove, before: item, after: nil, isRemote: true)
-                }
-            } else {
-                noteExpired(row, key)
+            before = store.live(row, key, former)
+            if before == nil { noteExpired(row, key) }
+            if former !== model || after == nil {
+                note(hasExpired ? .expired : .remove, before: before, after: nil, isRemote: true)
+                before = nil
             }
         }
         guard let after else { return }

@@ -10,6 +10,9 @@ extension Store {
         var changes: [PendingChange] = []
         var unreadable: [Int64] = []
         var newest: UInt64 = 0
+        // After a write that has failed, or one of another process, it is not sent once more either.
+        if isSettledLate { return [] }
+        if !isInTransaction { guard try settleLate() else { return [] } }
         try read { (connection) throws(IotoError) in
             let statement = try connection.statement(.pending)
             defer { statement.end() }
@@ -54,11 +57,12 @@ extension Store {
     }
 
     public func pendingCount() throws(IotoError) -> Int64 {
-        try count(.countPending)
+        isSettledLate ? 0 : try count(.countPending)
     }
 
     public func pendingRange() throws(IotoError) -> ClosedRange<Int64>? {
-        try read { (connection) throws(IotoError) in
+        if isSettledLate { return nil }
+        return try read { (connection) throws(IotoError) in
             let statement = try connection.statement(.pendingRange)
             defer { statement.end() }
             guard try statement.step(), let first = try statement.optionalInteger(0),
@@ -69,25 +73,7 @@ extension Store {
     }
 
     public func settle(_ settlement: Settlement) throws(IotoError) {
-        try write { (transaction) throws(IotoError) in
-            try transaction.observe(hubTime: settlement.hubTime)
-            try transaction.settle(settlement.entries)
-            if !settlement.entries.isEmpty { try transaction.trimReceipts() }
-            if let advance = settlement.advance {
-                let stored = try readCursor(advance.stream, transaction.connection)
-                #if IOTO_MUTANTS
-                    if Mutant.isActive(.advanceUnchecked) {
-                        try transaction.writeCursor(
-                            StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor))
-                    }
-                #endif
-                if (stored?.position ?? 0) == advance.previous, (stored?.history ?? advance.history) == advance.history {
-                    try transaction.writeCursor(
-                        StreamCursor(stream: advance.stream, history: advance.history, position: advance.cursor))
-                }
-            }
-            try clock.raise(transaction.connection)
-        }
+        try write { (transaction) throws(IotoError) in try transaction.take(settlement) }
     }
 
     /// Number of changes that the cloud refused and that are kept, as `rejectedChanges` tells them.
@@ -190,6 +176,18 @@ public struct RejectedChange: Sendable, Equatable {
 }
 
 extension StoreTransaction {
+    /// Takes over the hub's answer to a batch.
+    func take(_ settlement: Settlement) throws(IotoError) {
+        try observe(hubTime: settlement.hubTime)
+        try settle(settlement.entries)
+        if !settlement.entries.isEmpty { try trimReceipts() }
+        if let advance = settlement.advance {
+            let stored = try store.readCursor(advance.stream, connection)
+            if let cursor = advance.applied(to: stored, of: advance.stream) { try writeCursor(cursor) }
+        }
+        try store.clock.raise(connection)
+    }
+
     /// Takes over the hub's answers.
     func settle(_ entries: [Settlement.Entry]) throws(IotoError) {
         var next = 0

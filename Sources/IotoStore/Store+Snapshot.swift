@@ -10,6 +10,10 @@ extension Store {
         return Int64(bitPattern: cursor.history)
     }
 
+    public func snapshotSeen(of stream: Text) throws(IotoError) -> Int64 {
+        (try cursor(of: Store.snapshotName(stream))?.position ?? 0) >> 1
+    }
+
     public func apply(
         _ changes: [Change], part: SnapshotPart, cursor: StreamCursor, hubTime: UInt64
     ) throws(IotoError) -> Int {
@@ -25,9 +29,12 @@ extension StoreTransaction {
         let name = Store.snapshotName(stream)
         let before = try store.readCursor(name, connection)
         try forgetSnapshot(stream)
-        let resends = part.resends || before?.position == 1
+        let former = before?.position ?? 0
+        // Both in one number, which files have had for the second alone.
+        let seen = part.resends ? 0 : max(part.seen, former >> 1)
+        let resends: Int64 = part.resends ? 1 : former & 1
         try writeCursor(
-            StreamCursor(stream: name, history: UInt64(bitPattern: part.floor), position: resends ? 1 : 0))
+            StreamCursor(stream: name, history: UInt64(bitPattern: part.floor), position: seen << 1 | resends))
     }
 
     func name(_ key: ItemKey, in stream: Text) throws(IotoError) {
@@ -37,33 +44,53 @@ extension StoreTransaction {
         _ = try statement.step(key: key)
     }
 
-    /// What the hub names is older than a change of this database that it has acknowledged once.
+    /// What the hub names is older than a change that it has acknowledged once, or has made itself and lost.
     func resendIfNewer(_ change: Change) throws(IotoError) {
         let item = try current(change.key)
         guard let row = item == nil ? try tombstone(change.key) : item, row.version > change.version,
-            row.version.writer == store.replica, !row.isOfExpiry, let model = store.models.model(row.model), model.syncsUp
+            isSetBack || row.version.writer == store.replica, !row.isOfExpiry, let model = store.models.model(row.model),
+            model.syncsUp
         else { return }
         if let position = row.position, try isPending(position) { return }
         try modify { () throws(IotoError) in try requeue(change.key, isRemoval: item == nil) }
     }
 
-    /// Removes what was not named.
+    /// Whether the stream's snapshot is one of a hub that has lost what it had.
+    func isOfLoss(_ stream: Text) throws(IotoError) -> Bool {
+        (try store.readCursor(Store.snapshotName(stream), connection)?.position ?? 0) & 1 != 0
+    }
+
+    /// Removes what was not named; of a hub that has lost it, sends it again, with all that no snapshot names.
     func endSnapshot(_ stream: Text) throws(IotoError) {
-        let resends = try store.readCursor(Store.snapshotName(stream), connection)?.position == 1
+        let resends = try isOfLoss(stream)
+        if resends, stream.hasPrefix("device/") { try resendUnnamed() }
         for model in store.schema.models where model.existsOnDevice && model.syncsDown {
-            var missing: [StoredItem] = []
-            try scan(
-                model, hash: nil, sortPrefix: Text(), after: nil, isReversed: false
-            ) { (item) throws(IotoError) -> Bool in
-                // An item without a version never was the cloud's.
-                if item.version != .zero, item.body.withUnsafeBytes({ Stream.home(of: $0, model: model) }) == stream, try !isNamed(item.key, in: stream) {
-                    missing.append(item)
-                }
-                return true
-            }
-            for item in missing { try remove(missing: item, resends: resends && model.syncsUp) }
+            var last: ItemKey?
+            repeat {
+                let missing = try unnamed(model, in: stream, after: last)
+                for item in missing { try remove(missing: item, resends: resends && model.syncsUp) }
+                last = missing.last?.key
+            } while last != nil
         }
         try forgetSnapshot(stream)
+    }
+
+    /// The next items of the stream that the snapshot has not named, some at a time.
+    private func unnamed(_ model: Model, in stream: Text, after last: ItemKey?) throws(IotoError) -> [StoredItem] {
+        var missing: [StoredItem] = []
+        var bytes = 0
+        try scan(
+            model, hash: nil, sortPrefix: Text(), after: last, isReversed: false
+        ) { (item) throws(IotoError) -> Bool in
+            // An item without a version never was the cloud's.
+            guard item.version != .zero, item.body.withUnsafeBytes({ Stream.home(of: $0, model: model) }) == stream,
+                try !isNamed(item.key, in: stream)
+            else { return true }
+            missing.append(item)
+            bytes += item.body.count
+            return bytes < StoreLimits.snapshotStepBytes
+        }
+        return missing
     }
 
     private func remove(missing item: StoredItem, resends: Bool) throws(IotoError) {
@@ -76,7 +103,7 @@ extension StoreTransaction {
             if try parked.step() { return }
         }
         try modify { () throws(IotoError) in
-            if resends, item.version.writer == store.replica {
+            if resends {
                 try requeue(item.key, isRemoval: false)
             } else {
                 try run(.deleteItem, item.key)
@@ -84,6 +111,33 @@ extension StoreTransaction {
                 note(.remove, before: item, after: nil, isRemote: true)
             }
         }
+    }
+
+    /// What only goes up is in no stream: the hub may have lost any of it.
+    private func resendUnnamed() throws(IotoError) {
+        for model in store.schema.models where model.existsOnDevice && model.syncsUp && !model.syncsDown {
+            while true {
+                let lost = try settled(model)
+                // What is in the queue is settled no more.
+                for (key, isRemoval) in lost {
+                    try modify { () throws(IotoError) in try requeue(key, isRemoval: isRemoval) }
+                }
+                if lost.count < StoreLimits.snapshotStep { break }
+            }
+        }
+    }
+
+    /// Items and tombstones that don't wait in the outbox, some of them.
+    private func settled(_ model: Model) throws(IotoError) -> [(key: ItemKey, isRemoval: Bool)] {
+        var found: [(key: ItemKey, isRemoval: Bool)] = []
+        let statement = try connection.statement(.readSettled)
+        defer { statement.end() }
+        try statement.bind(1, store.models.number(model))
+        try statement.bind(2, Int64(StoreLimits.snapshotStep))
+        while try statement.step() {
+            found.append((ItemKey(hash: try statement.text(0), sort: try statement.text(1)), try statement.integer(2) != 0))
+        }
+        return found
     }
 
     private func isNamed(_ key: ItemKey, in stream: Text) throws(IotoError) -> Bool {

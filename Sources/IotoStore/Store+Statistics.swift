@@ -58,7 +58,7 @@ extension Store {
             statistics.items = try connection.count(.countItems)
             statistics.tombstones = try connection.count(.countTombstones)
             statistics.rejectedItems = try rejectedCount(connection)
-            let outbox = try OutboxGauge(connection).total
+            let outbox = isSettledLate ? OutboxGauge.Weight() : try OutboxGauge(connection).total
             statistics.outboxItems = outbox.items
             statistics.outboxBytes = outbox.bytes
             statistics.freeBytes = try connection.count(.freePages) * 4096

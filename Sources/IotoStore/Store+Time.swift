@@ -52,7 +52,7 @@ extension Store {
                 for entry in page where !entry.change.isRemoval {
                     let isOfThisRun = isSteady && entry.change.version.time > openedTime
                     try transaction.correct(entry.change) { time in
-                        if time < StoreLimits.clockPlausible { return min(max(time &+ wasBehind, 0), cloud) }
+                        if time < Instant.earliestPlausible { return min(max(time &+ wasBehind, 0), cloud) }
                         if time > cloud + limit || isOfThisRun { return min(time &+ behind, cloud) }
                         return time
                     }

@@ -63,7 +63,7 @@ extension Store {
         told.path = "down"
         guard told.isOwn else { return }
         told.path = "waiting"
-        if let position = row.position {
+        if let position = row.position, !isSettledLate {
             if try has(.isPending, position, connection) { return }
             told.path = "aside"
             if try has(.isParked, position, connection) { return }

@@ -223,7 +223,14 @@ extension Store {
                 throw error
             }
             gaugeBefore = gauge
-            return StoreTransaction(self, writer)
+            let transaction = StoreTransaction(self, writer)
+            do throws(IotoError) {
+                try takeLate(transaction)
+            } catch {
+                end(transaction)
+                throw error
+            }
+            return transaction
         } catch {
             release()
             throw error
@@ -252,6 +259,7 @@ extension Store {
             counters.dropped += transaction.dropped
             counters.refused += transaction.refused
             weighed = nil
+            late = nil
             if let gauge, let generation { weighed = (gauge.total, generation) }
             return self.observer
         }

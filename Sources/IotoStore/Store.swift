@@ -72,14 +72,21 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     let openedTime: UInt64
     /// See `removalHold`.
     private(set) var holdUntil: Int64 = 0
-    /// Asked while nothing is locked; set before replication begins.
-    public var resolver: (any ConflictResolver)?
+    private let resolverLock = Lock()
+    private var givenResolver: (any ConflictResolver)?
+    /// Asked while nothing is locked.
+    public var resolver: (any ConflictResolver)? {
+        get { resolverLock.withLock { givenResolver } }
+        set { resolverLock.withLock { givenResolver = newValue } }
+    }
     var ceilings = Ceilings()
     /// What waits in the outbox, as the transaction under way sees it, and as it was before; nil: to be weighed.
     var gauge: OutboxGauge?
     var gaugeBefore: OutboxGauge?
     /// What waited after the last commit, and the cache's generation then; under the lock.
     var weighed: (total: OutboxGauge.Weight, generation: UInt64)?
+    /// What the next transaction begins with; under the lock.
+    var late: LateSettlement?
     /// Whether commits give free pages back to the file system.
     var isShrinking = false
     /// Whether the file has this schema's indexes: not when another process has opened it with another schema.
@@ -224,6 +231,7 @@ public final class Store: DeviceStorage, @unchecked Sendable {
         do throws(IotoError) {
             try StoreFormat.transaction(writer) { () throws(IotoError) in
                 try noticeOthers(writer)
+                try takeLate(StoreTransaction(self, writer))
                 if !gathering.isEmpty { try StoreTransaction(self, writer).writeGathered() }
                 _ = try clock.settle(writer)
             }

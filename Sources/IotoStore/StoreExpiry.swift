@@ -21,7 +21,7 @@ extension Store {
 
     @inline(never)
     func isExpired(_ model: Model, _ body: UnsafeRawBufferPointer, at now: Int64) -> Bool {
-        guard model.ttlField != nil, now >= StoreLimits.clockPlausible, let time = model.expiry(ofBody: body) else {
+        guard model.ttlField != nil, now >= Instant.earliestPlausible, let time = model.expiry(ofBody: body) else {
             return false
         }
         return time <= now
@@ -52,7 +52,8 @@ extension Store {
         let statement = try connection.statement(.firstExpiry)
         defer { statement.end() }
         try statement.bind(1, id)
-        return try statement.step() ? try statement.text(0).decimal : nil
+        // What is no time that the library writes is due, and goes with the others.
+        return try statement.step() ? max(0, try statement.text(0).decimal ?? 0) : nil
     }
 
     /// Removes items that have expired, in one transaction of bounded size.
@@ -61,7 +62,7 @@ extension Store {
     /// - Returns: The number removed, and whether there may be more.
     public func removeExpired(isSilent: Bool = false) throws(IotoError) -> (removed: Int, hasMore: Bool) {
         let now = timeOfDay()
-        guard now >= StoreLimits.clockPlausible, let first = try nextExpiry(), first <= now else { return (0, false) }
+        guard now >= Instant.earliestPlausible, let first = try nextExpiry(), first <= now else { return (0, false) }
         return try write { (transaction) throws(IotoError) in
             var result = try transaction.removeExpired(at: now, isSilent: isSilent)
             if let model = schema.models.first(where: { $0.process.isMemory && $0.ttlField != nil }) {

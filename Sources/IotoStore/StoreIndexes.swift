@@ -180,7 +180,7 @@ struct StoreIndexes {
 extension StoreIndexes {
     /// Sees to it that the file has the entries that this schema wants, and no others: in one transaction, so that whatever
     /// ends the process half-way leaves what was there before.
-    func update(_ connection: Connection, _ models: ModelTable, _ schema: Schema) throws(IotoError) {
+    func update(_ connection: Connection, _ models: ModelTable) throws(IotoError) {
         if try isCurrent(connection) { return }
         try StoreFormat.transaction(connection) { () throws(IotoError) in
             // Another process may have been faster.
@@ -194,7 +194,7 @@ extension StoreIndexes {
                 try statement.bind(2, definition.name)
                 try statement.run()
             }
-            if !missing.isEmpty { try fill(missing, connection, models, schema) }
+            if !missing.isEmpty { try fill(missing, connection, models) }
             try StoreFormat.writeMeta(connection, StoreFormat.metaIndexes, bits: fingerprint)
             try connection.execute(StoreFormat.markIndexed)
         }
@@ -231,7 +231,7 @@ extension StoreIndexes {
 
     /// Enters every item that there is.
     private func fill(
-        _ missing: [Definition], _ connection: Connection, _ models: ModelTable, _ schema: Schema
+        _ missing: [Definition], _ connection: Connection, _ models: ModelTable
     ) throws(IotoError) {
         let ids = missing.map { $0.id }
         var count: Int64 = 0
@@ -347,7 +347,7 @@ extension Store {
     /// items: they are found by their primary keys then.
     func updateIndexes(_ writer: Connection) throws(IotoError) {
         do throws(IotoError) {
-            try indexes.update(writer, models, schema)
+            try indexes.update(writer, models)
             isIndexed = true
         } catch {
             guard error.code == .full else { throw error }

@@ -34,8 +34,6 @@ enum StoreLimits {
     static let indexingReport: Int64 = 10_000
     /// Items that one transaction looks at to remove those that have expired.
     static let expiryStep: Int64 = 200
-    /// 2020-01-01 in Unix milliseconds: a clock that stands before it has not been set, and nothing expires by it.
-    static let clockPlausible: Int64 = 1_577_836_800_000
     /// How long after an open expired items wait for the cloud to tell the time of day before they are removed, in milliseconds.
     static let removalHold: Int64 = 3_600_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
@@ -55,6 +53,9 @@ enum StoreLimits {
     static let gatheredBytesMax = 512 * 1024
     /// Pause between two tries to get what another process has locked, in milliseconds.
     static let busyPause: Int64 = 3
+    /// Items that the end of a snapshot looks at together: bytes of those it has in memory, and how many it sends again.
+    static let snapshotStepBytes = 256 * 1024
+    static let snapshotStep = 4096
     /// Problems that a check reports before it ends.
     static let problemsMax = 100
     /// Pages that one step of `vacuum` gives back, after which others can write.

@@ -1,4 +1,5 @@
 import CPlatform
+import CSQLite
 import IotoBase
 import IotoJSON
 import IotoSchema
@@ -28,15 +29,21 @@ final class StoreRecovery {
     /// Recovers the database at `path` if it is damaged, which reads all of it.
     ///
     /// - Throws: `.corrupt` when the file is something else than a database of this library; `.format` when it is of a newer
-    ///   version; what keeps the new file from being written. The damaged one is then where it was.
+    ///   version; `.busy` when somebody else has it open; what keeps the new file from being written. The damaged one is then
+    ///   where it was.
     static func run(_ path: Text, random: () -> UInt64) throws(IotoError) {
         let part = path + ".part"
         guard Files.size(path) ?? 0 > 0 else { return }
         guard let damage = try damage(of: path) else { return }
+        // What stands in the log goes into the file, if SQLite still opens it.
+        try? Connection(path: path, mode: .salvage).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        // Until the new one is in its place.
+        let file = try DamagedFile(path)
+        defer { file.close() }
         Log.error("\(damage.message); recovering what can be read")
         try Files.removeDatabase(part)
         do throws(IotoError) {
-            try salvage(path, part, random)
+            try salvage(file, part, random)
             try Files.sync(part)
             let kept = try Files.exchangeDatabase(path, by: part)
             Log.error("\(path): recovered; the damaged file is kept as \(kept)")
@@ -64,9 +71,7 @@ final class StoreRecovery {
         }
     }
 
-    private static func salvage(_ path: Text, _ part: Text, _ random: () -> UInt64) throws(IotoError) {
-        // What stands in the log goes into the file, if SQLite still opens it.
-        try? Connection(path: path, mode: .salvage).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    private static func salvage(_ file: DamagedFile, _ part: Text, _ random: () -> UInt64) throws(IotoError) {
         let target = try Connection(path: part, mode: .writer(.normal))
         defer { target.close() }
         try StoreFormat.prepare(target, random: random)
@@ -75,7 +80,7 @@ final class StoreRecovery {
             throw IotoError(.io, "\(part): the new file can't be written")
         }
         let recovery = try StoreRecovery(target)
-        try StoreFormat.transaction(target) { () throws(IotoError) in try recovery.copyAll(path) }
+        try StoreFormat.transaction(target) { () throws(IotoError) in try recovery.copyAll(file) }
     }
 
     private init(_ target: Connection) throws(IotoError) {
@@ -85,20 +90,20 @@ final class StoreRecovery {
         }
     }
 
-    private func copyAll(_ path: Text) throws(IotoError) {
+    private func copyAll(_ file: DamagedFile) throws(IotoError) {
         // The numbers of the models are those of the damaged file, without which no item says what it is.
         try target.execute("UPDATE model SET id = 1000000")
+        let path = file.path
         var damaged: UInt32 = 0
-        let code = path.withCString { path in
-            platform_salvage(
-                path,
-                { context, table, values, count in
-                    guard let context, let values else { return false }
-                    return Unmanaged<StoreRecovery>.fromOpaque(context)._withUnsafeGuaranteedRef {
-                        $0.take(table, UnsafeBufferPointer(start: values, count: Int(count)))
-                    }
-                }, Unmanaged.passUnretained(self).toOpaque(), &damaged)
-        }
+        var source = platform_file(file: file.file, read: ioto_sqlite_read, bytes: Files.size(path) ?? 0)
+        let code = platform_salvage(
+            &source,
+            { context, table, values, count in
+                guard let context, let values else { return false }
+                return Unmanaged<StoreRecovery>.fromOpaque(context)._withUnsafeGuaranteedRef {
+                    $0.take(table, UnsafeBufferPointer(start: values, count: Int(count)))
+                }
+            }, Unmanaged.passUnretained(self).toOpaque(), &damaged)
         if let failure { throw failure }
         guard code == 0 else { throw IotoError(.io, "\(path): \(systemErrorText(code))", detail: code) }
         // To send a change twice does no harm.
@@ -166,5 +171,43 @@ final class StoreRecovery {
         // One that no clock comes to is no reason to begin there.
         if UInt64(time) < HybridClock.timeMax { highest = max(highest, UInt64(time)) }
         return true
+    }
+}
+
+/// A damaged database file, which nobody else has open while this one is.
+///
+/// It is read through SQLite: a process that opens and closes a file by itself loses all its locks of it (fcntl(2)), those of
+/// its other connections as well.
+private final class DamagedFile {
+    let path: Text
+    private var handle: OpaquePointer?
+    let file: UnsafeMutableRawPointer
+
+    /// - Throws: `.busy` when another connection has it open, of this process or of another.
+    init(_ path: Text) throws(IotoError) {
+        var opened: OpaquePointer?
+        let code = Connection.fileName(path).withCString {
+            sqlite3_open_v2($0, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, nil)
+        }
+        guard code == SQLITE_OK, let opened, let file = ioto_sqlite_file(opened, false) else {
+            sqlite3_close_v2(opened)
+            throw IotoError(.io, "\(path): the damaged file can't be opened", detail: code)
+        }
+        let locked = ioto_sqlite_lock(file)
+        guard locked == SQLITE_OK else {
+            sqlite3_close_v2(opened)
+            guard locked & 0xFF == SQLITE_BUSY else {
+                throw IotoError(.io, "\(path): the damaged file can't be locked", detail: locked)
+            }
+            throw IotoError(.busy, "\(path): damaged, and not recovered while it is open elsewhere", detail: locked)
+        }
+        self.path = path
+        self.file = file
+        handle = opened
+    }
+
+    func close() {
+        sqlite3_close_v2(handle)
+        handle = nil
     }
 }

@@ -337,16 +337,6 @@ extension Store {
         guard hasIndexes else { return false }
         return try StoreFormat.readMeta(connection, StoreFormat.metaIndexes) == indexes.fingerprint
     }
-
-    /// Visits items of a model by primary key: those whose sort key begins with `sortPrefix`.
-    public func scan(
-        _ model: Model, hash: Text?, sortPrefix: Text, after: ItemKey?, isReversed: Bool,
-        _ visit: (StoredItem) throws(IotoError) -> Bool
-    ) throws(IotoError) {
-        let range = KeyRange(hash: hash, prefix: sortPrefix)
-        let scan = Scan(model, range: range, after: after.map { ScanPosition(item: $0) }, isReversed: isReversed)
-        try self.scan(scan) { (row) throws(IotoError) in try visit(try row.item()) }
-    }
 }
 
 extension StoreTransaction {
@@ -358,6 +348,7 @@ extension StoreTransaction {
         try store.scan(scan, connection, visit)
     }
 
+    /// Visits items of a model by primary key: those whose sort key begins with `sortPrefix`.
     public func scan(
         _ model: Model, hash: Text?, sortPrefix: Text, after: ItemKey?, isReversed: Bool,
         _ visit: (StoredItem) throws(IotoError) -> Bool

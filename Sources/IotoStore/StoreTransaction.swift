@@ -42,6 +42,10 @@ public final class StoreTransaction {
 
     /// What the firmware has decided; nil: it is not asked.
     var resolutions: [Resolution]?
+    /// What comes is of a hub that has lost what it had.
+    var isSetBack = false
+    /// What comes was applied before.
+    var isKnown = false
     /// The changes that have entered the outbox since a receipt was asked for; nil: none was.
     var receipted: [(key: ItemKey, time: UInt64)]?
     /// Whether the file has receipts of changes that wait; nil: to be looked up.
@@ -78,7 +82,11 @@ public final class StoreTransaction {
     func endMemory(_ sql: SQL) {
         guard let memory else { return }
         self.memory = nil
-        try? memory.run(sql)
+        do throws(IotoError) {
+            try memory.run(sql)
+        } catch {
+            Log.error("changes of models in memory are lost: \(error.message)")
+        }
         // Nothing is left open, whatever happened.
         StoreFormat.rollBack(memory)
         store.memory?.giveBack(memory)
@@ -108,9 +116,9 @@ public final class StoreTransaction {
     /// of the item waits there. The change of a model that only comes down keeps the version of the cloud's last one,
     /// so that the next one wins.
     ///
-    /// - Parameter body: The item's properties as JSON text.
     /// An item that has expired is as good as none: it is told to have, and the new one is created in its place.
     ///
+    /// - Parameter body: The item's properties as JSON text.
     /// - Throws: `.limit` when key or body is too large; `.exists` when an item of another model has the key, or one of
     ///   the same model has a unique value.
     public func put(_ model: Model, _ key: ItemKey, body: [UInt8]) throws(IotoError) -> StoredItem {
@@ -132,7 +140,7 @@ public final class StoreTransaction {
         do throws(IotoError) {
             if store.mayBeFull(model) {
                 let known = before == nil && model.isReplicated ? try tombstone(key) : before
-                try makeRoom(for: model, key, over: known, size: body.count, isRemoval: false)
+                try makeRoom(for: model, over: known, size: body.count, isRemoval: false)
             }
             return try modify { () throws(IotoError) in try put(model, key, body, over: before) }
         } catch {
@@ -189,7 +197,7 @@ public final class StoreTransaction {
         let remains = before.model.isReplicated ? JSON.object(before.model.keyProperties(of: try before.properties())).text : nil
         do throws(IotoError) {
             if let remains, store.mayBeFull(item.model) {
-                try makeRoom(for: item.model, item.key, over: row, size: remains.count, isRemoval: true)
+                try makeRoom(for: item.model, over: row, size: remains.count, isRemoval: true)
             }
             try modify { () throws(IotoError) in try remove(before, row, remains) }
         } catch {
@@ -250,7 +258,7 @@ public final class StoreTransaction {
             }
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
-        if model.mergesFields { try stampFields(item, over: before, isWaiting: isWaiting) }
+        if model.mergesFields { try stampFields(item, over: before, isWaiting: isWaiting, isOfGrave: isOfGrave) }
         try write(.writeItem, item, position: position, trace)
         if isOfGrave { try run(.deleteTombstone, key) }
         try reindex(key, from: before, to: item)
@@ -422,6 +430,7 @@ public final class StoreTransaction {
         note(.expired, before: item, after: nil)
     }
 
+    @inline(never)
     func note(
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {

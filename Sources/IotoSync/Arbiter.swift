@@ -64,6 +64,8 @@ public struct Arbiter {
     public private(set) var refused: [Version] = []
     public private(set) var met: [MetChange] = []
     public private(set) var again: [NewVersion] = []
+    /// Something was stored in another state than it was sent in.
+    private var hasJoined = false
     private let device: Text
     private let writer: UInt64
     private let history: UInt64
@@ -144,7 +146,10 @@ public struct Arbiter {
             guard let merged = entry.merged(over: current?.change, clock: &clock, wall: wall, writer: writer)
             else { return lost(entry.change, to: current) }
             entry.change = merged
-            if merged.version != sent { fate = .merged }
+            if merged.version != sent {
+                fate = .merged
+                hasJoined = true
+            }
         }
         guard entry.change.version > current?.change.version ?? .zero else { return lost(entry.change, to: current) }
         clock.observe(entry.change.version.time)
@@ -172,6 +177,11 @@ public struct Arbiter {
     }
 
     public func answer(_ advances: [FeedAdvance]) -> HubAnswer {
-        .applied(stored: stored, refused: refused, advances: advances, met: met, again: again)
+        let advances = advances.map { advance in
+            var advance = advance
+            advance.isAsSent = !hasJoined
+            return advance
+        }
+        return .applied(stored: stored, refused: refused, advances: advances, met: met, again: again)
     }
 }

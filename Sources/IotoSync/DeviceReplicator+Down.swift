@@ -11,6 +11,8 @@ struct DownState {
         var askAt: Int64?
         /// Number of the question that is out; nil: none is.
         var asked: Int64?
+        /// Where the stream stood then: pages that come meanwhile move on.
+        var askedFrom: StreamCursor?
         /// When it went out, on the monotonic clock.
         var askedAt: Int64 = 0
         /// The furthest page that was passed over, behind a gap that the question will close.
@@ -66,8 +68,8 @@ struct DownState {
 extension DeviceReplicator {
     /// Longest time that a device waits when the hub asks all of them to come, in milliseconds.
     private static var askSpread: UInt64 { 1_000 }
-    /// Longest wait before a page that could not be stored is asked for again, in milliseconds: room may return at any time.
-    private static var storageRetryMax: Int64 { 60_000 }
+    /// Longest wait before what could not be stored is tried again, in milliseconds: room may return at any time.
+    static var storageRetryMax: Int64 { 60_000 }
     /// Own changes that are remembered while a question is out: with more, the end of a snapshot is asked for again.
     static var settledMax: Int { 256 }
 
@@ -118,9 +120,13 @@ extension DeviceReplicator {
                 }
                 let floor = try storage.snapshotFloor(of: down.streams[index].name)
                 down.streams[index].isInSnapshot = floor != nil
-                if let floor { request.snapshots[down.streams[index].name] = floor }
+                if let floor {
+                    request.snapshots[down.streams[index].name] = floor
+                    request.seen[down.streams[index].name] = try storage.snapshotSeen(of: down.streams[index].name)
+                }
                 if down.streams[index].isWhole { request.whole = down.streams[index].name }
                 down.streams[index].asked = down.question
+                down.streams[index].askedFrom = cursor
                 down.streams[index].askedAt = now.monotonic
                 down.streams[index].passedOver = 0
                 if index == 0 { down.settled = [] }
@@ -129,7 +135,11 @@ extension DeviceReplicator {
             }
         }
         guard !request.cursors.isEmpty else { return }
-        publish(.syncDown, codec.encode(request, timestamp: version1Time))
+        do throws(IotoError) {
+            publish(.syncDown, codec.encode(request, timestamp: try version1Time()))
+        } catch {
+            note(error)
+        }
     }
 
     func storedCursor(_ stream: Text) throws(IotoError) -> StreamCursor {
@@ -192,9 +202,10 @@ extension DeviceReplicator {
             && page.changes.contains { (codec.schema.model($0.model)?.conflictWinner ?? .later) != .later }
         guard !repeats, startsAnew || isKnown && (isBlind || page.previous <= stored.position),
             !isPart || page.isWhole && isAnswer,
-            isAnswer || !down.streams[index].isWhole && page.without ?? storage.replica == storage.replica
+            isAnswer || !page.isReset && !page.isWhole && !down.streams[index].isWhole
+                && page.without ?? storage.replica == storage.replica
         else {
-            // A gap, or another history, or not what was asked for. One question is enough, however many pages follow the gap.
+            // A gap, or another history, or not what was asked for: a snapshot for another process, without what was removed. One question is enough, however many pages follow the gap.
             if repeats, isAnswer {
                 down.streams[index].asked = nil
                 down.streams[index].askAt = nil
@@ -215,14 +226,21 @@ extension DeviceReplicator {
         if isPart || page.cursor > stored.position || stored.history != page.history {
             var part: SnapshotPart?
             if isPart {
-                let isLost = stored.history != page.history || stored.position >= page.floor
-                part = SnapshotPart(
-                    begins: startsAnew, ends: !page.hasMore, floor: page.floor, resends: stored.history != 0 && isLost,
+                // The hub begins anew for what was asked. Of what it has lost, or of what the device has missed?
+                let asked = down.streams[index].askedFrom ?? stored
+                let isLost = asked.history != page.history || asked.position >= page.floor
+                var next = SnapshotPart(
+                    begins: startsAnew, ends: !page.hasMore, floor: page.floor, resends: asked.history != 0 && isLost,
                     passedOver: page.refusedKeys)
-                if index == 0, !page.hasMore {
+                // The position before the snapshot began is kept with it.
+                if stored.history == page.history, !next.resends { next.seen = stored.position }
+                if index == 0, next.ends {
                     guard down.settled.count <= DeviceReplicator.settledMax else { return ask([index], now) }
-                    part?.passedOver += down.settled
+                    next.passedOver += down.settled
                 }
+                let before = isInSnapshot ? try storage.snapshotSeen(of: page.stream) : 0
+                next.isKnown = page.cursor <= max(next.seen, before)
+                part = next
             }
             do throws(IotoError) {
                 try apply(page, part, now)
@@ -233,6 +251,7 @@ extension DeviceReplicator {
             }
         }
         guard isAnswer else { return }
+        if index == 0 { release(now) }
         if startsAnew { down.streams[index].start = 0 }
         reached(page, index, now)
         down.streams[index].backoff.reset()
@@ -247,6 +266,14 @@ extension DeviceReplicator {
         }
     }
 
+    /// What awaited the page is sent.
+    private func release(_ now: Instant) {
+        guard !up.held.isEmpty else { return }
+        up.held = []
+        up.isUrgent = true
+        up.inFlight?.deadline = now.monotonic
+    }
+
     private func cursor(of page: PageMessage) -> StreamCursor {
         StreamCursor(stream: page.stream, history: page.history, position: page.cursor)
     }
@@ -255,7 +282,6 @@ extension DeviceReplicator {
     private func reached(_ page: PageMessage, _ index: Int, _ now: Instant) {
         heed(nil)
         confirmEpoch()
-        learn(page.time, now)
         down.streams[index].reached = page.cursor
         down.streams[index].end = max(down.streams[index].end, page.end)
     }
@@ -293,12 +319,9 @@ extension DeviceReplicator {
         } else {
             applied = try storage.apply(page.changes, cursor: cursor, hubTime: page.time)
         }
-        if up.isHeld {
-            up.isHeld = false
-            up.inFlight?.deadline = now.monotonic
-        }
+        if page.stream == down.streams[0].name { release(now) }
         statistics.receivedItems += Int64(applied)
-        statistics.lastDown = now.wall
+        statistics.lastDown = storage.timeOfDay()
         // A change that the schema refuses is passed over: to wait for it would block those behind it for ever.
         for error in page.refused { note(error) }
     }

@@ -8,8 +8,6 @@ struct SendMeter {
     var day: Int64 = -1
     /// Bytes sent on that day, by the model's ordinal, and at last those of all.
     var spent: [Int64] = []
-    /// How far the hub's clock is ahead of this machine's, in milliseconds; nil: not known yet.
-    var offset: Int64?
     /// When more may be sent, on the monotonic clock; nil: nothing is held back, or the time is not known.
     var resumeAt: Int64?
     var isHolding = false
@@ -17,23 +15,14 @@ struct SendMeter {
 
 extension DeviceReplicator {
     private static var dayLength: Int64 { 86_400_000 }
-    /// 2020-01-01: a clock that stands before it has not been set.
-    private static var plausible: Int64 { 1_577_836_800_000 }
-
-    /// The hub has told the time.
-    func learn(_ time: UInt64, _ now: Instant) {
-        guard isMetered else { return }
-        if up.meter.offset == nil { up.isUrgent = true }
-        up.meter.offset = Int64(time >> 16) - now.wall
-    }
 
     /// The models that may send nothing now, a byte for each, 1: held back; empty when none is.
     func heldModels(_ now: Instant) throws(IotoError) -> [UInt8] {
         up.meter.resumeAt = nil
         up.meter.isHolding = false
         guard isMetered else { return [] }
-        let wall = now.wall + (up.meter.offset ?? 0)
-        let isKnown = wall >= DeviceReplicator.plausible
+        let wall = storage.timeOfDay()
+        let isKnown = wall >= Instant.earliestPlausible
         if isKnown { try count(on: wall / DeviceReplicator.dayLength) }
         var wait = Int64.max
         /// Whether it is closed, until when.

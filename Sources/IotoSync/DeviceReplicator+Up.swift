@@ -32,11 +32,14 @@ struct UpState {
     var isUrgent = false
     /// Nothing is sent before, on the monotonic clock: first the cloud tells the time of day.
     var holdUntil = Int64.min
-    /// A change is sent again when a page has come that it has to be decided with.
-    var isHeld = false
+    /// Changes that the firmware has to decide over, when a page has come. Until then they rest, and the others go on: the page
+    /// may have to await their answers.
+    var held: Set<Version> = []
     /// For a service of version 1, whose answers name no versions: what the last messages held.
     var messages: [(sequence: Int64, changes: [PendingChange])] = []
     var meter = SendMeter()
+    /// When the storage has to have on its disk what it took at leisure, on the monotonic clock.
+    var settleAt: Int64?
     /// What all calls of `flush` together want; nil: nothing.
     var flush: FlushProgress?
 
@@ -58,8 +61,8 @@ struct UpState {
 }
 
 extension DeviceReplicator {
-    /// Most sent changes that are remembered for late answers.
-    private static var sentMax: Int { 4 * Limits.batchItemsMax }
+    /// Most sent changes that are remembered for late answers, and most bytes of their items.
+    private static var sentMax: (items: Int, bytes: Int) { (4 * Limits.batchItemsMax, 4 << 20) }
     /// Most messages that are on their way together.
     private static var windowMax: Int { 16 }
 
@@ -149,7 +152,7 @@ extension DeviceReplicator {
                 after: position, held: try heldModels(now), bytesMax: limit, itemsMax: Limits.batchItemsMax)
             guard let last = pending.last else { break }
             position = last.position
-            for entry in pending {
+            for entry in pending where !up.held.contains(entry.change.version) {
                 let bytes =
                     entry.change.body.count + codec.overhead(of: entry.change, isBrief: isBrief)
                     + (peer == .version1 ? 192 : 0)
@@ -173,7 +176,8 @@ extension DeviceReplicator {
         // What waits behind this batch goes out as soon as this one is answered.
         up.isUrgent = (try storage.pendingRange()?.upperBound ?? .min) > last.position
         up.sequence &+= 1
-        if up.sent.count + batch.count > DeviceReplicator.sentMax { up.sent.removeAll() }
+        let isFull = up.sent.count + batch.count > DeviceReplicator.sentMax.items || up.sent.bytes > DeviceReplicator.sentMax.bytes
+        if isFull { up.sent.removeAll() }
         up.sent.add(batch)
         for entry in batch { up.inFlight?.open.insert(entry.change.version) }
         var message = UpMessage(
@@ -188,8 +192,12 @@ extension DeviceReplicator {
         if peer != .version2 { up.remember(up.sequence, batch) }
     }
 
+    /// How far the device knows its own stream: in a snapshot, what it had applied before that too.
     private func ownCursor() throws(IotoError) -> StreamCursor {
-        try storedCursor(Stream.device(configuration.topics.device))
+        let stream = Stream.device(configuration.topics.device)
+        var cursor = try storedCursor(stream)
+        if try isInSnapshot(0) { cursor.position = max(cursor.position, try storage.snapshotSeen(of: stream)) }
+        return cursor
     }
 
     /// Longest time that the first changes wait for the cloud to tell the time of day, in milliseconds: they say when they
@@ -198,13 +206,17 @@ extension DeviceReplicator {
 
     func holdForTime(_ now: Instant) {
         guard !storage.isTimeKnown, peer != .version1 else { return }
-        let isSet = now.wall >= DeviceReplicator.year2020
+        let isSet = now.wall >= Instant.earliestPlausible
         up.holdUntil = now.monotonic + (isSet ? DeviceReplicator.holdMax.set : DeviceReplicator.holdMax.unset)
     }
 
     /// Takes the cloud's time of day from an answer that has not been under way for long.
     func learnTime(_ time: UInt64, since asked: Int64, _ now: Instant) {
-        if now.monotonic - asked <= Limits.clockDriftMax / 2 { storage.learnTime(Int64(time >> 16)) }
+        if now.monotonic - asked <= Limits.clockDriftMax / 2 {
+            // What may be sent when may be another thing by it.
+            if isMetered, !storage.isTimeKnown { up.isUrgent = true }
+            storage.learnTime(Int64(time >> 16))
+        }
         up.holdUntil = Int64.min
     }
 
@@ -242,7 +254,6 @@ extension DeviceReplicator {
         guard let time = json.hubTime else {
             throw IotoError(.protocolViolation, "a SYNC without a valid time")
         }
-        learn(time, now)
         var entries: [Settlement.Entry] = []
         var refused = 0
         var again: Int64 = 0
@@ -255,7 +266,7 @@ extension DeviceReplicator {
                 guard let pending = up.sent.find(version) else { continue }
                 if kind == .overruled, codec.schema.model(pending.change.model)?.process.resolve == .callback {
                     // The firmware decides, once the page with the other version is here.
-                    up.isHeld = true
+                    up.held.insert(version)
                     continue
                 }
                 guard var answer = codec.decodeAnswer(kind, entry, to: pending.change, context: context)
@@ -274,7 +285,7 @@ extension DeviceReplicator {
         {
             advance = nil
         }
-        if up.isHeld { ask(0, now) }
+        if !up.held.isEmpty { ask(0, now) }
         guard !entries.isEmpty || advance != nil else { return }
         if !entries.isEmpty {
             peer = .version2
@@ -293,11 +304,39 @@ extension DeviceReplicator {
             Settlement(entries: entries, hubTime: time, advance: advance), refused, answered: json["seq"]?.integerValue, now)
     }
 
+    /// How long the next change is waited for, to take an acknowledgement to the disk with it, in milliseconds.
+    private static var settleDelay: Int64 { 100 }
+
+    func settleLate(_ now: Instant) {
+        guard up.settleAt != nil else { return }
+        up.settleAt = nil
+        do throws(IotoError) {
+            guard try storage.settleLate() else {
+                up.settleAt = now.monotonic + DeviceReplicator.settleDelay
+                return
+            }
+        } catch {
+            note(error)
+            up.settleAt = now.monotonic + DeviceReplicator.storageRetryMax
+            return
+        }
+        // If it has come to nothing, the change waits again.
+        if up.sendAt == nil, up.inFlight == nil { up.sendAt = isPending ? now.monotonic + configuration.syncDelay : nil }
+    }
+
+    private var isPending: Bool {
+        do throws(IotoError) { return try storage.pendingRange() != nil } catch { return true }
+    }
+
     /// - Parameter answered: The last message that is answered, if that is known.
     func settle(_ settlement: Settlement, _ refused: Int, answered: Int64? = nil, _ now: Instant) throws(IotoError) {
-        try storage.settle(settlement)
+        if try storage.settleLater(settlement) {
+            up.settleAt = now.monotonic + DeviceReplicator.settleDelay
+        } else {
+            try storage.settle(settlement)
+        }
         let entries = settlement.entries
-        statistics.lastUp = now.wall
+        statistics.lastUp = storage.timeOfDay()
         statistics.sentItems += Int64(entries.count - refused)
         statistics.refusedItems += Int64(refused)
         up.sent.remove(entries)

@@ -31,13 +31,9 @@ extension DeviceReplicator {
     /// How far ahead of the device's clock a service may tell that the device is caught up, in milliseconds, if that clock
     /// has ever been set.
     private static var leadMax: Int64 { 86_400_000 }
-    static var year2020: Int64 { 1_577_836_800_000 }
 
     /// The time that the service has told last, for its answer to say what is newer.
-    var version1Time: Int64 {
-        guard let cursor = try? storage.cursor(of: Version1.stream) else { return 0 }
-        return cursor.position
-    }
+    func version1Time() throws(IotoError) -> Int64 { try storage.cursor(of: Version1.stream)?.position ?? 0 }
 
     func receivedVersion1(_ verb: Text, _ json: JSON, _ now: Instant) throws(IotoError) {
         guard peer != .version2, let verb = Version1Verb(verb) else { return }
@@ -52,7 +48,7 @@ extension DeviceReplicator {
                 throw IotoError(.denied, "model \"\(change.model.name)\" does not come down")
             }
             if try storage.apply(change) { statistics.receivedItems += 1 }
-            statistics.lastDown = now.wall
+            statistics.lastDown = storage.timeOfDay()
         }
     }
 
@@ -80,13 +76,13 @@ extension DeviceReplicator {
             foundVersion1(now)
             return
         }
-        guard now.wall < DeviceReplicator.year2020 || time <= now.wall &+ DeviceReplicator.leadMax else {
+        guard now.wall < Instant.earliestPlausible || time <= now.wall &+ DeviceReplicator.leadMax else {
             throw IotoError(.protocolViolation, "a SYNCDOWN of version 1 with a time in the future")
         }
-        if time > version1Time {
+        if time > (try version1Time()) {
             _ = try storage.apply([], cursor: StreamCursor(stream: Version1.stream, history: 1, position: time), hubTime: 0)
         }
-        statistics.lastDown = now.wall
+        statistics.lastDown = storage.timeOfDay()
         for index in down.streams.indices {
             down.streams[index].backoff.reset()
             down.streams[index].asked = nil

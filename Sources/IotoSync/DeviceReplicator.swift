@@ -5,7 +5,7 @@ import IotoSchema
 /// The device's half of replication, a state machine without I/O: it is told what happened and what time it is, works on
 /// its storage, and leaves the messages to be published in `takePublications()`. One thread at a time owns it.
 ///
-/// Up: the outbox's oldest changes go out in batches, one in flight, each sent again with growing waits until the hub's
+/// Up: the outbox's oldest changes go out in batches, a window of them in flight, sent again with growing waits until the hub's
 /// acknowledgement, which clears the very versions that it names. Down: each stream is followed by a cursor that commits
 /// with the items; a gap makes the device ask again from there.
 public final class DeviceReplicator<Storage: DeviceStorage> {
@@ -82,6 +82,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         if peer == .version2 { peer = .unknown }
         up.backoff.reset()
         up.inFlight = nil
+        up.held = []
         up.isUrgent = true
         askForEverything(now)
         holdForTime(now)
@@ -91,6 +92,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public func disconnected(_ now: Instant) {
         isConnected = false
         up.inFlight = nil
+        settleLate(now)
         down.forgetAnswers()
     }
 
@@ -131,6 +133,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     public func tick(_ now: Instant) {
         guard isConnected else { return }
         applyWaiting(now)
+        if let settleAt = up.settleAt, now.monotonic >= settleAt { settleLate(now) }
         sendIfDue(now)
         askIfDue(now)
     }
@@ -264,6 +267,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         if down.waiting != nil { return 0 }
         var earliest = up.inFlight?.deadline ?? up.sendAt
         if up.inFlight == nil, let resumeAt = up.meter.resumeAt { earliest = min(earliest ?? resumeAt, resumeAt) }
+        if let settleAt = up.settleAt { earliest = min(earliest ?? settleAt, settleAt) }
         if up.holdUntil > Int64.min { earliest = max(up.holdUntil, earliest ?? up.holdUntil) }
         earliest = min(earliest ?? down.refreshAt, down.refreshAt)
         for stream in down.streams {
@@ -317,9 +321,9 @@ public struct ReplicationStatistics: Sendable {
     public var receivedItems: Int64 = 0
     /// Changes refused, by the hub or for their size.
     public var refusedItems: Int64 = 0
-    /// Wall clock of the last acknowledgement, Unix milliseconds; 0: there was none.
+    /// Time of day of the last acknowledgement, Unix milliseconds; 0: there was none.
     public var lastUp: Int64 = 0
-    /// Wall clock of the last page, Unix milliseconds; 0: there was none.
+    /// Time of day of the last page, Unix milliseconds; 0: there was none.
     public var lastDown: Int64 = 0
 
     public init() {}

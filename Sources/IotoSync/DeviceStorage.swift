@@ -36,6 +36,17 @@ public protocol DeviceStorage: AnyObject {
     /// Takes over the hub's answer to changes that were sent.
     func settle(_ settlement: Settlement) throws(IotoError)
 
+    /// Takes over the acknowledgement of the only change in the outbox at leisure: from now on it counts as done, on the disk
+    /// it is with the next change, or `settleLate`. If the process dies before, the change is in the outbox again.
+    ///
+    /// - Returns: False when it has to be done by `settle`.
+    func settleLater(_ settlement: Settlement) throws(IotoError) -> Bool
+
+    /// Has on the disk what `settleLater` has taken.
+    ///
+    /// - Returns: False while a transaction of the firmware's is under way, and when it throws too: to be tried again.
+    func settleLate() throws(IotoError) -> Bool
+
     /// How far a stream has been followed; nil when it never was.
     func cursor(of stream: Text) throws(IotoError) -> StreamCursor?
 
@@ -54,9 +65,13 @@ public protocol DeviceStorage: AnyObject {
     /// The floor of the snapshot of the stream that has begun here and not come to its end; nil when there is none.
     func snapshotFloor(of stream: Text) throws(IotoError) -> Int64?
 
+    /// How far the stream had been followed when its snapshot began, in the same history; 0: no snapshot has, or in another one.
+    func snapshotSeen(of stream: Text) throws(IotoError) -> Int64
+
     /// The same as `apply` for a part of a snapshot: all that the hub has in a stream, after which what it did not name is
     /// not there. What was named is kept over restarts. A change of this database's own that is newer than what is named, and
-    /// that does not wait in the outbox, enters it again: the hub has lost it.
+    /// that does not wait in the outbox, enters it again: the hub has lost it. With `SnapshotPart.resends` so does one of another's
+    /// writing, if its model goes up; of a model that only comes down, the older state is taken.
     ///
     /// With the last part, in the same transaction, each item of the stream goes that was not named, unless a change of it
     /// waits in the outbox or it never was the cloud's; or it is sent again, see `SnapshotPart.resends`.
@@ -75,11 +90,14 @@ public protocol DeviceStorage: AnyObject {
 
     /// Takes the cloud's time of day at this moment, Unix milliseconds.
     func learnTime(_ time: Int64)
+
+    /// The clock's time, or the cloud's where that has shown it to be wrong, Unix milliseconds.
+    func timeOfDay() -> Int64
 }
 
 extension DeviceStorage {
-    public var isTimeKnown: Bool { true }
-    public func learnTime(_ time: Int64) {}
+    public func settleLater(_ settlement: Settlement) throws(IotoError) -> Bool { false }
+    public func settleLate() throws(IotoError) -> Bool { true }
 }
 
 /// Tells the connections of one database apart, so that the hub sees when there is a second one of it: a copy of the file, or
@@ -109,9 +127,13 @@ public struct SnapshotPart: Sendable {
     /// With the first part: the feed's floor as the snapshot began. When it has risen since, the snapshot has to begin anew.
     public var floor: Int64
     public var ends: Bool
-    /// With the first part: the hub's store is not the one, or not in the state, that was followed before, so items that this
-    /// database wrote itself and the hub does not name are sent again rather than removed.
+    /// With the first part: the hub's store is not the one, or not in the state, that was followed before, so items that the hub
+    /// does not name are sent again rather than removed, where their models go up.
     public var resends: Bool
+    /// With the first part: how far the stream had been followed; 0: that was in another history.
+    public var seen: Int64 = 0
+    /// All of it was applied before: no change that waits was made without knowledge of it.
+    public var isKnown = false
     /// Items that were named but can't be taken, or that the hub has all the same.
     public var passedOver: [ItemKey]
 

@@ -293,7 +293,7 @@ extension HubReplicator {
         if !others.isEmpty { ack.versions.removeAll { others.contains($0) } }
         let own = Stream.device(session.id)
         for advance in advances {
-            if advance.stream == own, var feed = session.feed, !feed.isReading, feed.sent == advance.previous {
+            if advance.stream == own, advance.isAsSent, var feed = session.feed, !feed.isReading, feed.sent == advance.previous {
                 // The device wrote these itself: its cursor steps over them without a page.
                 feed.sent = advance.cursor
                 session.feed = feed
@@ -310,19 +310,24 @@ extension HubReplicator {
     ) {
         guard let record = session.record, let cursor = catchUp.cursors.first else { return }
         // What was removed below the floor is not in the feed any more.
+        var page = page
         let isForeign =
             max(cursor.position, catchUp.snapshots[cursor.stream] ?? 0) < page.floor
-            || cursor.position > 0 && (cursor.history != page.history || cursor.position > page.cursor)
+            || cursor.position > page.cursor || (cursor.position > 0 || cursor.history != 0) && cursor.history != page.history
         if isForeign && !isReset {
             read(catchUp, after: 0, isReset: true, session)
             return
+        }
+        let isWhole = isReset || catchUp.snapshots[cursor.stream] != nil
+        if isWhole, cursor.history == page.history {
+            page.end(at: isReset && catchUp.snapshots[cursor.stream] == nil ? cursor.position : catchUp.seen[cursor.stream] ?? 0)
         }
         publish(
             to: session, "BATCH",
             codec.encode(
                 message(
-                    page, for: record, answers: catchUp.number, isReset: isReset,
-                    isWhole: isReset || catchUp.snapshots[cursor.stream] != nil, hasOwn: catchUp.whole == cursor.stream)))
+                    page, for: record, answers: catchUp.number, isReset: isReset, isWhole: isWhole,
+                    hasOwn: catchUp.whole == cursor.stream)))
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
             // What was stored while the page was read may not be in it.

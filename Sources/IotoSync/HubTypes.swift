@@ -100,6 +100,14 @@ public struct FeedPage: Sendable, Equatable {
         self.hasMore = hasMore
         self.entries = entries
     }
+
+    /// Ends the page where a device had come before: it knows all of it then, or nothing of it.
+    mutating func end(at seen: Int64) {
+        guard seen > previous, seen < cursor else { return }
+        entries.removeAll { $0.position > seen }
+        cursor = seen
+        hasMore = true
+    }
 }
 
 /// Where a feed moved in one transaction: from `previous` to `cursor`, without another writer's entries between.
@@ -108,12 +116,23 @@ public struct FeedAdvance: Sendable, Equatable {
     public var history: UInt64
     public var previous: Int64
     public var cursor: Int64
+    /// Every entry between is as the device has sent it.
+    public var isAsSent = true
 
     public init(stream: Text, history: UInt64, previous: Int64, cursor: Int64) {
         self.stream = stream
         self.history = history
         self.previous = previous
         self.cursor = cursor
+    }
+
+    /// Where a stream stands that stood at `stored`; nil: it does not follow.
+    public func applied(to stored: StreamCursor?, of stream: Text) -> StreamCursor? {
+        let follows = (stored?.position ?? 0) == previous && (stored?.history ?? history) == history
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.advanceUnchecked) { return StreamCursor(stream: stream, history: history, position: cursor) }
+        #endif
+        return follows && stream == self.stream ? StreamCursor(stream: stream, history: history, position: cursor) : nil
     }
 }
 

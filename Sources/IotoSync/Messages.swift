@@ -28,6 +28,8 @@ struct CatchUpRequest {
     /// The streams in whose snapshots the device is, with the floors at which these began: it wants all there is, its own
     /// changes too.
     var snapshots: [Text: Int64] = [:]
+    /// How far the device had followed these streams before.
+    var seen: [Text: Int64] = [:]
     /// A stream that the device has not followed to its end since its process began: it wants its own changes too, since its
     /// database may be an older state, which does not have them.
     var whole: Text?

@@ -6,10 +6,13 @@ import IotoSchema
 public final class SentChanges: @unchecked Sendable {
     private let lock = Lock()
     private var changes: [Version: PendingChange] = [:]
+    /// Of the items' bodies. The replicator's own to ask.
+    private(set) var bytes = 0
 
     public init() {}
 
-    var count: Int { changes.count }
+    /// The replicator's own to ask.
+    public var count: Int { changes.count }
 
     /// Whether a state of the item, of this time or a later one, is on its way.
     public func holds(_ key: ItemKey, from time: UInt64) -> Bool {
@@ -23,17 +26,25 @@ public final class SentChanges: @unchecked Sendable {
 
     func add(_ entries: [PendingChange]) {
         lock.withLock {
-            for entry in entries { changes[entry.change.version] = entry }
+            for entry in entries {
+                bytes += entry.change.body.count - (changes[entry.change.version]?.change.body.count ?? 0)
+                changes[entry.change.version] = entry
+            }
         }
     }
 
     func remove(_ entries: [Settlement.Entry]) {
         lock.withLock {
-            for entry in entries { changes[entry.pending.change.version] = nil }
+            for entry in entries {
+                bytes -= changes.removeValue(forKey: entry.pending.change.version)?.change.body.count ?? 0
+            }
         }
     }
 
     func removeAll() {
-        lock.withLock { changes.removeAll() }
+        lock.withLock {
+            changes.removeAll()
+            bytes = 0
+        }
     }
 }

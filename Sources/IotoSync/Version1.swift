@@ -46,12 +46,15 @@ extension Arrival {
     ///   - stored: The item's state; nil when there is none.
     ///   - marks: Those that are kept with it.
     public func ruling(_ change: Change, stored: Change?, marks: [Int64]) -> Ruling {
-        if let mark = mark(isRemoval: change.isRemoval), marks.contains(mark) { return .known }
         // Its `updated` is that of the item it removes: a removal is the newest when it arrives.
-        guard !change.isRemoval, let updated, let stored, stored.version.writer != change.version.writer else {
-            return .store
+        if !change.isRemoval, let updated, let stored, stored.version.writer != change.version.writer,
+            updated < stored.version.milliseconds
+        {
+            // Also when it comes again: what the agent was to be told may not have come.
+            return .overruled
         }
-        return updated < stored.version.milliseconds ? .overruled : .store
+        if let mark = mark(isRemoval: change.isRemoval), marks.contains(mark) { return .known }
+        return .store
     }
 
     /// The marks to be kept after a change.

@@ -125,7 +125,7 @@ extension WireCodec {
         }
         let isRemoval = command == "remove"
         guard isRemoval || command == "upsert" || command == "create" || command == "update" else {
-            throw IotoError(.protocolViolation, "unknown cmd \"\(command)\"")
+            throw IotoError(.protocolViolation, "unknown cmd \"\(command.prefix(bytesMax: 32))\"")
         }
         let prepared = try model.makeReplica(item, context: context)
         let body = isRemoval ? model.keyProperties(of: prepared.body) : prepared.body

@@ -11,6 +11,7 @@ extension WireCodec {
                 "history": .string(.hexadecimal(cursor.history)), "cursor": .integer(cursor.position),
             ]
             if let floor = request.snapshots[cursor.stream] { member["snapshot"] = .integer(floor) }
+            if let seen = request.seen[cursor.stream], seen > 0 { member["seen"] = .integer(seen) }
             if request.whole == cursor.stream { member["whole"] = .bool(true) }
             cursors[cursor.stream] = .object(member)
         }
@@ -39,6 +40,7 @@ extension WireCodec {
             else { throw IotoError(.protocolViolation, "a syncDown with an invalid cursor") }
             request.cursors.append(StreamCursor(stream: stream, history: history, position: position))
             if let floor = value["snapshot"]?.integerValue { request.snapshots[stream] = floor }
+            if let seen = value["seen"]?.integerValue { request.seen[stream] = seen }
             if value["whole"]?.boolValue == true { request.whole = stream }
         }
         return request

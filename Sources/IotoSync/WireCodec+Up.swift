@@ -102,7 +102,8 @@ extension WireCodec {
         return output
     }
 
-    private static var reasonBytesMax: Int { 512 }
+    /// The reason that a hub gives, which may be anything, and is kept.
+    static func reason(_ json: JSON) -> Text { (json["reason"]?.stringValue ?? Text()).prefix(bytesMax: 512) }
 
     /// What the hub says of one change, as a member of an answer under the name of its kind (`AckKind`).
     func decodeAnswer(_ kind: AckKind, _ entry: JSON, to sent: Change, context: Context) -> Settlement.Answer? {
@@ -113,14 +114,7 @@ extension WireCodec {
             return .again(as: version)
         case .rejected:
             let code = Int32(clamping: entry["code"]?.integerValue ?? Int64(ErrorCode.rejected.rawValue))
-            var reason = entry["reason"]?.stringValue ?? ""
-            // It is kept, and a hub may say anything.
-            if reason.count > WireCodec.reasonBytesMax {
-                var end = WireCodec.reasonBytesMax
-                while reason.bytes[end] & 0xC0 == 0x80 { end -= 1 }
-                reason.bytes.removeSubrange(end...)
-            }
-            return .rejected(code: code, reason: reason)
+            return .rejected(code: code, reason: WireCodec.reason(entry))
         case .overruled, .won:
             let isWon = kind == .won
             do throws(IotoError) {

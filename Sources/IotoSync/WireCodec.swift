@@ -54,7 +54,7 @@ struct WireCodec: Sendable {
         guard let wait = json["retryAfter"]?.integerValue, wait >= 0, let sequence = json["seq"]?.integerValue else {
             return nil
         }
-        return (sequence, wait, json["code"] == nil ? nil : IotoError(.denied, json["reason"]?.stringValue ?? Text()))
+        return (sequence, wait, json["code"] == nil ? nil : IotoError(.denied, WireCodec.reason(json)))
     }
 
     // MARK: Epoch

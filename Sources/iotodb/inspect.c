@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 const DbModel *nextModel(Session *session, size_t *index)
 {
@@ -119,8 +118,9 @@ int runOutbox(Session *session)
 
 static bool takeOldest(void *context, const DbPending *change)
 {
-    *(int64_t *) context = change->queued_ms;
-    return false;
+    int64_t *oldest_ms = context;
+    if (*oldest_ms == 0 || change->queued_ms < *oldest_ms) *oldest_ms = change->queued_ms;
+    return true;
 }
 
 /** A line of the table, or a member of the JSON object. */

@@ -85,6 +85,8 @@ int runFind(Session *session);
 int runSet(Session *session);
 int runUpdate(Session *session);
 int runRemove(Session *session);
+int runRetry(Session *session);
+int runDiscard(Session *session);
 /* export.c, import.c */
 int runExport(Session *session);
 int runImport(Session *session);
@@ -92,8 +94,6 @@ int runImport(Session *session);
 int runModels(Session *session);
 int runStats(Session *session);
 int runOutbox(Session *session);
-int runRetry(Session *session);
-int runDiscard(Session *session);
 int runCheck(Session *session);
 int runVacuum(Session *session);
 /* verify.c */

@@ -240,11 +240,14 @@ int runRetry(Session *session)
 
 int runDiscard(Session *session)
 {
+    int64_t number;
     for (int index = 0; index < session->argumentCount; index++) {
-        int64_t number;
         if (!readNumber(session->arguments[index], &number)) {
             return usageError(session->command, "discard: '%s' is no number", session->arguments[index]);
         }
+    }
+    for (int index = 0; index < session->argumentCount; index++) {
+        (void) readNumber(session->arguments[index], &number);
         if (dbDiscardRejected(session->db, number) != 0) return failed();
     }
     return EXIT_DONE;

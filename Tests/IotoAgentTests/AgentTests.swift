@@ -61,18 +61,22 @@ import Testing
             calls.add("stop")
         }
         while agent.lock.withLock({ agent.isRunning }) { usleep(1_000) }
+        let begun = Calls()
         let others = [
             try IotoBase.Thread(name: "test") {
+                begun.add("start")
                 try? agent.start()
                 calls.add("start")
             },
             try IotoBase.Thread(name: "test") {
+                begun.add("stop")
                 agent.stop()
                 calls.add("stop")
             },
         ]
         #expect(code { try agent.start(waits: false) } == .offline)
         #expect(code { try agent.sync([.up], timeout: 0) } == .offline)
+        #expect(begun.wait(for: 2))
         usleep(100_000)
         #expect(calls.lines.isEmpty)
         goesOn.signal()

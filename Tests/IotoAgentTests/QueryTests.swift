@@ -3,6 +3,7 @@ import IotoBase
 import IotoJSON
 import IotoSchema
 import IotoStore
+import IotoSync
 import Testing
 
 @testable import IotoAgent
@@ -287,6 +288,9 @@ private func error<Result>(_ body: () throws -> Result) -> IotoError {
         #expect(try database.ids(filter: nested(31)) == ["a", "d"])
         #expect(error { try database.ids(filter: nested(32)) }.code == .limit)
         #expect(error { try database.ids(filter: String(repeating: "not ", count: 100_000) + "${on} = {true}") }.code == .limit)
+        let sizes = String(repeating: "size(", count: 1000) + "${on}" + String(repeating: ")", count: 1000)
+        #expect(error { try database.ids(filter: sizes + " > {1}") }.code != .limit)
+        #expect(error { try database.ids(filter: "size(size(${on})) > {1}") }.message.string.contains("size takes a property"))
         let many = Array(repeating: "${on} = {true}", count: 256).joined(separator: " and ")
         #expect(try database.ids(filter: many) == ["a", "d"])
         #expect(error { try database.ids(filter: many + " and ${on} = {true}") }.code == .limit)
@@ -349,6 +353,40 @@ private func error<Result>(_ body: () throws -> Result) -> IotoError {
         while log.lines.count < 2, Date() < deadline { Thread.sleep(forTimeInterval: 0.05) }
         #expect(log.lines == ["expired note#a true", "expired note#b true"])
         #expect(try database.removeExpired(isSilent: false) == 0)
+        database.close()
+    }
+
+    /// A database that has met a cloud, whose machine's clock then is wrong.
+    private func open(_ fixture: Fixture, ahead: Int64) throws -> Database {
+        let cursor = StreamCursor(stream: "all", history: 1, position: 1)
+        let database = try fixture.open()
+        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        _ = try database.store.apply([], cursor: cursor, hubTime: HybridClock.time(now))
+        database.close()
+        return try fixture.open { $0.wallClock = { Int64(Date().timeIntervalSince1970 * 1000) + ahead } }
+    }
+
+    @Test func nothingIsRemovedBeforeTheCloudHasToldTheTime() throws {
+        let fixture = try Fixture(schema: ExpiryWorkerTests.schema)
+        let database = try open(fixture, ahead: 365 * 86_400_000)
+        let now = Int64(Date().timeIntervalSince1970)
+        _ = try database.create("Note", ["id": .string("a"), "expires": .integer(now + 3600)])
+        Thread.sleep(forTimeInterval: 1.5)
+        #expect(try database.count("Note", JSONObject()) == 0)
+        database.store.learnTime(now * 1000)
+        #expect(try database.count("Note", JSONObject()) == 1)
+        database.close()
+    }
+
+    @Test func itemsAreRemovedByTheTimeThatTheCloudHasTold() throws {
+        let fixture = try Fixture(schema: ExpiryWorkerTests.schema)
+        let database = try open(fixture, ahead: 0)
+        let now = Int64(Date().timeIntervalSince1970)
+        database.store.learnTime((now + 36_000) * 1000)
+        _ = try database.create("Note", ["id": .string("a"), "expires": .integer(now + 3600)])
+        let deadline = Date().addingTimeInterval(20)
+        while try database.store.statistics().items > 0, Date() < deadline { Thread.sleep(forTimeInterval: 0.05) }
+        #expect(try database.store.statistics().items == 0)
         database.close()
     }
 

@@ -167,7 +167,7 @@ extension Fixture {
 extension Store {
     func scannedCount(_ model: Model) throws -> Int {
         var count = 0
-        try scan(model, hash: nil, sortPrefix: "", after: nil, isReversed: false) { (_) throws(IotoError) in
+        try scan(Scan(model, range: KeyRange(hash: nil))) { (_) throws(IotoError) in
             count += 1
             return true
         }

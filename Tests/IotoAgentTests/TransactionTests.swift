@@ -54,18 +54,21 @@ import Testing
         let database = try fixture.open()
         let calls = Calls()
         try database.addTrigger(.test(), events: .change) { calls.add($0) }
+        // Triggers are called, from here on.
+        try database.create("Note", "{id: 'z'}")
+        #expect(calls.wait(for: 1))
         try database.begin()
         try database.create("Note", "{id: 'a'}")
         try database.create("Local", "{id: 'b'}")
         try database.update("Note", "{id: 'a', count: 1}")
         usleep(50_000)
-        #expect(calls.lines == [])
+        #expect(calls.lines == ["create z"])
         try database.commit()
         try database.begin()
         try database.create("Note", "{id: 'c'}")
         try database.rollBack()
         database.close()
-        #expect(calls.lines == ["create a", "create b", "update a"])
+        #expect(calls.lines == ["create z", "create a", "create b", "update a"])
     }
 
     @Test func aTransactionDoesNotNest() throws {
@@ -131,14 +134,16 @@ import Testing
         try database.begin()
         try database.create("Note", "{id: 'a'}")
         let thread = try IotoBase.Thread(name: "writer") {
+            order.add("begin")
             _ = try? database.create("Note", "{id: 'b'}")
             order.add("written")
         }
+        #expect(order.wait(for: 1))
         usleep(100_000)
         order.add("commit")
         try database.commit()
         thread.join()
-        #expect(order.lines == ["commit", "written"])
+        #expect(order.lines == ["begin", "commit", "written"])
         #expect(try database.ids("Note") == ["a", "b"])
         database.close()
     }

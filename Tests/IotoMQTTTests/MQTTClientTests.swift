@@ -107,7 +107,7 @@ import Testing
 
     @Test func eventWakesAStepAndIsCleared() throws {
         let broker = try Broker()
-        let recorder = try Recorder(broker, "d1")
+        let recorder = try Recorder(broker, "d1") { $0.keepalive = 600 }
         let event = platform_event_new()
         defer {
             recorder.client.close()
@@ -116,10 +116,11 @@ import Testing
         try recorder.connect()
         platform_event_signal(event)
         let start = platform_monotonic_ms()
-        recorder.client.step(wake: event, timeout: 5000)
-        #expect(platform_monotonic_ms() - start < 1000)
+        recorder.client.step(wake: event, timeout: 60_000)
+        #expect(platform_monotonic_ms() - start < 30_000)
+        let again = platform_monotonic_ms()
         recorder.client.step(wake: event, timeout: 300)
-        #expect(platform_monotonic_ms() - start >= 300)
+        #expect(platform_monotonic_ms() - again >= 300)
     }
 
     @Test func stepOfAClosedClientWaitsForItsTimeout() throws {

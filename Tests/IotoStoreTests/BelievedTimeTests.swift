@@ -62,6 +62,40 @@ import Testing
         for row in fleet.cloud.rows.values { #expect(row.change.version.milliseconds <= fleet.time + Limits.clockDriftMax) }
     }
 
+    @Test func aVersionBeyondBeliefIsNotTakenDown() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let setting = try fixture.model("Setting")
+        let cursor = StreamCursor(stream: "all", history: 1, position: 1)
+        for (id, time) in [("a", HybridClock.timeMax - 1), ("b", HybridClock.timeMax), ("c", UInt64(Int64.max))] {
+            let change = Change(
+                model: "Setting", key: key(setting, id), version: Version(time: time, writer: 7), isRemoval: false,
+                body: body(id, 1))
+            _ = try store.apply([change], cursor: cursor, hubTime: HybridClock.time(testTime))
+        }
+        #expect(try ["a", "b", "c"].map { try store.get(setting, $0) != nil } == [true, false, false])
+    }
+
+    /// As builds left them that believed what was said, and damaged.
+    @Test(arguments: ["3fffffffffffffff", "0fff000000000000"])
+    func whatIsRecoveredKeepsItsItemsAndGetsAClockToGoOnWith(time: String) throws {
+        let fixture = try Fixture()
+        let recovery = StoreRecoveryTests()
+        try recovery.make(fixture, 1000)
+        let store = try fixture.open()
+        try store.damage("UPDATE item SET time = 0x\(time)")
+        store.close()
+        let leaves = try recovery.pages(fixture, of: "item")
+        try recovery.spoil(fixture, page: leaves[3])
+        let recovered = try fixture.open { $0.isRecovering = true }
+        let fault = try fixture.model("Fault")
+        #expect(try recovered.scanned(fault).count > 800)
+        let next = try recovered.write { (transaction) throws(IotoError) in
+            try transaction.put(fault, key(fault, "new"), body: body("new", 1)).version
+        }
+        #expect(next.time < HybridClock.timeMax)
+    }
+
     /// As builds left them that believed what was said.
     @Test(arguments: ["3fffffffffffffff", "4000000000000000", "4000000000123456"])
     func aFileWhoseClockWasRaisedTooFarOpensAndSends(time: String) throws {

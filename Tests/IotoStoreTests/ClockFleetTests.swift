@@ -68,6 +68,24 @@ import Testing
         #expect(try device.item("Alarm", "new") == known)
     }
 
+    /// Of a clock in 1970, and of one that is fifty years ahead.
+    @Test(arguments: [0, 50], [Int64.max, .max - 1_000, .min, .min + 1_000])
+    func aDateAtTheEndOfNumbersIsCorrectedLikeOthers(years: Int64, date: Int64) throws {
+        let fleet = try Fleet()
+        let device = try fleet.add()
+        device.wall = years == 0 ? 5_000 : fleet.time + years * year
+        try fleet.kill(device)
+        let alarm = try #require(fleet.schema.model("Alarm"))
+        try device.store.write { (transaction) throws(IotoError) in
+            _ = try transaction.put(
+                alarm, key(alarm, "a"), body: Array(#"{"id":"a","deviceId":"d1","value":"x","updated":\#(date)}"#.utf8))
+        }
+        fleet.connect(device)
+        try fleet.settle()
+        #expect(fleet.cloud.value("Alarm", "a") == "x")
+        #expect(try device.store.pendingCount() == 0)
+    }
+
     @Test func timeThatIsSetBeforeTheCloudIsMetCorrectsWhatWasWrittenBefore() throws {
         let fleet = try Fleet()
         let device = try fleet.add()

@@ -84,6 +84,18 @@ import Testing
         #expect(try bench.store.removeExpired().removed == 1)
     }
 
+    /// Past the items in memory, and by the pages of the tree.
+    @Test func aGetFromTheFileGoesByTheCloudsTimeToo() throws {
+        let bench = try Bench(wall: testTime + year)
+        bench.store.learnTime(testTime)
+        let note = try bench.fixture.model("Note")
+        for number in 0..<50 { try bench.put("\(number)", until: testTime + (number % 2 == 0 ? hour : -hour), isSent: false) }
+        bench.store.cache.limit(to: 0)
+        for _ in 0..<2 {
+            for number in 0..<50 { #expect(try (bench.store.get(note, "\(number)") != nil) == (number % 2 == 0)) }
+        }
+    }
+
     @Test func aClockThatIsSetBackHidesNoLongerWhatIsNotOver() throws {
         let bench = try Bench(wall: testTime + year)
         try bench.put("a", until: testTime + hour, isSent: false)

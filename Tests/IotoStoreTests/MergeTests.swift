@@ -120,6 +120,36 @@ private let hubTime = HybridClock.time(testTime)
         withExtendedLifetime(fixture) {}
     }
 
+    @Test func removedItemsFieldsDoNotComeBackWithTheNextOne() throws {
+        let (fixture, store, model, _) = try known("Fields")
+        // The cloud hears of the second change alone.
+        try store.remove(model, "1")
+        _ = try put(store, model, #"{"id":"1","b":7}"#)
+        _ = try put(store, model, #"{"id":"1","b":8}"#)
+        let change = try #require(try store.pending().first?.change)
+        // It counts whole: in the cloud, and when a page meets it.
+        #expect(change.stamps.isEmpty)
+        var other = theirs(model, at: 0, #"{"id":"1","a":1,"b":2}"#, stamps(["b": 1]))
+        other.version = Version(time: change.version.time - 1, writer: 42)
+        _ = try store.apply([other], cursor: cursor, hubTime: hubTime)
+        #expect(try text(store, model) == ["id": .string("1"), "b": .integer(8)])
+        #expect(try store.pending().first?.change == change)
+        withExtendedLifetime(fixture) {}
+    }
+
+    @Test func versionDoesNotGoBackThoughTheCloudHasAllOfIt() throws {
+        let (fixture, store, model, _) = try known("Fields")
+        let mine = try put(store, model, #"{"id":"1","a":2,"b":1}"#)
+        var earlier = theirs(model, at: 0, #"{"id":"1","a":2,"b":1}"#, stamps(["a": mine.version.time]))
+        earlier.version = Version(time: mine.version.time - 1, writer: 42)
+        _ = try store.apply([earlier], cursor: cursor, hubTime: hubTime)
+        // It may have been sent under the later one: the cloud gets to store it there.
+        #expect(try store.get(model, "1")?.version == mine.version)
+        #expect(try store.pending().map { $0.change.version } == [mine.version])
+        #expect(try store.pending().first?.change.stamps.isEmpty == false)
+        withExtendedLifetime(fixture) {}
+    }
+
     @Test func pageThatComesTwiceChangesNothingTheSecondTime() throws {
         let (fixture, store, model, _) = try known("Fields")
         _ = try put(store, model, #"{"id":"1","a":2,"b":1}"#)

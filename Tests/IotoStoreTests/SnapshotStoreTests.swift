@@ -93,6 +93,79 @@ import Testing
         #expect(string(try store.get(shared, "a")?.body)?.contains("2") == true)
     }
 
+    @Test func cloudThatHasLostItsStoreGetsWhatTheDeviceHasOfIt() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let (shared, fault, setting) = (try fixture.model("Shared"), try fixture.model("Fault"), try fixture.model("Setting"))
+        let stream = Stream.device("d1")
+        let body = { (id: String) in Array(#"{"id":"\#(id)","deviceId":"d1"}"#.utf8) }
+        func theirs(_ model: Model, _ id: String, at: Int64) -> Change {
+            var change = change(model, id, milliseconds: testTime + at)
+            change.body = body(id)
+            return change
+        }
+        _ = try store.apply(
+            [theirs(shared, "lost", at: 5), theirs(shared, "older", at: 5), theirs(setting, "older", at: 5), theirs(setting, "lost", at: 5)],
+            cursor: StreamCursor(stream: stream, history: 9, position: 4), hubTime: 0)
+        try store.put(fault, "up")
+        try store.put(fault, "gone")
+        try store.remove(fault, "gone")
+        try store.answer(try store.pending(), .acknowledged)
+        _ = try store.apply(
+            [theirs(shared, "older", at: 1), theirs(setting, "older", at: 1)],
+            part: SnapshotPart(begins: true, ends: true, floor: 0, resends: true),
+            cursor: StreamCursor(stream: stream, history: 8, position: 2), hubTime: 0)
+        // What goes up is sent, whoever wrote it; what only comes down is as the cloud has it.
+        #expect(
+            Set(try store.pending().map { $0.change.key.sort }) == ["shared#lost", "shared#older", "fault#up", "fault#gone"])
+        #expect(try ids(store, setting) == ["older"])
+        #expect(try store.get(setting, "older")?.version.milliseconds == testTime + 1)
+    }
+
+    @Test func theEndOfASnapshotIsDoneInStepsWithoutLeavingAnythingOut() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let (setting, fault) = (try fixture.model("Setting"), try fixture.model("Fault"))
+        let stream = Stream.device("d1")
+        let count = 2 * StoreLimits.snapshotStep + 10
+        let value = String(repeating: "v", count: 2 * StoreLimits.snapshotStepBytes / count)
+        func theirs(_ id: Int) -> Change {
+            var change = change(setting, "\(id)")
+            change.body = Array(#"{"id":"\#(id)","deviceId":"d1","value":"\#(value)"}"#.utf8)
+            return change
+        }
+        _ = try store.apply(
+            (0..<count).map(theirs), cursor: StreamCursor(stream: stream, history: 9, position: 4), hubTime: 0)
+        try store.write { (transaction) throws(IotoError) in
+            for id in 0..<count { _ = try transaction.put(fault, key(fault, "\(id)"), body: body("\(id)")) }
+        }
+        while case let waiting = try store.pending(), !waiting.isEmpty { try store.answer(waiting, .acknowledged) }
+        _ = try store.apply(
+            [theirs(0), theirs(count - 1)], part: SnapshotPart(begins: true, ends: true, floor: 0, resends: true),
+            cursor: StreamCursor(stream: stream, history: 8, position: 2), hubTime: 0)
+        #expect(try store.scanned(setting).count == 2)
+        #expect(try store.pendingCount() == Int64(count))
+    }
+
+    @Test func changeThatWasMadeOverWhatTheSnapshotNamesIsNoConflict() throws {
+        let fixture = try Fixture(ConflictStoreTests.schema())
+        let store = try fixture.open()
+        let model = try fixture.model("Cloud")
+        _ = try store.apply([change(model, "1")], cursor: cursor(3), hubTime: HybridClock.time(testTime))
+        let mine = try store.put(model, "1", 2)
+        var part = SnapshotPart(begins: true, ends: false, floor: 7)
+        part.seen = 3
+        part.isKnown = true
+        _ = try store.apply([change(model, "1")], part: part, cursor: cursor(3), hubTime: HybridClock.time(testTime))
+        #expect(try store.pending().map { $0.change.version } == [mine.version])
+        #expect(try store.snapshotSeen(of: Stream.all) == 3)
+        // What it had not seen wins, as the model says.
+        part.begins = false
+        part.isKnown = false
+        _ = try store.apply([change(model, "1", milliseconds: testTime + 1)], part: part, cursor: cursor(5), hubTime: HybridClock.time(testTime))
+        #expect(try store.pendingCount() == 0)
+    }
+
     @Test func fullDiskLeavesTheSnapshotWhereItWas() throws {
         let fixture = try Fixture()
         let store = try fixture.open()

@@ -43,10 +43,22 @@ import Testing
         try FileManager.default.contentsOfDirectory(atPath: fixture.folder.path).filter { $0.contains(".corrupt-") }.sorted()
     }
 
-    @Test func aFileThatIsNotThereIsNotTakenForOneThatIsTooLarge() {
-        var damaged: UInt32 = 0
-        #expect(platform_salvage("/nowhere/state.db", { (_, _, _, _) in true }, nil, &damaged) == ENOENT)
-        #expect(damaged == UInt32.max)
+    @Test func aDamagedFileThatIsOpenElsewhereIsLeftAlone() throws {
+        let fixture = try Fixture()
+        try make(fixture, 1000)
+        let leaf = try #require(try pages(fixture, of: "item").dropFirst(20).first)
+        try spoil(fixture, page: leaf)
+        let other = try fixture.open()
+        let before = try Data(contentsOf: URL(fileURLWithPath: fixture.path.string))
+        let error = #expect(throws: IotoError.self) { try fixture.open { $0.isRecovering = true } }
+        #expect(error?.code == .busy)
+        #expect(try kept(fixture) == [])
+        #expect(before == (try Data(contentsOf: URL(fileURLWithPath: fixture.path.string))))
+        other.close()
+        let store = try fixture.open { $0.isRecovering = true }
+        #expect(try kept(fixture).count == 1)
+        #expect(try store.scanned(try fixture.model("Local")).count > 900)
+        store.close()
     }
 
     @Test func aSoundFileStaysAsItIs() throws {

@@ -165,6 +165,18 @@ extension Store {
     }
 }
 
+extension Store {
+    /// Visits items of a model by primary key: those whose sort key begins with `sortPrefix`.
+    func scan(
+        _ model: Model, hash: Text?, sortPrefix: Text, after: ItemKey?, isReversed: Bool,
+        _ visit: (StoredItem) throws(IotoError) -> Bool
+    ) throws(IotoError) {
+        let range = KeyRange(hash: hash, prefix: sortPrefix)
+        let scan = Scan(model, range: range, after: after.map { ScanPosition(item: $0) }, isReversed: isReversed)
+        try self.scan(scan) { (row) throws(IotoError) in try visit(try row.item()) }
+    }
+}
+
 /// Remembers what it is told.
 final class Recorder: StoreObserver {
     var events: [StoreEvent] = []

@@ -37,6 +37,8 @@ import Testing
         let rejections = try answers(loop, "rejected")
         #expect(rejections.count == 2500)
         #expect(rejections.last?["ver"]?.stringValue == version(5499))
+        // What is refused counts to what is taken together: each message has an answer of its own.
+        #expect(Set(try loop.down.map { try JSON.parse($0.payload)["seq"]?.integerValue }) == [1, 2, 3, 4, 5])
         #expect(rejections.allSatisfy { (1...512).contains($0["reason"]?.stringValue?.count ?? 0) })
         #expect(rejections.allSatisfy { $0["reason"]?.stringValue?.isValidUTF8 ?? false })
     }

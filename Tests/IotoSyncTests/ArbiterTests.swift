@@ -88,6 +88,21 @@ struct ArbiterTests {
         #expect(isStored(arbiter.decide(again, over: stored(ahead), position: nil)))
     }
 
+    /// The device has to hear of it, and its cursor must not step over it.
+    @Test(arguments: [true, false])
+    func entryOfAJoinedChangeIsNotTheDevicesOwn(joins: Bool) {
+        var arbiter = arbiter()
+        var (mine, theirs) = (change(102), change(101, writer: 0xC1))
+        mine.stamps = ["a": .string(.hexadecimal(102))]
+        theirs.body = Array((joins ? #"{"b":1}"# : "{}").utf8)
+        var entry = StreamedChange(change: mine, stream: "device/d1")
+        entry.merges = true
+        #expect(isStored(arbiter.decide(entry, over: ItemState(change: theirs, stream: "device/d1", owner: "d1"), position: 4)))
+        let advance = FeedAdvance(stream: "device/d1", history: 1, previous: 4, cursor: 5)
+        guard case .applied(_, _, let advances, _, _) = arbiter.answer([advance]) else { return }
+        #expect(advances.map { $0.isAsSent } == [!joins])
+    }
+
     @Test func formerVersionThatComesLateDoesNotTakeThePlaceOfTheNewOne() {
         var arbiter = arbiter()
         let now = HybridClock.time(wall)

@@ -105,6 +105,7 @@ import Testing
         try loop.flush()
         let late = loop.up
         start(loop, Epoch(), replica: 0xD2)
+        start(loop)
         // It was never heard but by its first connection's number, and is known all the same.
         for message in late { loop.run(.message(topic: message.topic, payload: message.payload)) }
         loop.restartHub()

@@ -116,6 +116,20 @@ struct FlowControlTests {
         #expect(loop.device.lastError == nil && loop.cloud.value("Reading", "1") == "a")
     }
 
+    @Test func deviceOfAnotherAccountThatSendsNothingHearsOfIt() throws {
+        let loop = Loopback()
+        loop.cloud.devices["d1"] = DeviceRecord(id: "d1", account: "b", replica: 0xD1)
+        loop.connect()
+        loop.settle()
+        #expect(loop.device.lastError?.code == .denied && !loop.device.isCaughtUp)
+        loop.cloud.devices["d1"]?.account = "a1"
+        loop.restartHub()
+        loop.deliverDown()
+        loop.wait(2_000)
+        loop.settle()
+        #expect(loop.device.lastError == nil && loop.device.isCaughtUp)
+    }
+
     @Test func devicesAreAskedToComeAsFastAsTheBrokerTakesIt() throws {
         let loop = Loopback()
         let ids = (0..<15_000).map { Text("d\($0)" as String) }

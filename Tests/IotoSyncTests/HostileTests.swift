@@ -162,6 +162,23 @@ struct HostileTests {
         #expect(progress.total <= .max / 100)
     }
 
+    @Test(arguments: ["0fff000000000000", "3fffffffffffffff", "7fffffffffffffff", "ffffffffffffffff"])
+    func timesBeyondBeliefAreTakenFromNobody(time: String) throws {
+        let loop = Loopback.connected()
+        loop.receive("BATCH", page("Setting").replacing(#""time":"018bcfe568000000"#, with: #""time":"\#(time)"#))
+        #expect(loop.replica.applied.isEmpty)
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        loop.up.removeAll()
+        let version = try #require(loop.replica.pendingChanges(after: .min, bytesMax: .max, itemsMax: 9).first).change.version
+        loop.receive("SYNC", #"{"v":2,"seq":1,"time":"\#(time)","vers":["\#(version.text.string)"]}"#)
+        loop.receive(
+            "SYNC",
+            #"{"v":2,"seq":1,"time":"018bcfe568000000","again":[{"ver":"\#(version.text.string)","to":"\#(time)-00000000000000d1"}]}"#)
+        let pending = try loop.replica.pendingChanges(after: .min, bytesMax: .max, itemsMax: 9)
+        #expect(pending.map { $0.change.version } == [version])
+    }
+
     @Test(arguments: [0, 511, 512, 513, 100_000])
     func reasonOfARejectionIsCut(count: Int) throws {
         let loop = Loopback.connected()

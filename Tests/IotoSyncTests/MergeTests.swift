@@ -1,3 +1,4 @@
+import Foundation
 import IotoBase
 import IotoJSON
 import IotoSchema
@@ -75,6 +76,55 @@ struct MergeTests {
         }
         let older = change(#"{"id":"1","x":"\#(String(repeating: "x", count: 262_000))"}"#, 2, [("x", 2)])
         #expect(merged(older, over: stored) == nil)
+    }
+
+    @Test func stampsOfRemovedFieldsAreBoundedHoweverTheyCome() throws {
+        func gone(_ mark: String, _ count: Int, _ time: UInt64) -> [(Text, UInt64)] {
+            (0..<count).map { (Text("\(mark)-\($0)-" + String(repeating: "x", count: 20)), time) }
+        }
+        func bytes(_ change: Change) -> Int { change.stamps.reduce(0) { $0 + $1.key.count + 24 } }
+        let half = 32 * 1024 / 50 - 100
+        // The first of all, one over another, and one of a device that tells no fields.
+        let first = try #require(merged(change(#"{"id":"1"}"#, 50, gone("a", 3 * half, 50)), over: nil))
+        #expect((30_000...32 * 1024).contains(bytes(first)))
+        let stored = change(#"{"id":"1","a":1}"#, 60, gone("a", half, 40) + gone("b", half, 50))
+        let joined = try #require(merged(change(#"{"id":"1","a":2}"#, 70, gone("c", half, 70)), over: stored))
+        #expect((30_000...32 * 1024).contains(bytes(joined)))
+        // The oldest go.
+        #expect(gone("c", half, 0).allSatisfy { joined.stamps[$0.0] != nil })
+        let large = change(#"{"id":"1","a":1}"#, 60, gone("a", 3 * half, 40))
+        let whole = try #require(merged(change(#"{"id":"1","a":2}"#, 70), over: large))
+        #expect((30_000...33 * 1024).contains(bytes(whole)) && whole.stamps["a"] != nil)
+    }
+
+    @Test func namesOfAPeersChoiceAreNotSearchedForAmongAllOthers() {
+        /// Of this thread, in nanoseconds: others run meanwhile.
+        func time() -> Int64 {
+            var time = timespec()
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+            return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+        }
+        func cost(_ count: Int) -> Int64 {
+            func object(_ mark: String, _ value: JSON) -> JSONObject {
+                var object = JSONObject()
+                for number in 0..<count { object.append(Text("\(mark)\(number)" as String), value) }
+                return object
+            }
+            let (mine, theirs) = (object("m", .integer(1)), object("t", .integer(2)))
+            let (early, late) = (object("t", .string(.hexadecimal(1))), object("m", .string(.hexadecimal(2))))
+            return (0..<3).map { _ in
+                let start = time()
+                let merge = FieldMerge(mine, late, over: theirs, early)
+                var stamps = early
+                FieldMerge.stamp(&stamps, from: theirs, to: mine, at: 3)
+                let kept = FieldMerge.bounded(stamps, of: theirs)
+                let end = time()
+                #expect(merge.body.count == 2 * count && kept.count <= 2 * count)
+                return end - start
+            }.min() ?? 0
+        }
+        // Eight times as many take about eight times as long, not sixty-four times.
+        #expect(cost(1_600) < cost(200) * 24)
     }
 
     @Test func tooManyPropertiesOrStampsAreRefused() throws {

@@ -41,6 +41,30 @@ struct SnapshotTests {
         #expect(loop.replica.value(model, "1") == nil)
     }
 
+    /// What is removed is not in it, and only the end of a snapshot tells that.
+    @Test func snapshotThatAProcessWhichIsGoneHasAskedForIsNotTaken() throws {
+        let loop = Loopback.connected()
+        for id: Text in ["1", "2"] { try loop.cloudChange("Notice", id, "v", device: nil) }
+        loop.settle()
+        loop.disconnect()
+        try loop.cloudChange("Notice", "1", "", device: nil, isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.deliverUp()
+        let late = loop.down.filter { $0.topic.string.hasSuffix("BATCH") }
+        loop.restartDevice()
+        loop.connect()
+        loop.up = []
+        loop.down = late
+        loop.deliverDown()
+        loop.settle()
+        loop.wait(120_000)
+        loop.settle()
+        #expect(loop.replica.value("Notice", "1") == nil)
+        #expect(loop.replica.value("Notice", "2") == "v")
+    }
+
     @Test func deviceThatHasComeAsFarDoesNotBeginAnew() throws {
         let loop = try awayWithSettings(3)
         loop.down = []
@@ -166,6 +190,32 @@ struct SnapshotTests {
         loop.settle()
         #expect(loop.replica.value("Setting", "1") == nil)
         #expect(loop.replica.value("Note", "mine") == "kept")
+    }
+
+    @Test func moreOwnChangesThanAreRememberedHaveTheEndAskedForAgain() throws {
+        let loop = try awayWithSettings(2)
+        try loop.cloudChange("Setting", "1", "", isRemoval: true)
+        loop.cloud.purge()
+        loop.down = []
+        loop.connect()
+        loop.deliverUp()
+        let page = loop.down
+        loop.down = []
+        let count = DeviceReplicator<MemoryReplica>.settledMax + 10
+        for index in 0..<count { try loop.replica.put("Note", Text(decimal: index), value: "kept") }
+        loop.device.changed(bytes: 10, loop.now)
+        while loop.replica.pendingCount() > 0 {
+            try loop.flush()
+            loop.deliverUp()
+            loop.down = loop.down.filter { $0.topic.string.hasSuffix("SYNC") }
+            loop.deliverDown()
+        }
+        loop.down = page
+        loop.deliverDown()
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == nil)
+        #expect((0..<count).allSatisfy { loop.replica.value("Note", Text(decimal: $0)) == "kept" })
+        #expect(loop.device.isCaughtUp)
     }
 
     @Test func tombstonesThatGoMeanwhileMakeItBeginAnew() throws {

@@ -1,6 +1,7 @@
 /*
-    A device whose flash takes half a second to make a change durable: this program's own fdatasync and fsync are what SQLite
-    calls. While one thread waits for it, others read: by key, by an index and by a scan. None of them may wait.
+    A device whose flash takes long to make a change durable: this program's own fdatasync and fsync are what SQLite calls, and
+    they end when they are told to. While one thread waits for that, others read: by key, by an index and by a scan. All of
+    them end before the flash does.
  */
 #define _DEFAULT_SOURCE
 #include "support/check.h"
@@ -10,17 +11,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SYNC_MS 500
-#define READ_MS_MAX 250
+/** The flash goes on by itself after this: a reader that waits for it must not wait for ever. */
+#define SYNC_MS_MAX 10000
 
 static atomic_bool isSlow;
 static atomic_int waiting;
+static atomic_int overdue;
 
 static int synchronize(long call, int file)
 {
     if (atomic_load(&isSlow)) {
         atomic_fetch_add(&waiting, 1);
-        pause_ms(SYNC_MS);
+        int64_t end_ms = clock_ms() + SYNC_MS_MAX;
+        while (atomic_load(&isSlow) && clock_ms() < end_ms) pause_ms(5);
+        if (atomic_load(&isSlow)) atomic_fetch_add(&overdue, 1);
         atomic_fetch_sub(&waiting, 1);
     }
     return (int) syscall(call, file);
@@ -47,20 +51,16 @@ int main(void)
         pthread_t writer;
         void *result = NULL;
         atomic_store(&isSlow, true);
-        int64_t start_ms = clock_ms();
         REQUIRE(pthread_create(&writer, NULL, writeOnce, db) == 0);
         EXPECT_WITHIN(5000, atomic_load(&waiting) > 0);
-        int64_t read_ms = clock_ms();
         EXPECT(exists(db, "Fault", DB_PROPS("id", "a")));
         EXPECT(exists(db, "Fault", DB_PROPS("id", "b1")));
         EXPECT(dbCount(db, "Fault", DB_PROPS("severity", "high"), DB_PARAMS(.index = "gs1")) >= 49);
         EXPECT_NUMBER(dbCount(db, "Fault", NULL, DB_PARAMS(.filter = "begins_with(${id}, {b})")), 49);
-        read_ms = clock_ms() - read_ms;
-        EXPECT(atomic_load(&waiting) > 0 && read_ms < READ_MS_MAX);
-        note("the reads took %lld ms", (long long) read_ms);
-        pthread_join(writer, &result);
+        EXPECT(atomic_load(&waiting) > 0 && atomic_load(&overdue) == 0);
         atomic_store(&isSlow, false);
-        EXPECT(result == db && clock_ms() - start_ms >= SYNC_MS);
+        pthread_join(writer, &result);
+        EXPECT(result == db);
     }
     claim("readers do not wait for a writer's sync");
     dbClose(db);

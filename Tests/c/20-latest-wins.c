@@ -8,12 +8,9 @@
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Spy *spy = spyStart(broker.port);
-    Io *io = deviceStart("latest.db", broker.port, SYNC_NEVER);
+    Services services = servicesStart();
+    Spy *spy = spyStart(services.broker.port);
+    Io *io = deviceStart("latest.db", services.broker.port, SYNC_NEVER);
     Db *db = ioGetDb(io);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     claim("device and cloud meet");
@@ -58,7 +55,6 @@ int main(void)
 
     ioClose(io);
     spyStop(spy);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -8,19 +8,16 @@
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Spy *spy = spyStart(broker.port);
-    Io *io = deviceStart("late.db", broker.port, SYNC_NEVER);
+    Services services = servicesStart();
+    Spy *spy = spyStart(services.broker.port);
+    Io *io = deviceStart("late.db", services.broker.port, SYNC_NEVER);
     Db *db = ioGetDb(io);
     EXPECT_CODE(create(db, "Note", DB_PROPS("id", "doomed", "text", "alive")), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT(cloudHas("Note", "doomed"));
     claim("device and cloud meet");
 
-    cloudPause(&cloud);
+    cloudPause(&services.cloud);
     EXPECT_CODE(create(db, "Note", DB_PROPS("id", "a", "text", "early-state")), 0);
     EXPECT_CODE(update(db, "Note", DB_PROPS("id", "doomed", "text", "doomed-state")), 0);
     EXPECT_CODE(ioFlushSync(io), 0);
@@ -31,7 +28,7 @@ int main(void)
     EXPECT_CODE(update(db, "Note", DB_PROPS("id", "a", "text", "late-state")), 0);
     EXPECT_NUMBER(dbRemove(db, "Note", DB_PROPS("id", "doomed"), NULL), 1);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 2);
-    cloudResume(&cloud);
+    cloudResume(&services.cloud);
     EXPECT_CODE(ioSyncUp(io, PATIENCE_MS), 0);
     EXPECT(cloudFieldIs("Note", "a", "text", "late-state"));
     EXPECT(spyCount(spy, "syncToDynamo", "late-state") >= 1);
@@ -48,7 +45,6 @@ int main(void)
 
     ioClose(io);
     spyStop(spy);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

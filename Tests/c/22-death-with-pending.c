@@ -160,16 +160,12 @@ int main(int argc, char **argv)
     unsigned seed = (unsigned) getpid();
     srand(seed);
     note("seed %u", seed);
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Spy *spy = spyStart(broker.port);
-    diesBeforeSending(broker.port, spy);
-    diesBeforeTheAck(broker.port, spy, &cloud);
-    diesAnywhere(broker.port);
+    Services services = servicesStart();
+    Spy *spy = spyStart(services.broker.port);
+    diesBeforeSending(services.broker.port, spy);
+    diesBeforeTheAck(services.broker.port, spy, &services.cloud);
+    diesAnywhere(services.broker.port);
     spyStop(spy);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

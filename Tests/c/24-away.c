@@ -111,20 +111,16 @@ static void bothChangeTheSame(int port)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    becomeAcquainted(broker.port);
-    cloudStop(&cloud);
+    Services services = servicesStart();
+    becomeAcquainted(services.broker.port);
+    cloudStop(&services.cloud);
     changeTheCloud();
-    cloudStart(&cloud);
+    cloudStart(&services.cloud);
     EXPECT(cloudPut("Setting", "{\"id\":\"s6\",\"deviceId\":\"d1\",\"value\":\"brief\"}"));
     EXPECT(cloudRemove("Setting", "{\"id\":\"s6\",\"deviceId\":\"d1\"}"));
     claim("the cloud's items can be changed while it serves, and while it does not");
-    deviceReturns(broker.port);
-    bothChangeTheSame(broker.port);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    deviceReturns(services.broker.port);
+    bothChangeTheSame(services.broker.port);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -80,12 +80,9 @@ static void cloudGoesAgainst(Io *io, Witness *witness)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Spy *spy = spyStart(broker.port);
-    Io *io = deviceStart("direction.db", broker.port, SYNC_SOON);
+    Services services = servicesStart();
+    Spy *spy = spyStart(services.broker.port);
+    Io *io = deviceStart("direction.db", services.broker.port, SYNC_SOON);
     Witness *witness = witnessAdd(ioGetDb(io), NULL, DB_ON_REMOTE);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     deviceGoesAgainst(io, spy);
@@ -93,7 +90,6 @@ int main(void)
     ioClose(io);
     witnessFree(witness);
     spyStop(spy);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -20,13 +20,10 @@ static void workWithSecrets(Io *io, const char *name)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Spy *spy = spyStart(broker.port);
+    Services services = servicesStart();
+    Spy *spy = spyStart(services.broker.port);
 
-    Io *io = deviceOpen("secret.db", broker.port, SYNC_SOON);
+    Io *io = deviceOpen("secret.db", services.broker.port, SYNC_SOON);
     REQUIRE(io != NULL);
     workWithSecrets(io, "before");
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 20);
@@ -37,7 +34,7 @@ int main(void)
     ioStop(io);
     workWithSecrets(io, "offline");
     ioClose(io);
-    io = deviceStart("secret.db", broker.port, SYNC_SOON);
+    io = deviceStart("secret.db", services.broker.port, SYNC_SOON);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT_NUMBER(dbRemove(ioGetDb(io), "Note", NULL, DB_PARAMS(.many = true)), 60);
     EXPECT(dbRemove(ioGetDb(io), "Secret", NULL, DB_PARAMS(.many = true)) > 0);
@@ -53,7 +50,6 @@ int main(void)
     claim("no secret, no key of one and no name of their model was ever on the wire");
 
     spyStop(spy);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -246,14 +246,11 @@ static void cloudIsUnharmed(void)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Spy *spy = spyStart(broker.port);
+    Services services = servicesStart();
+    Spy *spy = spyStart(services.broker.port);
     EXPECT(cloudPut("Report", "{\"id\":\"r\",\"deviceId\":\"d1\",\"text\":\"good\"}"));
     EXPECT(cloudPut("Setting", "{\"id\":\"s\",\"deviceId\":\"d1\",\"value\":\"good\"}"));
-    Io *io = deviceStart("hostile.db", broker.port, SYNC_NEVER);
+    Io *io = deviceStart("hostile.db", services.broker.port, SYNC_NEVER);
     for (size_t model = 0; model < sizeof guarded / sizeof *guarded; model++) {
         int expected = strcmp(guarded[model], "Report") == 0 ? DB_ERR_DENIED : 0;
         EXPECT_CODE(create(ioGetDb(io), guarded[model], DB_PROPS("id", "r", "text", "good")), expected);
@@ -262,18 +259,17 @@ int main(void)
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     claim("device and cloud meet");
 
-    deviceIsAttacked(io, &cloud, spy);
+    deviceIsAttacked(io, &services.cloud, spy);
     cloudIsAttacked(spy);
     cloudIsUnharmed();
     claim("forged changes and noise in the device's name change nothing in the cloud");
-    io = deviceStart("hostile.db", broker.port, SYNC_SOON);
+    io = deviceStart("hostile.db", services.broker.port, SYNC_SOON);
     EXPECT(goesOn(io, "s-after-all"));
     ioClose(io);
     claim("the cloud goes on");
-    deviceIsAttackedWithItsOwnCursor(broker.port, spy);
+    deviceIsAttackedWithItsOwnCursor(services.broker.port, spy);
 
     spyStop(spy);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

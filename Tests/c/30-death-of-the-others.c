@@ -8,11 +8,6 @@
 
 #define DEATHS 5
 
-typedef struct Services {
-    Broker broker;
-    Cloud cloud;
-} Services;
-
 static void killCloud(Services *services) { cloudKill(&services->cloud); }
 static void startCloud(Services *services) { cloudStart(&services->cloud); }
 static void killBroker(Services *services) { brokerKill(&services->broker); }
@@ -48,11 +43,7 @@ static Io *outlive(Services *services, const char *database, void (*end)(Service
 int main(void)
 {
     scenarioBegin();
-    Services services = {.broker = brokerMake()};
-    services.cloud = cloudMake(services.broker.port);
-    brokerStart(&services.broker);
-    cloudStart(&services.cloud);
-
+    Services services = servicesStart();
     Io *io = outlive(&services, "cloud-death.db", killCloud, startCloud);
     claim("the device does not notice the death of the cloud, and gets what was changed there meanwhile");
 
@@ -66,7 +57,6 @@ int main(void)
     EXPECT(deviceStatus(io).connections >= 2);
     claim("device and cloud find their way back after the broker's death");
     ioClose(io);
-    cloudStop(&services.cloud);
-    brokerStop(&services.broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -12,11 +12,8 @@
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Io *io = deviceStart("full.db", broker.port, SYNC_SOON);
+    Services services = servicesStart();
+    Io *io = deviceStart("full.db", services.broker.port, SYNC_SOON);
     Db *db = ioGetDb(io);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     DbLimits limits = {.size = sizeof limits, .fileBytes = 300 * 1024};
@@ -25,7 +22,7 @@ int main(void)
     int items = 0;
     while (create(db, "Local", DB_PROPS("id", format("%d", items), "text", text)) == 0) items++;
     EXPECT_FAILED(DB_ERR_FULL);
-    Spy *spy = spyStart(broker.port);
+    Spy *spy = spyStart(services.broker.port);
     for (int index = 0; index < SETTINGS; index++) {
         EXPECT(cloudPut("Setting", format("{\"id\":\"%d\",\"deviceId\":\"d1\",\"value\":\"%s\"}", index, text)));
     }
@@ -42,7 +39,6 @@ int main(void)
     claim("it comes once there is room");
     free(text);
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

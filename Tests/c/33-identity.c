@@ -175,15 +175,11 @@ static void otherAccount(Broker *broker)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    brokerStart(&broker);
-    Cloud cloud = cloudMake(broker.port);
-    cloudStart(&cloud);
-    clone(&broker);
-    restored(&broker);
-    secondFirmware(&broker);
-    otherAccount(&broker);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    Services services = servicesStart();
+    clone(&services.broker);
+    restored(&services.broker);
+    secondFirmware(&services.broker);
+    otherAccount(&services.broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -148,14 +148,10 @@ int main(void)
 {
     scenarioBegin();
     writeFile(scratch("metered.json5"), schema);
-    Broker broker = brokerMake();
-    brokerStart(&broker);
-    Cloud cloud = cloudMake(broker.port);
     cloudUseSchema(scratch("metered.json5"));
-    cloudStart(&cloud);
-    metered(&broker);
-    progress(&broker);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    Services services = servicesStart();
+    metered(&services.broker);
+    progress(&services.broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -105,14 +105,8 @@ static void rebuild(void)
     claim("the log tells how far the making of indexes has come, and of none when nothing is to be made");
 }
 
-int main(int argc, char **argv)
+static void finds(Db *db)
 {
-    if (argc > 2 && strcmp(argv[1], "firmware") == 0) return firmware(argv);
-    scenarioBegin();
-    Db *db = openIndexed(testData("indexes.json5"));
-    REQUIRE(db != NULL);
-    fill(db);
-
     EXPECT_TEXT(ids(db, DB_PROPS("severity", "critical"), DB_PARAMS(.index = "gs1")), "b d a");
     EXPECT_TEXT(ids(db, DB_PROPS("severity", "critical"), DB_PARAMS(.index = "gs1", .reverse = true)), "a d b");
     EXPECT_TEXT(ids(db, DB_PROPS("severity", "critical"), DB_PARAMS(.index = "gs1", .limit = 2)), "b d");
@@ -124,7 +118,10 @@ int main(int argc, char **argv)
     EXPECT_TEXT(ids(db, DB_JSON("{severity: 'critical', gs1sk: {begins: 'at#2026-11-01'}}"), DB_PARAMS(.index = "gs1")), "b");
     EXPECT_TEXT(ids(db, DB_JSON("{level: {between: ['1', '1']}}"), DB_PARAMS(.index = "ls1")), "b");
     claim("operators on the sort attribute select by key");
+}
 
+static void follows(Db *db)
+{
     EXPECT_CODE(update(db, "Fault", DB_PROPS("id", "c", "severity", "critical")), 0);
     EXPECT_CODE(update(db, "Fault", DB_PROPS("id", "a", "severity", NULL)), 0);
     EXPECT_NUMBER(dbRemove(db, "Fault", DB_PROPS("id", "b"), NULL), 1);
@@ -146,7 +143,11 @@ int main(int argc, char **argv)
     EXPECT_CODE(dbRollback(db), 0);
     EXPECT_TEXT(ids(db, DB_PROPS("severity", "critical"), DB_PARAMS(.index = "gs1")), "c d");
     claim("an index follows a transaction and its rollback");
+}
 
+/** Another process writes and dies; closes the database. */
+static void outlivesItsWriter(Db *db)
+{
     Child child = childStartSelf("firmware", (const char *[]){NULL});
     EXPECT(childAwaitLine(&child, "written"));
     childKill(&child);
@@ -157,14 +158,17 @@ int main(int argc, char **argv)
     dbFreeList(list);
     claim("what another process wrote before it died is in the index and in the items alike");
     dbClose(db);
+}
 
+static void changesWithTheSchema(void)
+{
     writeFile(scratch("next.json5"),
               "{format: 'onetable:1.1.0', version: '2.0.0',"
               " indexes: {primary: {hash: 'pk', sort: 'sk'}, gs2: {hash: 'kind'}},"
               " models: {Fault: {pk: {value: 'device#${deviceId}'}, sk: {value: 'fault#${id}'},"
               " kind: {value: 'kind#${severity}'}, deviceId: {type: 'string'}, id: {type: 'string'},"
               " severity: {type: 'string'}, at: {type: 'date'}}}}");
-    db = openIndexed(scratch("next.json5"));
+    Db *db = openIndexed(scratch("next.json5"));
     REQUIRE(db != NULL);
     EXPECT_NUMBER(dbCount(db, "Fault", DB_PROPS("severity", "critical"), DB_PARAMS(.index = "gs2")), 42);
     EXPECT(ids(db, NULL, DB_PARAMS(.index = "gs1")) == NULL);
@@ -175,6 +179,19 @@ int main(int argc, char **argv)
     claim("a schema with another index finds it made, and so does the old one when it comes back");
 
     dbClose(db);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 2 && strcmp(argv[1], "firmware") == 0) return firmware(argv);
+    scenarioBegin();
+    Db *db = openIndexed(testData("indexes.json5"));
+    REQUIRE(db != NULL);
+    fill(db);
+    finds(db);
+    follows(db);
+    outlivesItsWriter(db);
+    changesWithTheSchema();
     rebuild();
     return scenarioEnd();
 }

@@ -58,16 +58,8 @@ static void walk(Db *db, bool isReverse)
     note("%d pages", pages);
 }
 
-int main(void)
+static void filters(Db *db)
 {
-    scenarioBegin();
-    Db *db = openIndexed();
-    REQUIRE(db != NULL);
-    EXPECT_CODE(create(db, "Fault", DB_JSON("{id: 'a', severity: 'critical', count: 7, seen: true, tags: ['hot'],"
-                                            " net: {ip: '10.0.0.1', dns: ['x', 'y']}}")), 0);
-    EXPECT_CODE(create(db, "Fault", DB_JSON("{id: 'b', severity: 'critical', count: 10, at: '2026-11-02'}")), 0);
-    EXPECT_CODE(create(db, "Fault", DB_JSON("{id: 'c', severity: 'low', count: 5, seen: false}")), 0);
-
     EXPECT_NUMBER(found(db, "${severity} = {critical} and ${count} > {5}"), 2);
     EXPECT_NUMBER(found(db, "(${severity} = {low} or ${seen} = {true}) and not ${count} = {5}"), 1);
     EXPECT_NUMBER(found(db, "${count} between {5} and {7} AND attribute_exists(${seen})"), 2);
@@ -81,7 +73,10 @@ int main(void)
     EXPECT_NUMBER(dbCount(db, "Fault", NULL, DB_PARAMS(.filter = "${count} in (@{...n})",
                                                        .substitutions = DB_JSON("{n: [5, 7, 8]}"))), 2);
     claim("substitutions stand for values");
+}
 
+static void wrongFilters(Db *db)
+{
     expectWrong(db, "${severity} = critical", DB_ERR_MISUSE, "position 15");
     expectWrong(db, "${severity} = {critical} and", DB_ERR_MISUSE, "position 29");
     expectWrong(db, "${count} > {many}", DB_ERR_FIELD, "count");
@@ -93,7 +88,10 @@ int main(void)
     expectWrong(db, longText, DB_ERR_LIMIT, "filter");
     free(longText);
     claim("a filter that is not valid is an error that names the position");
+}
 
+static void fieldsAndCounts(Db *db)
+{
     DbItem *item = dbFindOne(db, "Fault", DB_PROPS("id", "a"), DB_PARAMS(.fields = "id, net.ip"));
     EXPECT_TEXT(dbItemJson(item), "{\"id\":\"a\",\"net\":{\"ip\":\"10.0.0.1\"}}");
     dbFreeItem(item);
@@ -114,7 +112,10 @@ int main(void)
     EXPECT_NUMBER(dbCount(db, "Nothing", NULL, NULL), DB_ERR_MODEL);
     EXPECT_NUMBER(dbCount(NULL, "Fault", NULL, NULL), DB_ERR_MISUSE);
     claim("a count counts");
+}
 
+static void pages(Db *db)
+{
     for (int index = 0; index < ITEMS; index++) {
         const char *id = format("k%02d", index), *number = format("%d", index), *at = format("2026-11-%02d", 1 + index % 5);
         EXPECT_CODE(create(db, "Fault", DB_PROPS("id", id, "severity", "walk", "count", number, "at", at)), 0);
@@ -123,7 +124,7 @@ int main(void)
     walk(db, true);
     claim("pages of an index show every item that stays once, while others come and go");
 
-    list = dbFind(db, "Fault", DB_PROPS("severity", "walk"), DB_PARAMS(.index = "gs1", .limit = 1));
+    DbList *list = dbFind(db, "Fault", DB_PROPS("severity", "walk"), DB_PARAMS(.index = "gs1", .limit = 1));
     EXPECT(dbFind(db, "Fault", NULL, DB_PARAMS(.next = dbNext(db, list))) == NULL);
     EXPECT_FAILED(DB_ERR_MISUSE);
     dbFreeList(list);
@@ -132,7 +133,21 @@ int main(void)
     EXPECT(dbRemove(db, "Fault", DB_PROPS("severity", "walk"), DB_PARAMS(.index = "gs1", .filter = "${count} >= {0}", .many = true)) == ITEMS);
     EXPECT_NUMBER(dbCount(db, "Fault", NULL, DB_PARAMS(.filter = "begins_with(${id}, {k})")), 0);
     claim("a removal selects by index and filter");
+}
 
+int main(void)
+{
+    scenarioBegin();
+    Db *db = openIndexed();
+    REQUIRE(db != NULL);
+    EXPECT_CODE(create(db, "Fault", DB_JSON("{id: 'a', severity: 'critical', count: 7, seen: true, tags: ['hot'],"
+                                            " net: {ip: '10.0.0.1', dns: ['x', 'y']}}")), 0);
+    EXPECT_CODE(create(db, "Fault", DB_JSON("{id: 'b', severity: 'critical', count: 10, at: '2026-11-02'}")), 0);
+    EXPECT_CODE(create(db, "Fault", DB_JSON("{id: 'c', severity: 'low', count: 5, seen: false}")), 0);
+    filters(db);
+    wrongFilters(db);
+    fieldsAndCounts(db);
+    pages(db);
     dbClose(db);
     return scenarioEnd();
 }

@@ -29,13 +29,10 @@ int main(void)
     scenarioBegin();
     const char *path = strdup(scratch("lease.json5"));
     writeFile(path, schema);
-    Broker broker = brokerMake();
-    brokerStart(&broker);
-    Cloud cloud = cloudMake(broker.port);
     cloudUseSchema(path);
-    cloudStart(&cloud);
+    Services services = servicesStart();
 
-    Io *io = start(path, broker.port);
+    Io *io = start(path, services.broker.port);
     Db *db = ioGetDb(io);
     Witness *witness = witnessAdd(db, "Lease", DB_ON_CHANGE);
     int64_t now_ms = wall_ms();
@@ -58,7 +55,7 @@ int main(void)
     EXPECT_WITHIN(PATIENCE_MS, exists(db, "Lease", DB_PROPS("id", "kept")));
     ioClose(io);
     witnessFree(witness);
-    io = deviceOpenUnder(path, "lease.db", broker.port, SYNC_SOON);
+    io = deviceOpenUnder(path, "lease.db", services.broker.port, SYNC_SOON);
     REQUIRE(io != NULL);
     db = ioGetDb(io);
     int64_t more_ms = wall_ms() + 3600000;
@@ -66,7 +63,7 @@ int main(void)
     ioClose(io);
     EXPECT(wall_ms() < until_ms);
     EXPECT_WITHIN(PATIENCE_MS, !cloudHas("Lease", "kept"));
-    io = start(path, broker.port);
+    io = start(path, services.broker.port);
     db = ioGetDb(io);
     EXPECT(exists(db, "Lease", DB_PROPS("id", "kept")));
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Lease", "kept", "text", "extended"));
@@ -75,8 +72,7 @@ int main(void)
     claim("a lease that a device has extended in time outlives its removal in the cloud");
 
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     free((void *) path);
     return scenarioEnd();
 }

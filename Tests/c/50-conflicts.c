@@ -21,6 +21,7 @@ static void onConflict(void *arg, Db *db, const DbModel *model, const DbItem *it
     told->conflicts++;
 }
 
+static Told told;
 static int asked;
 static Io *agent;
 
@@ -50,7 +51,7 @@ static bool deviceSays(Db *db, const char *model, const char *id, const char *te
 }
 
 /** Change an item on both sides while neither hears of the other; the later one is written last. */
-static void meet(Io *io, Cloud *cloud, const char *model, const char *mine, const char *theirs, bool isMineLater)
+static void meet(Io *io, const char *model, const char *mine, const char *theirs, bool isMineLater)
 {
     Db *db = ioGetDb(io);
     ioStop(io);
@@ -61,20 +62,95 @@ static void meet(Io *io, Cloud *cloud, const char *model, const char *mine, cons
     EXPECT(cloudPut(model, theirProps));
     pause_ms(20);
     if (isMineLater) EXPECT_CODE(dbSet(db, model, DB_JSON(myProps), NULL), 0);
-    (void) cloud;
     EXPECT_CODE(ioStart(io), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+}
+
+static void laterWins(Io *io)
+{
+    Db *db = ioGetDb(io);
+    meet(io, "Note", "text:'device'", "\"text\":\"cloud\"", false);
+    EXPECT(deviceSays(db, "Note", "1", "cloud"));
+    EXPECT(cloudFieldIs("Note", "1", "text", "cloud"));
+    EXPECT_WITHIN(PATIENCE_MS, told.conflicts >= 1);
+    EXPECT_TEXT(told.winner, "cloud");
+    EXPECT_TEXT(told.loser, "device");
+    claim("latest: the cloud's later change wins, and the firmware is told both");
+
+    meet(io, "Note", "text:'device-2'", "\"text\":\"cloud-2\"", true);
+    EXPECT(deviceSays(db, "Note", "1", "device-2"));
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Note", "1", "text", "device-2"));
+    EXPECT_WITHIN(PATIENCE_MS, told.conflicts >= 2);
+    EXPECT_TEXT(told.winner, "device-2");
+    EXPECT_TEXT(told.loser, "cloud-2");
+    EXPECT_NUMBER(deviceStatus(io).conflicts, 2);
+    claim("latest: the device's later change wins, and the firmware is told what it has taken the place of");
+}
+
+static void cloudWins(Io *io)
+{
+    Db *db = ioGetDb(io);
+    meet(io, "Order", "text:'device'", "\"text\":\"cloud\"", true);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Order", "1", "cloud"));
+    EXPECT(cloudFieldIs("Order", "1", "text", "cloud"));
+    claim("cloud: the cloud's change wins though the device's is later");
+}
+
+static void callbackDecides(Io *io)
+{
+    Db *db = ioGetDb(io);
+    meet(io, "Plan", "text:'device'", "\"text\":\"cloud\"", true);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "device+cloud"));
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Plan", "1", "text", "device+cloud"));
+    EXPECT_NUMBER(asked, 1);
+    claim("callback: the item becomes what the firmware makes of both, on both sides");
+
+    meet(io, "Plan", "text:'a'", "\"text\":\"b\"", false);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "a+b"));
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Plan", "1", "text", "a+b"));
+    claim("callback: also when the cloud's change is the later one");
+}
+
+static void fieldsMerge(Io *io)
+{
+    Db *db = ioGetDb(io);
+    meet(io, "Profile", "text:'device'", "\"value\":\"cloud\"", true);
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "text", "device"));
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "value", "cloud"));
+    DbItem *item = dbGet(db, "Profile", DB_PROPS("id", "1"), NULL);
+    EXPECT(item != NULL);
+    EXPECT_TEXT(dbField(item, "text"), "device");
+    EXPECT_TEXT(dbField(item, "value"), "cloud");
+    dbFreeItem(item);
+    meet(io, "Profile", "text:'device-2'", "\"value\":\"cloud-2\"", false);
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "text", "device-2"));
+    EXPECT(cloudFieldIs("Profile", "1", "value", "cloud-2"));
+    claim("fields: changes of different fields of one item both survive, on both sides alike");
+
+    meet(io, "Profile", "text:'mine', count: 1", "\"text\":\"theirs\"", false);
+    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "count", "1"));
+    EXPECT(cloudFieldIs("Profile", "1", "text", "theirs"));
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Profile", "1", "theirs"));
+    claim("fields: of one field the later change wins, and the rest survives");
+}
+
+static void withoutACallback(Io *io)
+{
+    Db *db = ioGetDb(io);
+    ioStop(io);
+    EXPECT_CODE(dbSetResolver(db, NULL, NULL), 0);
+    EXPECT_CODE(ioStart(io), 0);
+    meet(io, "Plan", "text:'x'", "\"text\":\"y\"", false);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "y"));
+    EXPECT_CODE(dbSetResolver(NULL, resolve, NULL), DB_ERR_MISUSE);
+    claim("without a callback the later one wins");
 }
 
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Told told = {0};
-    Io *io = deviceStart("conflicts.db", broker.port, SYNC_NEVER);
+    Services services = servicesStart();
+    Io *io = deviceStart("conflicts.db", services.broker.port, SYNC_NEVER);
     Db *db = ioGetDb(io);
     agent = io;
     EXPECT_CODE(dbAddTrigger(db, onConflict, NULL, &told, DB_ON_CONFLICT), 0);
@@ -85,72 +161,15 @@ int main(void)
     }
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     claim("both sides have the items");
-
-    meet(io, &cloud, "Note", "text:'device'", "\"text\":\"cloud\"", false);
-    EXPECT(deviceSays(db, "Note", "1", "cloud"));
-    EXPECT(cloudFieldIs("Note", "1", "text", "cloud"));
-    EXPECT_WITHIN(PATIENCE_MS, told.conflicts >= 1);
-    EXPECT_TEXT(told.winner, "cloud");
-    EXPECT_TEXT(told.loser, "device");
-    claim("latest: the cloud's later change wins, and the firmware is told both");
-
-    meet(io, &cloud, "Note", "text:'device-2'", "\"text\":\"cloud-2\"", true);
-    EXPECT(deviceSays(db, "Note", "1", "device-2"));
-    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Note", "1", "text", "device-2"));
-    EXPECT_WITHIN(PATIENCE_MS, told.conflicts >= 2);
-    EXPECT_TEXT(told.winner, "device-2");
-    EXPECT_TEXT(told.loser, "cloud-2");
-    EXPECT_NUMBER(deviceStatus(io).conflicts, 2);
-    claim("latest: the device's later change wins, and the firmware is told what it has taken the place of");
-
-    meet(io, &cloud, "Order", "text:'device'", "\"text\":\"cloud\"", true);
-    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Order", "1", "cloud"));
-    EXPECT(cloudFieldIs("Order", "1", "text", "cloud"));
-    claim("cloud: the cloud's change wins though the device's is later");
-
-    meet(io, &cloud, "Plan", "text:'device'", "\"text\":\"cloud\"", true);
-    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "device+cloud"));
-    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Plan", "1", "text", "device+cloud"));
-    EXPECT_NUMBER(asked, 1);
-    claim("callback: the item becomes what the firmware makes of both, on both sides");
-
-    meet(io, &cloud, "Plan", "text:'a'", "\"text\":\"b\"", false);
-    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "a+b"));
-    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Plan", "1", "text", "a+b"));
-    claim("callback: also when the cloud's change is the later one");
-
-    meet(io, &cloud, "Profile", "text:'device'", "\"value\":\"cloud\"", true);
-    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "text", "device"));
-    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "value", "cloud"));
-    DbItem *item = dbGet(db, "Profile", DB_PROPS("id", "1"), NULL);
-    EXPECT(item != NULL);
-    EXPECT_TEXT(dbField(item, "text"), "device");
-    EXPECT_TEXT(dbField(item, "value"), "cloud");
-    dbFreeItem(item);
-    meet(io, &cloud, "Profile", "text:'device-2'", "\"value\":\"cloud-2\"", false);
-    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "text", "device-2"));
-    EXPECT(cloudFieldIs("Profile", "1", "value", "cloud-2"));
-    claim("fields: changes of different fields of one item both survive, on both sides alike");
-
-    meet(io, &cloud, "Profile", "text:'mine', count: 1", "\"text\":\"theirs\"", false);
-    EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Profile", "1", "count", "1"));
-    EXPECT(cloudFieldIs("Profile", "1", "text", "theirs"));
-    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Profile", "1", "theirs"));
-    claim("fields: of one field the later change wins, and the rest survives");
-
-    ioStop(io);
-    EXPECT_CODE(dbSetResolver(db, NULL, NULL), 0);
-    EXPECT_CODE(ioStart(io), 0);
-    meet(io, &cloud, "Plan", "text:'x'", "\"text\":\"y\"", false);
-    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Plan", "1", "y"));
-    EXPECT_CODE(dbSetResolver(NULL, resolve, NULL), DB_ERR_MISUSE);
-    claim("without a callback the later one wins");
-
+    laterWins(io);
+    cloudWins(io);
+    callbackDecides(io);
+    fieldsMerge(io);
+    withoutACallback(io);
     for (size_t index = 0; index < 4; index++) EXPECT_WITHIN(PATIENCE_MS, cloudAgrees(db, models[index]));
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
     claim("both sides hold the same");
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

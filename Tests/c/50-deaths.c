@@ -117,23 +117,11 @@ static void checkTold(Db *db)
     }
 }
 
-int main(int argc, char **argv)
+/** Kill one of the three, again and again, and change settings of the cloud between. */
+static void die(Services *services, int rounds, int settings[SETTINGS])
 {
-    if (argc > 3) firmware(argv);
-    scenarioBegin();
-    scenarioSeconds(800);
-    scenarioSeed();
-    const char *given = getenv("IOTO_TEST_ROUNDS");
-    int rounds = given != NULL && atoi(given) > 0 ? atoi(given) : ROUNDS;
     int deaths[3] = {0, 0, 0};
-    int settings[SETTINGS] = {0};
-    for (int id = 0; id < NOTES; id++) told[id].count = GONE;
-
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Child device = deviceLaunch(broker.port, 0);
+    Child device = deviceLaunch(services->broker.port, 0);
     int64_t start_ms = clock_ms();
     for (int round = 1; round <= rounds; round++) {
         // Lives of all lengths, down to those that end while they begin.
@@ -144,15 +132,15 @@ int main(int argc, char **argv)
             hearFor(&device, 0, true);
             childWait(&device);
             childCloseOutput(&device);
-            device = deviceLaunch(broker.port, round);
+            device = deviceLaunch(services->broker.port, round);
             deaths[0]++;
         } else if (victim < 4) {
-            cloudKill(&cloud);
-            cloudLaunch(&cloud);
+            cloudKill(&services->cloud);
+            cloudLaunch(&services->cloud);
             deaths[1]++;
         } else {
-            brokerKill(&broker);
-            brokerLaunch(&broker);
+            brokerKill(&services->broker);
+            brokerLaunch(&services->broker);
             deaths[2]++;
         }
         if (round % 20 == 0) {
@@ -169,9 +157,12 @@ int main(int argc, char **argv)
     childWait(&device);
     childCloseOutput(&device);
     claim("the firmware's calls never fail");
+}
 
-    EXPECT_WITHIN(PATIENCE_MS, portAnswers(broker.port));
-    Io *io = deviceStart("deaths.db", broker.port, SYNC_SOON);
+static void agreeInTheEnd(int port, const int settings[SETTINGS])
+{
+    EXPECT_WITHIN(PATIENCE_MS, portAnswers(port));
+    Io *io = deviceStart("deaths.db", port, SYNC_SOON);
     Db *db = ioGetDb(io);
     EXPECT_NUMBER(dbCheck(db, NULL, NULL), 0);
     checkTold(db);
@@ -193,7 +184,22 @@ int main(int argc, char **argv)
     EXPECT(cloudAgrees(db, "Setting"));
     claim("both sides hold the last setting of the cloud");
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 3) firmware(argv);
+    scenarioBegin();
+    scenarioSeconds(800);
+    scenarioSeed();
+    const char *given = getenv("IOTO_TEST_ROUNDS");
+    int rounds = given != NULL && atoi(given) > 0 ? atoi(given) : ROUNDS;
+    int settings[SETTINGS] = {0};
+    for (int id = 0; id < NOTES; id++) told[id].count = GONE;
+
+    Services services = servicesStart();
+    die(&services, rounds, settings);
+    agreeInTheEnd(services.broker.port, settings);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -161,11 +161,8 @@ static void failEach(DiskFault fault, int count, const char *name)
 
 static void failWhileReplicating(void)
 {
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Io *io = deviceStart("replica.db", broker.port, SYNC_SOON);
+    Services services = servicesStart();
+    Io *io = deviceStart("replica.db", services.broker.port, SYNC_SOON);
     Db *db = ioGetDb(io);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     int failed = 0, counts[NOTES] = {0};
@@ -197,8 +194,7 @@ static void failWhileReplicating(void)
     EXPECT_WITHIN(PATIENCE_MS, cloudAgrees(db, "Setting"));
     claim("an agent whose disk fails at random moments agrees with the cloud in the end");
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
 }
 
 int main(void)
@@ -207,7 +203,7 @@ int main(void)
     scenarioSeconds(800);
     scenarioSeed();
     diskInstall();
-    ioSetLog(NULL, NULL, IO_LOG_ERROR);
+    scenarioLog(IO_LOG_ERROR); // Warnings are what is planted here
     failEach(DISK_BROKEN, 1, "broken once");
     failEach(DISK_BROKEN, -1, "broken from there on");
     failEach(DISK_TORN, 1, "torn once");

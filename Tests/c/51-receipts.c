@@ -53,12 +53,13 @@ static void ofWhatArrives(Io *io, Cloud *cloud)
 
 /** Counted when the reason is there. */
 static atomic_int refusals;
-static char reason[160];
+static char reason[160], command[16];
 
 static void onRejected(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params, const char *cmd,
                        int events)
 {
-    (void) arg, (void) db, (void) model, (void) params, (void) cmd, (void) events;
+    (void) arg, (void) db, (void) model, (void) params, (void) events;
+    snprintf(command, sizeof command, "%s", cmd);
     snprintf(reason, sizeof reason, "%s", dbTriggerReason(item));
     refusals++;
 }
@@ -130,6 +131,7 @@ static void ofWhatIsRefused(int port)
     EXPECT(out.code < 0 && strstr(out.reason, "Setting") != NULL);
     EXPECT_WITHIN(PATIENCE_MS, refusals == 1);
     EXPECT(strstr(reason, "Setting") != NULL);
+    EXPECT_TEXT(command, "update");
     EXPECT_NUMBER(deviceStatus(io).rejectedItems, 1);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
     Letters found = letters(db);
@@ -151,6 +153,13 @@ static void ofWhatIsRefused(int port)
     EXPECT(exists(db, "Setting", DB_PROPS("id", "s1")));
     claim("a dead letter is edited, sent again and discarded by calls");
 
+    int before = refusals;
+    EXPECT_CODE(dbRemove(db, "Setting", DB_PROPS("id", "s1"), NULL), 1);
+    EXPECT_WITHIN(PATIENCE_MS, refusals == before + 1);
+    EXPECT_TEXT(command, "remove");
+    EXPECT_CODE(dbDiscardRejected(db, letters(db).last), 0);
+    claim("a refused removal is told as one");
+
     EXPECT_CODE(dbSet(db, "Setting", DB_PROPS("id", "s1", "value", "v3"), NULL), 0);
     EXPECT_WITHIN(PATIENCE_MS, letters(db).count == 1);
     ioClose(io);
@@ -169,6 +178,7 @@ static void ofWhatIsRefused(int port)
     found = letters(ioGetDb(io));
     EXPECT_TEXT(found.text, "v4");
     ioClose(io);
+    EXPECT_NUMBER(tool(scratch("both.json5"), "discard", format("%lld", (long long) found.last), "x"), 2);
     EXPECT_NUMBER(tool(scratch("both.json5"), "discard", format("%lld", (long long) found.last), NULL), 0);
     EXPECT_NUMBER(tool(scratch("both.json5"), "discard", format("%lld", (long long) found.last), NULL), 1);
     claim("a dead letter is edited, sent again and discarded by iotodb");
@@ -177,13 +187,10 @@ static void ofWhatIsRefused(int port)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Io *io = deviceStart("receipts.db", broker.port, SYNC_SOON);
+    Services services = servicesStart();
+    Io *io = deviceStart("receipts.db", services.broker.port, SYNC_SOON);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
-    ofWhatArrives(io, &cloud);
+    ofWhatArrives(io, &services.cloud);
 
     ioStop(io);
     int64_t receipt = 0;
@@ -191,13 +198,12 @@ int main(void)
     dbFreeItem(item);
     EXPECT_CODE(ioWaitReceipt(io, receipt, 100), DB_ERR_OFFLINE);
     ioClose(io);
-    io = deviceStart("receipts.db", broker.port, SYNC_SOON);
+    io = deviceStart("receipts.db", services.broker.port, SYNC_SOON);
     EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), 0);
     ioClose(io);
     claim("a receipt keeps its meaning over a restart");
 
-    ofWhatIsRefused(broker.port);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    ofWhatIsRefused(services.broker.port);
+    servicesStop(&services);
     return scenarioEnd();
 }

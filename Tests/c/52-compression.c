@@ -38,22 +38,18 @@ static int64_t bytesOf(const char *compress, int port, Spy *spy)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Spy *spy = spyStart(broker.port);
+    Services services = servicesStart();
+    Spy *spy = spyStart(services.broker.port);
     EXPECT(ioOpen("{deviceId: 'd1', database: {compress: 'gzip'}}") == NULL);
     EXPECT_FAILED(DB_ERR_CONFIG);
-    int64_t plain = bytesOf("none", broker.port, spy);
-    int64_t small = bytesOf("zlib", broker.port, spy);
+    int64_t plain = bytesOf("none", services.broker.port, spy);
+    int64_t small = bytesOf("zlib", services.broker.port, spy);
     note("%lld bytes plain, %lld compressed", (long long) plain, (long long) small);
     EXPECT(small * 4 < plain);
     EXPECT_NUMBER(cloudCount("Reading"), 2 * ITEMS);
     EXPECT(cloudFieldIs("Reading", "zlib-299", "text", "reading of the zlib kind, all alike"));
     claim("a batch is compressed if both ends want it, and only then");
     spyStop(spy);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

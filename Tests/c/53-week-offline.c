@@ -76,7 +76,7 @@ int main(void)
 {
     scenarioBegin();
     scenarioSeconds(800);
-    ioSetLog(NULL, NULL, IO_LOG_ERROR);
+    scenarioLog(IO_LOG_ERROR); // A broker that is away is warned of again and again
     Broker broker = brokerMake();
     Cloud cloud = cloudMake(broker.port);
     Proxy *proxy = proxyStart(broker.port);

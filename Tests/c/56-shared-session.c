@@ -18,6 +18,8 @@ typedef struct Session {
     atomic_int published, subscribed, own, foreign, refusals, losses;
 } Session;
 
+static Session session;
+
 static int publish(void *context, const char *topic, const void *payload, size_t size, int qos)
 {
     Session *session = context;
@@ -81,18 +83,80 @@ static void refusesMisuse(Io *io)
     claim("what is no transport is refused");
 }
 
+static void carriesBothWays(Io *io, int port)
+{
+    Db *db = ioGetDb(io);
+    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "n1", "text", "before the session"), DB_PARAMS(.upsert = true)), 0);
+    pause_ms(200);
+    EXPECT(deviceStatus(io).link == IO_LINK_CONNECTING);
+    EXPECT_NUMBER(session.published, 0);
+    EXPECT(mosquitto_connect_async(session.client, "127.0.0.1", port, 60) == MOSQ_ERR_SUCCESS);
+    mosquitto_loop_start(session.client);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT(cloudFieldIs("Note", "n1", "text", "before the session"));
+    EXPECT(session.subscribed > 0);
+    EXPECT(cloudPut("Setting", "{\"id\":\"s1\",\"deviceId\":\"d1\",\"value\":\"down\"}"));
+    EXPECT_WITHIN(PATIENCE_MS, exists(db, "Setting", DB_PROPS("id", "s1")));
+    claim("changes go up and come down through the firmware's session");
+}
+
+static void leavesTheFirmwaresOwn(Spy *spy)
+{
+    int own = session.own;
+    EXPECT(spySay(spy, COMMANDS, "restart"));
+    EXPECT_WITHIN(PATIENCE_MS, session.foreign == 1);
+    EXPECT_NUMBER(session.own, own);
+    claim("the firmware's own messages stay its own");
+}
+
+static void goesOnWhenItIsBack(Io *io)
+{
+    Db *db = ioGetDb(io);
+    EXPECT(mosquitto_disconnect(session.client) == MOSQ_ERR_SUCCESS);
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).link != IO_LINK_CONNECTED);
+    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "n2", "text", "without a session"), DB_PARAMS(.upsert = true)), 0);
+    EXPECT(cloudPut("Setting", "{\"id\":\"s2\",\"deviceId\":\"d1\",\"value\":\"down\"}"));
+    mosquitto_loop_stop(session.client, false);
+    EXPECT(mosquitto_reconnect_async(session.client) == MOSQ_ERR_SUCCESS);
+    mosquitto_loop_start(session.client);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT(cloudHas("Note", "n2"));
+    EXPECT(exists(db, "Setting", DB_PROPS("id", "s2")));
+    claim("it goes on when the session is back");
+}
+
+static void saysAgainWhatIsLost(Io *io)
+{
+    Db *db = ioGetDb(io);
+    session.losses = 1;
+    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "n3", "text", "lost"), DB_PARAMS(.upsert = true)), 0);
+    EXPECT_WITHIN(PATIENCE_MS, session.losses == 0);
+    EXPECT_CODE(ioSync(io, 2 * PATIENCE_MS), 0);
+    session.refusals = 1;
+    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "n4", "text", "refused"), DB_PARAMS(.upsert = true)), 0);
+    EXPECT_WITHIN(PATIENCE_MS, session.refusals == 0);
+    EXPECT_CODE(ioSync(io, 2 * PATIENCE_MS), 0);
+    EXPECT(cloudAgrees(db, "Note"));
+    claim("a message that is lost or refused is said again");
+}
+
+static void stopsAndStartsAgain(Io *io, Spy *spy)
+{
+    ioStop(io);
+    EXPECT_WITHIN(PATIENCE_MS, spyCount(spy, "/db/offline", NULL) == 1);
+    EXPECT_CODE(ioTransportMessage(io, "ioto/device/d1/sync/SYNC", "{}", 2), 1);
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    claim("it stops with a goodbye, and starts again");
+}
+
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    static Session session;
+    Services services = servicesStart();
     // Nobody listens there: the library must not connect by itself.
     Io *io = deviceOpen("shared.db", 1, SYNC_SOON);
     REQUIRE(io != NULL);
-    Db *db = ioGetDb(io);
     refusesMisuse(io);
     mosquitto_lib_init();
     session.io = io;
@@ -106,64 +170,18 @@ int main(void)
     EXPECT_CODE(ioStart(io), 0);
     EXPECT_CODE(ioSetTransport(io, &transport), DB_ERR_MISUSE);
     EXPECT_CODE(ioTransportMessage(io, "ioto/device/d1/sync/SYNC", NULL, 3), DB_ERR_MISUSE);
-
-    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "n1", "text", "before the session"), DB_PARAMS(.upsert = true)), 0);
-    pause_ms(200);
-    EXPECT(deviceStatus(io).link == IO_LINK_CONNECTING);
-    EXPECT_NUMBER(session.published, 0);
-    EXPECT(mosquitto_connect_async(session.client, "127.0.0.1", broker.port, 60) == MOSQ_ERR_SUCCESS);
-    mosquitto_loop_start(session.client);
-    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
-    EXPECT(cloudFieldIs("Note", "n1", "text", "before the session"));
-    EXPECT(session.subscribed > 0);
-    EXPECT(cloudPut("Setting", "{\"id\":\"s1\",\"deviceId\":\"d1\",\"value\":\"down\"}"));
-    EXPECT_WITHIN(PATIENCE_MS, exists(db, "Setting", DB_PROPS("id", "s1")));
-    claim("changes go up and come down through the firmware's session");
-
-    Spy *spy = spyStart(broker.port);
-    int own = session.own;
-    EXPECT(spySay(spy, COMMANDS, "restart"));
-    EXPECT_WITHIN(PATIENCE_MS, session.foreign == 1);
-    EXPECT_NUMBER(session.own, own);
-    claim("the firmware's own messages stay its own");
-
-    EXPECT(mosquitto_disconnect(session.client) == MOSQ_ERR_SUCCESS);
-    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).link != IO_LINK_CONNECTED);
-    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "n2", "text", "without a session"), DB_PARAMS(.upsert = true)), 0);
-    EXPECT(cloudPut("Setting", "{\"id\":\"s2\",\"deviceId\":\"d1\",\"value\":\"down\"}"));
-    mosquitto_loop_stop(session.client, false);
-    EXPECT(mosquitto_reconnect_async(session.client) == MOSQ_ERR_SUCCESS);
-    mosquitto_loop_start(session.client);
-    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
-    EXPECT(cloudHas("Note", "n2"));
-    EXPECT(exists(db, "Setting", DB_PROPS("id", "s2")));
-    claim("it goes on when the session is back");
-
-    session.losses = 1;
-    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "n3", "text", "lost"), DB_PARAMS(.upsert = true)), 0);
-    EXPECT_WITHIN(PATIENCE_MS, session.losses == 0);
-    EXPECT_CODE(ioSync(io, 2 * PATIENCE_MS), 0);
-    session.refusals = 1;
-    EXPECT_CODE(dbSet(db, "Note", DB_PROPS("id", "n4", "text", "refused"), DB_PARAMS(.upsert = true)), 0);
-    EXPECT_WITHIN(PATIENCE_MS, session.refusals == 0);
-    EXPECT_CODE(ioSync(io, 2 * PATIENCE_MS), 0);
-    EXPECT(cloudAgrees(db, "Note"));
-    claim("a message that is lost or refused is said again");
-
-    ioStop(io);
-    EXPECT_WITHIN(PATIENCE_MS, spyCount(spy, "/db/offline", NULL) == 1);
-    EXPECT_CODE(ioTransportMessage(io, "ioto/device/d1/sync/SYNC", "{}", 2), 1);
-    EXPECT_CODE(ioStart(io), 0);
-    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
-    claim("it stops with a goodbye, and starts again");
-
+    carriesBothWays(io, services.broker.port);
+    Spy *spy = spyStart(services.broker.port);
+    leavesTheFirmwaresOwn(spy);
+    goesOnWhenItIsBack(io);
+    saysAgainWhatIsLost(io);
+    stopsAndStartsAgain(io, spy);
     ioStop(io);
     mosquitto_disconnect(session.client);
     mosquitto_loop_stop(session.client, false);
     ioClose(io);
     mosquitto_destroy(session.client);
     spyStop(spy);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

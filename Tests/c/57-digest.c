@@ -52,22 +52,19 @@ static char *toolDigest(const char *database)
     return text;
 }
 
-int main(void)
+static void ofNothing(Db *db)
 {
-    scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Io *io = deviceStart("digest.db", broker.port, SYNC_NEVER);
-    Db *db = ioGetDb(io);
-
     IoDigest empty = digest(db, NULL);
     EXPECT_TEXT(empty.value, "00000000000000000000000000000000");
     EXPECT_NUMBER(empty.items, 0);
     EXPECT_NUMBER(empty.pendingItems, 0);
     claim("nothing has the digest 0");
+}
 
+/** Returns the digest of what both sides hold. */
+static IoDigest ofWhatTravels(Io *io)
+{
+    Db *db = ioGetDb(io);
     ioStop(io);
     static const char *const models[MODELS] = {"Reading", "Note", "Plan", "Profile"};
     for (size_t index = 0; index < MODELS; index++) {
@@ -93,11 +90,16 @@ int main(void)
     EXPECT(synced.history != 0 && synced.cursor > 0);
     EXPECT(isEqual(db, "all") && isEqual(db, "account/a1"));
     claim("after synchronization both sides have the same digest, of what travels and is the device's");
+    return synced;
+}
 
+static void ofWhatChangedOffline(Io *io, const IoDigest *synced)
+{
+    Db *db = ioGetDb(io);
     ioStop(io);
     EXPECT_CODE(update(db, "Note", DB_PROPS("id", "7", "text", "changed offline")), 0);
     EXPECT(!isEqual(db, "device/d1"));
-    EXPECT_NUMBER(digest(db, NULL).items, synced.items);
+    EXPECT_NUMBER(digest(db, NULL).items, synced->items);
     EXPECT_NUMBER(digest(db, NULL).pendingItems, 1);
     EXPECT_CODE(ioStart(io), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
@@ -111,9 +113,12 @@ int main(void)
     EXPECT_CODE(ioStart(io), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT(isEqual(db, "device/d1"));
-    EXPECT_NUMBER(digest(db, NULL).items, synced.items - 2);
+    EXPECT_NUMBER(digest(db, NULL).items, synced->items - 2);
     claim("so do removals on either side");
+}
 
+static void ofTheTools(Io *io)
+{
     char *mine = toolDigest("digest.db");
     char *theirs = cloudDigest("device/d1", true);
     EXPECT(mine != NULL && theirs != NULL && strlen(mine) > 1000);
@@ -141,7 +146,10 @@ int main(void)
     free(mine);
     free(theirs);
     claim("the lists of the tools differ in the items alone that differ");
+}
 
+static void ofEachItem(Db *db)
+{
     Listing listing = {.most = INT32_MAX};
     IoDigest out = {.size = sizeof out};
     EXPECT_CODE(ioDigest(db, "device/d1", &out, listItem, &listing), 0);
@@ -151,10 +159,14 @@ int main(void)
     EXPECT_NUMBER(listing.count, 2);
     EXPECT_NUMBER(out.items, 2);
     claim("each item is told, until the firmware has enough");
+}
 
+static void isRefused(Db *db)
+{
     IoDigest small = {.size = offsetof(IoDigest, history), .history = 77};
     EXPECT_CODE(ioDigest(db, NULL, &small, NULL, NULL), 0);
     EXPECT(small.items > 0 && small.history == 77);
+    IoDigest out = {.size = sizeof out};
     EXPECT_CODE(ioDigest(NULL, "all", &out, NULL, NULL), DB_ERR_MISUSE);
     EXPECT_CODE(ioDigest(db, "all", NULL, NULL, NULL), DB_ERR_MISUSE);
     out.size = 0;
@@ -164,8 +176,21 @@ int main(void)
     EXPECT_CODE(ioDigest(bare, NULL, &small, NULL, NULL), DB_ERR_MISUSE);
     dbClose(bare);
     claim("what is not valid is refused");
+}
+
+int main(void)
+{
+    scenarioBegin();
+    Services services = servicesStart();
+    Io *io = deviceStart("digest.db", services.broker.port, SYNC_NEVER);
+    Db *db = ioGetDb(io);
+    ofNothing(db);
+    IoDigest synced = ofWhatTravels(io);
+    ofWhatChangedOffline(io, &synced);
+    ofTheTools(io);
+    ofEachItem(db);
+    isRefused(db);
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -24,6 +24,9 @@ static bool says(const char *json, int index, const char *cmd, const char *by, c
 }
 
 /** What ioExplain() tells, as the cloud's tool writes it. */
+/** The item that the story is of, for the cloud's tool. */
+static const char note1[] = "{\"deviceId\":\"d1\",\"id\":\"1\"}";
+
 typedef struct Story {
     char text[2048];
     size_t length;
@@ -71,17 +74,8 @@ static char *cloudStory(const char *model, const char *json)
     return text;
 }
 
-int main(void)
+static void ofWhatNeverWas(Db *db)
 {
-    scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Io *io = deviceStart("explain.db", broker.port, SYNC_NEVER);
-    Db *db = ioGetDb(io);
-    static const char note1[] = "{\"deviceId\":\"d1\",\"id\":\"1\"}";
-
     Story none = {.length = 1};
     EXPECT_CODE(ioExplain(db, "Note", DB_PROPS("id", "1"), take, &none), DB_ERR_NOT_FOUND);
     EXPECT_CODE(ioExplain(db, "Nothing", DB_PROPS("id", "1"), take, &none), DB_ERR_MODEL);
@@ -89,7 +83,11 @@ int main(void)
     EXPECT_CODE(ioExplain(db, "Note", DB_PROPS("id", "1"), NULL, NULL), DB_ERR_MISUSE);
     EXPECT_CODE(ioExplain(NULL, "Note", NULL, take, &none), DB_ERR_MISUSE);
     claim("of what never was there is nothing to tell");
+}
 
+static void ofANewItem(Io *io)
+{
+    Db *db = ioGetDb(io);
     EXPECT_CODE(create(db, "Note", DB_PROPS("id", "1", "text", "base")), 0);
     char *story = deviceStory(db);
     EXPECT(says(story, 0, "upsert", "device", "waiting", "current"));
@@ -103,14 +101,18 @@ int main(void)
     EXPECT(says(theirs, 0, "upsert", "device d1", "up", "current"));
     free(theirs);
     claim("a new item waits, then the cloud has it from the device");
+}
 
+static void ofALostConflict(Io *io)
+{
+    Db *db = ioGetDb(io);
     ioStop(io);
     EXPECT_CODE(update(db, "Note", DB_PROPS("id", "1", "text", "by the device, earlier")), 0);
     pause_ms(20);
     EXPECT(cloudPut("Note", "{\"deviceId\":\"d1\",\"id\":\"1\",\"text\":\"by the cloud, later\"}"));
     EXPECT_CODE(ioStart(io), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
-    story = deviceStory(db);
+    char *story = deviceStory(db);
     EXPECT(says(story, 0, "upsert", "other", "down", "current"));
     EXPECT(says(story, 1, "upsert", "device", "unsent", "lost"));
     EXPECT(says(story, 2, "upsert", "device", "acknowledged", "overwritten"));
@@ -118,13 +120,18 @@ int main(void)
     free(story);
     claim("the device tells the conflict that it lost");
 
-    theirs = cloudStory("Note", note1);
+    char *theirs = cloudStory("Note", note1);
     EXPECT(says(theirs, 0, "upsert", "cloud", "cloud", "current"));
     // Whether the device's change came before the device heard of the cloud's is a race.
     int last = versions(theirs) - 1;
     EXPECT(last == 1 || (last == 2 && says(theirs, 1, "upsert", "device d1", "up", "refused")));
     EXPECT(says(theirs, last, "upsert", "device d1", "up", "overwritten"));
     free(theirs);
+}
+
+static void ofAConflictThatIsWon(Io *io)
+{
+    Db *db = ioGetDb(io);
     ioStop(io);
     EXPECT(cloudPut("Note", "{\"deviceId\":\"d1\",\"id\":\"1\",\"text\":\"by the cloud, earlier\"}"));
     pause_ms(20);
@@ -132,27 +139,34 @@ int main(void)
     EXPECT_CODE(ioStart(io), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT_WITHIN(PATIENCE_MS, cloudFieldIs("Note", "1", "text", "by the device, later"));
-    theirs = cloudStory("Note", note1);
+    char *theirs = cloudStory("Note", note1);
     EXPECT(says(theirs, 0, "upsert", "device d1", "up", "current"));
     // Lost, unless the device had heard of it before it sent its own.
     EXPECT(says(theirs, 1, "upsert", "cloud", "cloud", "lost") || says(theirs, 1, "upsert", "cloud", "cloud", "overwritten"));
     EXPECT(says(theirs, 2, "upsert", "cloud", "cloud", "overwritten"));
     free(theirs);
     claim("the cloud tells its side, and what the device overwrote");
+}
 
+static void ofARemoval(Io *io)
+{
+    Db *db = ioGetDb(io);
     EXPECT_CODE(dbRemove(db, "Note", DB_PROPS("id", "1"), NULL), 1);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
-    story = deviceStory(db);
+    char *story = deviceStory(db);
     EXPECT(says(story, 0, "remove", "device", "acknowledged", "current"));
     EXPECT(says(story, 1, "upsert", "device", "acknowledged", "overwritten"));
     EXPECT_NUMBER(versions(story), 5);
     free(story);
-    theirs = cloudStory("Note", note1);
+    char *theirs = cloudStory("Note", note1);
     EXPECT(says(theirs, 0, "remove", "device d1", "up", "current"));
     EXPECT_NUMBER(versions(theirs), 5);
     free(theirs);
     claim("a removed item is told too, of its last five versions");
+}
 
+static void asATable(void)
+{
     char *table = NULL;
     const char *arguments[] = {getenv("IOTODB"), "explain", "--schema", testData("schema.json5"), "--context", "deviceId=d1",
                                scratch("explain.db"), "Note", "id=1", NULL};
@@ -160,8 +174,21 @@ int main(void)
     EXPECT(table != NULL && strstr(table, "TIME") == table && strstr(table, "acknowledged  current\n") != NULL);
     free(table);
     claim("iotodb prints it as a table");
+}
+
+int main(void)
+{
+    scenarioBegin();
+    Services services = servicesStart();
+    Io *io = deviceStart("explain.db", services.broker.port, SYNC_NEVER);
+    Db *db = ioGetDb(io);
+    ofWhatNeverWas(db);
+    ofANewItem(io);
+    ofALostConflict(io);
+    ofAConflictThatIsWon(io);
+    ofARemoval(io);
+    asATable();
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

@@ -100,11 +100,8 @@ static void up(Io *io)
 int main(void)
 {
     scenarioBegin();
-    Broker broker = brokerMake();
-    Cloud cloud = cloudMake(broker.port);
-    brokerStart(&broker);
-    cloudStart(&cloud);
-    Io *io = start("none", broker.port);
+    Services services = servicesStart();
+    Io *io = start("none", services.broker.port);
     down(io, 'x');
     claim("the largest item comes down, and what is behind it");
     conflict(io, 'y');
@@ -112,12 +109,11 @@ int main(void)
     up(io);
     claim("up goes what fits a message; what does not is refused, and what is behind it goes");
     ioClose(io);
-    io = start("zlib", broker.port);
+    io = start("zlib", services.broker.port);
     down(io, 'c');
     conflict(io, 'd');
     claim("compressed messages carry the same");
     ioClose(io);
-    cloudStop(&cloud);
-    brokerStop(&broker);
+    servicesStop(&services);
     return scenarioEnd();
 }

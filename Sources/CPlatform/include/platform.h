@@ -15,12 +15,12 @@ void platform_random(void *buffer, size_t bytes);
 
 /* A mutex, made recursive when asked. NULL when memory is short. */
 typedef struct platform_mutex platform_mutex;
-platform_mutex *platform_mutex_new(bool recursive);
+platform_mutex *platform_mutex_new(void);
 void platform_mutex_free(platform_mutex *mutex);
 void platform_mutex_lock(platform_mutex *mutex);
 void platform_mutex_unlock(platform_mutex *mutex);
 
-/* A condition variable on the monotonic clock. */
+/* A condition variable. Time that the machine sleeps does not count. */
 typedef struct platform_condition platform_condition;
 platform_condition *platform_condition_new(void);
 void platform_condition_free(platform_condition *condition);
@@ -96,11 +96,17 @@ typedef struct platform_value {
     size_t count;
     bool is_null;
 } platform_value;
+/* A file that is open elsewhere, and how it is read: 0: all bytes are; else they are not. */
+typedef struct platform_file {
+    void *file;
+    int (*read)(void *file, void *out, int bytes, int64_t offset);
+    int64_t bytes;
+} platform_file;
 /* Returns whether to go on. */
 typedef bool (*platform_row_proc)(void *context, int table, const platform_value *values, int count);
 /* Give every readable row of a damaged database file to `row`, in no order. Returns 0 or an errno, and in `out_damaged` a bit
  * for each table of which rows may be missing. */
-int platform_salvage(const char *path, platform_row_proc row, void *context, uint32_t *out_damaged);
+int platform_salvage(const platform_file *file, platform_row_proc row, void *context, uint32_t *out_damaged);
 
 /* Whether an errno says that there is no room: on the disk, by a quota, or by the process's limit. */
 bool platform_is_full(int code);

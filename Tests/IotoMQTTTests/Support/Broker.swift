@@ -25,8 +25,6 @@ final class Broker {
         try? FileManager.default.removeItem(at: folder)
     }
 
-    var processID: pid_t? { process?.processIdentifier }
-
     /// Starts the broker and waits until it accepts connections.
     func start() throws {
         precondition(process == nil)

@@ -36,6 +36,7 @@ final class Loopback {
         self.id = id
         device = Loopback.makeDevice(self.replica, id, seed: processes, compresses: compresses)
         hub = HubReplicator(schema: schema, clock: HybridClock())
+        self.replica.clocks = { [unowned self] in now }
         run(.connected(devices: [], feeds: []))
     }
 

@@ -16,6 +16,12 @@ final class MemoryReplica: DeviceStorage {
     var keptEpoch = Epoch()
     private var clock = HybridClock()
     var wall: Int64 = 1_700_000_000_000
+    /// The machine's clocks, for the time of day.
+    var clocks = { Instant(monotonic: 1_000, wall: 1_700_000_000_000) }
+    private var cloudOffset: Int64 = 0
+    var isTimeKnown = true {
+        didSet { if !isTimeKnown { cloudOffset = 0 } }
+    }
     var rows: [ItemKey: Row] = [:]
     var cursors: [Text: StreamCursor] = [:]
     var rejected: [(change: Change, code: Int32, reason: Text)] = []
@@ -29,6 +35,13 @@ final class MemoryReplica: DeviceStorage {
 
     init(replica: UInt64) {
         self.replica = replica
+    }
+
+    func timeOfDay() -> Int64 { cloudOffset == 0 ? clocks().wall : clocks().monotonic + cloudOffset }
+
+    func learnTime(_ time: Int64) {
+        cloudOffset = time - clocks().monotonic
+        isTimeKnown = true
     }
 
     // MARK: The application's side
@@ -176,16 +189,22 @@ final class MemoryReplica: DeviceStorage {
     }
 
     /// What a snapshot has named so far, by stream.
-    var snapshots: [Text: (floor: Int64, named: Set<ItemKey>, resends: Bool)] = [:]
+    var snapshots: [Text: (floor: Int64, named: Set<ItemKey>, resends: Bool, seen: Int64)] = [:]
 
     func snapshotFloor(of stream: Text) -> Int64? { snapshots[stream]?.floor }
+    func snapshotSeen(of stream: Text) -> Int64 { snapshots[stream]?.seen ?? 0 }
 
     func apply(
         _ changes: [Change], part: SnapshotPart, cursor: StreamCursor, hubTime: UInt64
     ) throws(IotoError) -> Int {
         try failIfTold()
         let stream = cursor.stream
-        if part.begins { snapshots[stream] = (part.floor, [], part.resends || snapshots[stream]?.resends ?? false) }
+        if part.begins {
+            let former = snapshots[stream]
+            snapshots[stream] = (
+                part.floor, [], part.resends || former?.resends ?? false, part.resends ? 0 : max(part.seen, former?.seen ?? 0)
+            )
+        }
         for change in changes {
             snapshots[stream]?.named.insert(change.key)
             guard let row = rows[change.key], row.change.version > change.version, row.position == nil,
@@ -195,7 +214,7 @@ final class MemoryReplica: DeviceStorage {
         }
         for key in part.passedOver { snapshots[stream]?.named.insert(key) }
         let count = try apply(changes, cursor: cursor, hubTime: hubTime)
-        guard part.ends, let (_, named, resends) = snapshots.removeValue(forKey: stream) else { return count }
+        guard part.ends, let (_, named, resends, _) = snapshots.removeValue(forKey: stream) else { return count }
         for (key, row) in rows where !row.change.isRemoval && row.position == nil && !named.contains(key) {
             let model = TestSchema.model(row.change.model)
             let body = (try? JSON.parse(row.change.body))?.objectValue ?? [:]

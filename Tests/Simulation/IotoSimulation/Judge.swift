@@ -165,9 +165,10 @@ final class Judge {
     /// A database was opened: it must hold what was confirmed, and of what was under way all or nothing.
     func reopened(_ device: Device, _ found: StoreImage) {
         let image = forgetting(device.image, found)
+        let answered = memories[device.who]?.answered ?? []
         memories[device.who]?.sent = [:]
         memories[device.who]?.answered = []
-        if found == image { return }
+        if found == image || isSettled(image, found, answered) { return }
         let unsynced = device.durability == .normal && device.wasPowerCut ? device.unsynced.map { forgetting($0, found) } : []
         if unsynced.contains(found) {
             world.tell(device.who, "has lost its last moments")
@@ -185,6 +186,17 @@ final class Judge {
             }
         }
         world.fail(.durability, "\(device.who): \(difference(device.image, found))")
+    }
+
+    /// Whether the one state is the other after an acknowledgement that had no transaction of its own.
+    private func isSettled(_ state: StoreImage, _ found: StoreImage, _ answered: Set<Version>) -> Bool {
+        guard state.outbox.count == 1, let key = state.outbox.values.first, answered.contains(state.version(key)),
+            state.cursors.allSatisfy({ (found.cursor($0.stream)?.position ?? -1) >= $0.position })
+        else { return false }
+        var settled = state
+        settled.outbox = [:]
+        settled.cursors = found.cursors
+        return settled == found
     }
 
     /// The database is an older state, or has another id: what was known of the writer's versions that are not in the cloud

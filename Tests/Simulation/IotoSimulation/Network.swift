@@ -273,8 +273,6 @@ final class Broker {
         self.world = world
     }
 
-    var longestQueue: Int { sessions.map { $0.queue.count }.max() ?? 0 }
-
     func restart(losingSessions: Bool, downtime: Int64) {
         guard isRunning else { return }
         isRunning = false

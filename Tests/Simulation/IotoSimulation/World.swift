@@ -127,7 +127,6 @@ final class World {
 /// What holds at every step, or at the end.
 public enum Invariant: String, Sendable {
     case durability = "what the store has confirmed is there after a crash"
-    case atomicity = "a change that failed or was rolled back does not appear in part"
     case triggers = "every applied version fires its trigger once"
     case once = "each change is applied once"
     case order = "an item's version never goes back, so no delete comes back"
@@ -171,6 +170,5 @@ final class WallClock: @unchecked Sendable {
     var time: Int64 { world.trueTime + offset + (world.now - since) * drift / 1_000_000 }
 
     func step(by milliseconds: Int64) { offset += milliseconds }
-    func setOffset(_ milliseconds: Int64) { offset = milliseconds; since = world.now }
     func stopDrifting() { offset += (world.now - since) * drift / 1_000_000; drift = 0 }
 }

@@ -44,8 +44,10 @@ void scenarioBegin(void)
     signal(SIGALRM, onWatchdog);
     signal(SIGPIPE, SIG_IGN);
     alarm(SCENARIO_SECONDS_MAX);
-    ioSetLog(printLog, NULL, IO_LOG_WARNING);
+    scenarioLog(IO_LOG_WARNING);
 }
+
+void scenarioLog(IoLogLevel level) { ioSetLog(printLog, NULL, level); }
 
 void scenarioSeconds(unsigned seconds) { alarm(seconds); }
 
@@ -184,6 +186,16 @@ void pause_ms(int64_t duration_ms)
 {
     struct timespec left = {.tv_sec = (time_t) (duration_ms / 1000), .tv_nsec = (long) (duration_ms % 1000) * 1000000L};
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
+}
+
+int64_t quickest_ms(int64_t bound_ms, int64_t (*run)(void *context), void *context)
+{
+    int64_t best_ms = INT64_MAX;
+    for (int times = 0; times < 3 && best_ms >= bound_ms; times++) {
+        int64_t took_ms = run(context);
+        if (took_ms < best_ms) best_ms = took_ms;
+    }
+    return best_ms;
 }
 
 /* ---- Texts and files ---- */

@@ -29,8 +29,10 @@
 /** Longest a scenario may take before its watchdog ends it, children included. */
 #define SCENARIO_SECONDS_MAX 120
 
-/** Begin a scenario: starts the watchdog, and sends the library's log to stdout as comments. */
+/** Begin a scenario: starts the watchdog, and sends the warnings of the library's log to stdout as comments. */
 void scenarioBegin(void);
+/** Send the library's log to stdout as comments, down to this level; also for a child. */
+void scenarioLog(IoLogLevel level);
 /** Give a long scenario so many seconds from now instead of SCENARIO_SECONDS_MAX. */
 void scenarioSeconds(unsigned seconds);
 /** Seed the scenario's random numbers from the environment variable IOTO_TEST_SEED, or from the clock, and print it. */
@@ -90,6 +92,9 @@ int64_t clock_ms(void);
 /** Wall clock, Unix milliseconds. */
 int64_t wall_ms(void);
 void pause_ms(int64_t duration_ms);
+/** How long `run` took at best, of up to three times until once it takes less than `bound_ms`: a busy machine delays one of
+ *  them, a fault delays each. It returns how long it took. */
+int64_t quickest_ms(int64_t bound_ms, int64_t (*run)(void *context), void *context);
 
 /** Path of a file in the scratch folder of this scenario, which is removed at its end. One of 16 buffers of the thread, used in turn. */
 const char *scratch(const char *name);

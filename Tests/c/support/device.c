@@ -135,15 +135,9 @@ void witnessFree(Witness *witness)
 
 /* ---- Child ---- */
 
-static void printLog(void *context, IoLogLevel level, const char *message)
-{
-    (void) context;
-    note("log %d: %s", (int) level, message);
-}
-
 void childBegin(char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
     scratchAdopt(argv[2]);
-    ioSetLog(printLog, NULL, IO_LOG_WARNING);
+    scenarioLog(IO_LOG_WARNING);
 }

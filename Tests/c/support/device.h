@@ -5,9 +5,8 @@
 #ifndef DEVICE_H
 #define DEVICE_H
 
-#include "broker.h"
 #include "check.h"
-#include "cloud.h"
+#include "services.h"
 #include "spy.h"
 
 /** A delay that no scenario lives to see: nothing goes up before it is asked for. */

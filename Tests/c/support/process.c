@@ -1,13 +1,10 @@
 #include "process.h"
 #include "check.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -176,38 +173,4 @@ int childRun(const char *const *arguments, const char *logFile, char **out_text)
         free(text);
     }
     return childWait(&child);
-}
-
-/* ---- Ports ---- */
-
-static struct sockaddr_in loopback(int port)
-{
-    struct sockaddr_in address;
-    memset(&address, 0, sizeof address);
-    address.sin_family = AF_INET;
-    address.sin_port = htons((uint16_t) port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
-}
-
-int freePort(void)
-{
-    struct sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    int handle = socket(AF_INET, SOCK_STREAM, 0);
-    REQUIRE(handle >= 0);
-    REQUIRE(bind(handle, (struct sockaddr *) &address, sizeof address) == 0);
-    REQUIRE(getsockname(handle, (struct sockaddr *) &address, &size) == 0);
-    close(handle);
-    return ntohs(address.sin_port);
-}
-
-bool portAnswers(int port)
-{
-    struct sockaddr_in address = loopback(port);
-    int handle = socket(AF_INET, SOCK_STREAM, 0);
-    if (handle < 0) return false;
-    bool answers = connect(handle, (struct sockaddr *) &address, sizeof address) == 0;
-    close(handle);
-    return answers;
 }

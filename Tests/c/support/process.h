@@ -9,6 +9,8 @@
 #define _XOPEN_SOURCE 700
 #endif
 
+#include "ports.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -52,9 +54,5 @@ int childRun(const char *const *arguments, const char *logFile, char **out_text)
 
 /** SIGKILL every child that still runs; safe in a signal handler. */
 void childrenKill(void);
-/** A TCP port of 127.0.0.1 that nobody listens on. */
-int freePort(void);
-/** Whether somebody listens on the port. */
-bool portAnswers(int port);
 
 #endif /* PROCESS_H */

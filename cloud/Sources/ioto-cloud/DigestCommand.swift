@@ -12,7 +12,7 @@ struct DigestCommand: AsyncParsableCommand {
         abstract: "Sum up the items of a stream, for a comparison with a device's.",
         discussion: """
             "iotodb digest", and ioDigest() in the firmware, print the same digest of the same items. Where they differ, --list \
-            finds the items: diff <(ssh device iotodb digest --list DATABASE) <(ioto-cloud digest --list --device ID)
+            finds the items: diff <(ssh device iotodb digest --list DATABASE device/ID) <(ioto-cloud digest --list --device ID)
             Reads every item of the models that travel, also while another process serves.
             """)
 

@@ -15,21 +15,15 @@ struct IotoCloudCommand: AsyncParsableCommand {
             process serves: the devices get to see it at once.
             """,
         version: CloudVersion.text,
-        subcommands: [ServeCommand.self, ItemsCommand.self, DigestCommand.self, ExplainCommand.self])
+        subcommands: [
+            ServeCommand.self, ItemsCommand.self, DigestCommand.self, ExplainCommand.self, BackupCommand.self, RestoreCommand.self,
+        ])
 }
 
-/// Where the data is, and under what schema: what every command asks.
-struct StoreOptions: ParsableArguments {
+/// Where the data is.
+struct StoreFile: ParsableArguments {
     @Option(help: ArgumentHelp("The store: sqlite:FILE.", valueName: "store"))
     var store = "sqlite:ioto-cloud.db"
-
-    @Option(
-        help: ArgumentHelp(
-            """
-            The schema, JSON5. Default: schema.json5 in the working directory, else the one that the store was last \
-            served with.
-            """, valueName: "file"))
-    var schema: String?
 
     func validate() throws {
         guard store.hasPrefix("sqlite:"), store.count > "sqlite:".count else {
@@ -39,6 +33,22 @@ struct StoreOptions: ParsableArguments {
 
     /// The store's file.
     var path: String { String(store.dropFirst("sqlite:".count)) }
+}
+
+/// Where the data is, and under what schema.
+struct StoreOptions: ParsableArguments {
+    @OptionGroup var file: StoreFile
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            The schema, JSON5. Default: schema.json5 in the working directory, else the one that the store was last \
+            served with.
+            """, valueName: "file"))
+    var schema: String?
+
+    /// The store's file.
+    var path: String { file.path }
 
     /// Opens the store, and finds the schema, without leaving a new file behind when there is none.
     func open(

@@ -104,7 +104,8 @@ import Testing
         first.signal(SIGKILL)
         _ = await first.outcome()
         device.publish("ioto/service/d1/db/syncToDynamo", reading(1, id: "r1", milliseconds: Instant.now.wall))
-        try await Task.sleep(for: .milliseconds(200))
+        // The broker has it, and nobody else.
+        #expect(await eventually { device.acknowledgements == 1 })
         #expect(device.payloads("/SYNC").isEmpty)
 
         let second = try await serve(broker)

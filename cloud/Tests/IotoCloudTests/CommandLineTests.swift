@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import IotoBase
 import IotoJSON
 import Testing
@@ -50,6 +51,34 @@ import Testing
         try "{ nonsense".write(toFile: other, atomically: true, encoding: .utf8)
         let outcome = try await run(folder, "items", "list", "--schema", other)
         #expect(outcome.status == 1 && outcome.errors.hasPrefix("ioto-cloud: \(other): line 1, "), "\(outcome.errors)")
+    }
+
+    @Test(arguments: [
+        ["items", "list", "--json"], ["items", "list"], ["items", "get", "--model", "Setting", "{id: 'x'}"],
+        ["digest", "--stream", "all"],
+    ])
+    func outputThatCannotBeWrittenFailsTheCommand(_ arguments: [String]) async throws {
+        let folder = try folder()
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'x'}").status == 0)
+        let command = "exec \"$0\" \"$@\" > /dev/full"
+        let outcome = try await Program("/bin/sh", ["-c", command, Program.cloud] + arguments, in: folder).outcome()
+        #expect(outcome.status == 1 && outcome.errors.contains("standard output"), "\(outcome)")
+    }
+
+    @Test func aStoreThatAnotherServesStaysInItsFormat() async throws {
+        let folder = try folder()
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'x'}").status == 0)
+        let queue = try DatabaseQueue(path: folder.file("ioto-cloud.db"))
+        try await queue.writeWithoutTransaction {
+            try $0.execute(sql: "ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 5")
+        }
+        let claim = Glibc.open(folder.file("ioto-cloud.db-serve"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        defer { close(claim) }
+        #expect(claim >= 0 && flock(claim, LOCK_EX | LOCK_NB) == 0)
+        let outcome = try await run(folder, "serve", "--broker", "mqtt://127.0.0.1:1")
+        #expect(outcome.status == 1 && outcome.errors.contains("another ioto-cloud serves this store"), "\(outcome)")
+        #expect(try await queue.read { try Int.fetchOne($0, sql: "PRAGMA user_version") } == 5)
+        try queue.close()
     }
 
     @Test func missingSchemaIsNamedAndLeavesNoFile() async throws {
@@ -109,6 +138,54 @@ import Testing
     func invalidCommandLineIs64(_ arguments: [String]) async throws {
         let outcome = try await Program.cloud(arguments, in: try folder())
         #expect(outcome.status == 64 && !outcome.errors.isEmpty, "\(outcome)")
+    }
+
+    @Test func theStoreIsBackedUpAndRestoredWithANewHistory() async throws {
+        let folder = try folder()
+        let store = folder.file("ioto-cloud.db")
+        func items() async throws -> [String] { try await run(folder, "items", "list", "--json").lines }
+        func history() async throws -> JSON? {
+            try JSON.parse(Text(try await run(folder, "digest", "--stream", "all", "--json").lines[0]).bytes)["history"]
+        }
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'x'}").status == 0)
+        let before = try await items()
+        let first = try #require(try await history())
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: store)
+        #expect(try await run(folder, "backup", "copy.db").status == 0)
+        let mode = try FileManager.default.attributesOfItem(atPath: folder.file("copy.db"))[.posixPermissions] as? Int
+        #expect(mode == 0o600)
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'y'}").status == 0)
+
+        for arguments in [["backup", "copy.db"], ["restore", "copy.db"], ["backup", "--store", "sqlite:none.db", "new.db"]] {
+            let outcome = try await Program.cloud(arguments, in: folder)
+            #expect(outcome.status == 1 && outcome.errors.hasPrefix("ioto-cloud: "), "\(outcome)")
+        }
+        #expect(try await items().count == 2)
+
+        try FileManager.default.moveItem(atPath: store, toPath: folder.file("old.db"))
+        for beside in ["-wal", "-shm"] { try? FileManager.default.removeItem(atPath: store + beside) }
+        #expect(try await run(folder, "restore", "copy.db").status == 0)
+        #expect(try await items() == before)
+        #expect(try await history() != first)
+        #expect(!FileManager.default.fileExists(atPath: store + ".part"))
+    }
+
+    @Test func whatIsNoSoundStoreIsNeitherBackedUpNorRestored() async throws {
+        let folder = try folder()
+        #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'x', value: 1}").status == 0)
+        let store = folder.file("ioto-cloud.db")
+        let file = try FileHandle(forUpdating: URL(fileURLWithPath: store))
+        try file.seek(toOffset: 4096)
+        try file.write(contentsOf: Data(repeating: 0xA5, count: 3 * 4096))
+        try file.close()
+        try "no database".write(toFile: folder.file("text"), atomically: true, encoding: .utf8)
+        for arguments in [["backup", "copy.db"], ["restore", "--store", "sqlite:new.db", "text"]] {
+            let outcome = try await Program.cloud(arguments, in: folder)
+            #expect(outcome.status == 1 && outcome.errors.hasPrefix("ioto-cloud: "), "\(outcome)")
+        }
+        for name in ["copy.db", "copy.db.part", "new.db", "new.db.part"] {
+            #expect(!FileManager.default.fileExists(atPath: folder.file(name)))
+        }
     }
 
     @Test func versionAndHelpAreThere() async throws {

@@ -25,6 +25,18 @@ import Testing
         #expect(!inbox.put(message: "e", [1]))
     }
 
+    @Test func whatComesBeforeTheSubscriptionIsBoundedInBytes() async throws {
+        let inbox = HubInbox(loadMax: .max, bytesMax: .max, patience: 10)
+        let session = try BrokerSession(
+            broker: try BrokerAddress("mqtt://127.0.0.1:1"), clientID: "cloud", filters: [], inbox: inbox)
+        let payload = [UInt8](repeating: 0, count: 1 << 20)
+        for _ in 0..<70 { session.mqttReceived("a", payload) }
+        session.mqttSubscribed(1, accepted: true)
+        #expect(inbox.next()?.count == 1 + BrokerSession.earlyBytesMax / payload.count)
+        session.mqttReceived("a", payload)
+        #expect(inbox.next()?.count == 1)
+    }
+
     @Test func requestsCountUntilTheyAreAnswered() async throws {
         let inbox = HubInbox(loadMax: 1, patience: 10)
         #expect(inbox.beginRequest())
@@ -52,12 +64,13 @@ import Testing
         inbox.drain()
         #expect(!inbox.put(message: "a", []))
         #expect(!inbox.beginRequest())
-        let answer = Task {
-            try? await Task.sleep(for: .milliseconds(20))
-            inbox.endRequest(ticket: 1, failure())
+        // A thread of its own: next() blocks the one it is called on, which may be the only one that there is for tasks.
+        let answer = try IotoBase.Thread(name: "answer") {
+            usleep(20_000)
+            inbox.endRequest(ticket: 1, .failed(IotoError(.storage, "")))
         }
         #expect(inbox.next()?.count == 1)
         #expect(inbox.next() == nil)
-        await answer.value
+        answer.join()
     }
 }

@@ -171,6 +171,7 @@ final class HandDevice: MQTTDelegate, @unchecked Sendable {
     private let lock = Lock()
     private var outgoing: [MQTTMessage] = []
     private var received: [(topic: Text, payload: Text)] = []
+    private var acknowledged = 0
     private var isSubscribed = false
     private var isEnded = false
     private let filters: [Text]
@@ -197,6 +198,9 @@ final class HandDevice: MQTTDelegate, @unchecked Sendable {
     func publish(_ topic: Text, _ payload: String) {
         lock.withLock { outgoing.append(MQTTMessage(topic: topic, payload: Text(payload).bytes)) }
     }
+
+    /// How many of its messages the broker has acknowledged.
+    var acknowledgements: Int { lock.withLock { acknowledged } }
 
     /// The payloads that came on topics that end so.
     func payloads(_ suffix: String) -> [String] {
@@ -226,7 +230,9 @@ final class HandDevice: MQTTDelegate, @unchecked Sendable {
         lock.withLock { isSubscribed = accepted }
     }
 
-    func mqttPublished(_ id: Int32, _ error: IotoError?) {}
+    func mqttPublished(_ id: Int32, _ error: IotoError?) {
+        lock.withLock { acknowledged += 1 }
+    }
 
     func mqttReceived(_ topic: Text, _ payload: [UInt8]) {
         lock.withLock { received.append((topic, Text(payload))) }

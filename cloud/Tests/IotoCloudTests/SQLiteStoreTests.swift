@@ -67,6 +67,25 @@ import Testing
         #expect(try await test.store.item(key("a"))?.version.time == 10)
     }
 
+    @Test func whatADatabaseSendsThatAnotherHasFollowedIsNotStored() async throws {
+        let test = try TestStore()
+        var (first, second) = (DeviceRecord(id: "d1", account: "a1", replica: 2), DeviceRecord(id: "d1", account: "a1", replica: 3))
+        (first.epoch, first.nonce, second.epoch, second.nonce) = (1, 9, 1, 10)
+        for record in [first, second] { _ = await test.store.answer(.openDevice(record)) }
+        // Another process of the hub, which heard the first open, has not heard of the second.
+        guard case .failed(let error) = await test.store.answer(.apply([change("a", time: 10)], device: "d1", by: first)),
+            error.code == .fenced
+        else {
+            Issue.record("it is stored")
+            return
+        }
+        #expect(try await test.store.item(key("a")) == nil)
+        guard case .applied(1, _, _, _, _) = await test.store.answer(.apply([change("a", time: 10)], device: "d1", by: second)) else {
+            Issue.record("it is not stored")
+            return
+        }
+    }
+
     @Test func cloudsOwnItemIsRefusedToADevice() async throws {
         let test = try TestStore()
         _ = try await test.store.write(
@@ -76,6 +95,27 @@ import Testing
     }
 
     // MARK: Local writes
+
+    @Test func propertiesAndStampsOfAnItemWhoseFieldsMergeAreBounded() async throws {
+        let test = try TestStore()
+        func put(_ names: [String], over expected: Version?) async throws -> Change {
+            let body = "{\"id\":\"a\"" + names.map { ",\"\($0)\":1" }.joined() + "}"
+            var write = LocalWrite(
+                model: "Setting", key: key("a"), body: Text(body).bytes, stream: "all", owner: "", expected: expected)
+            write.merges = true
+            return try #require(try await test.store.write(write))
+        }
+        await expect(.limit) { _ = try await put((0..<FieldMerge.propertiesMax).map { "p\($0)" }, over: nil) }
+        var last: Change?
+        for round in 0..<3 {
+            let names = (0..<900).map { "\(round)-\($0)-" + String(repeating: "x", count: 40) }
+            last = try await put(names, over: last?.version)
+        }
+        let stamps = try await test.page("all").entries.first?.change.stamps ?? [:]
+        let gone = stamps.filter { !$0.key.string.hasPrefix("2-") && $0.key != "id" }
+        #expect((20_000...32 * 1024).contains(gone.reduce(0) { $0 + $1.key.count + 24 }))
+        #expect(stamps.count - gone.count >= 900)
+    }
 
     private func write(
         _ id: Text, expected: Version?, removal: Bool = false, stream: Text? = "device/d1", owner: Text = "d1"

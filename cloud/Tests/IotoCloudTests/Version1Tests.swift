@@ -57,6 +57,25 @@ import Testing
         return values
     }
 
+    /// It sends once, when it connects.
+    @Test func changesOutliveAStoreThatFails() async throws {
+        let broker = try await Mosquitto(in: folder)
+        let cloud = try await serve(broker)
+        let agent = try await HandDevice("D1", port: broker.port)
+        let queue = try DatabaseQueue(path: folder.file("ioto-cloud.db"))
+        try await queue.writeWithoutTransaction { try $0.execute(sql: "ALTER TABLE device RENAME TO away") }
+        agent.publish("$aws/rules/IotoDevice/ioto/service/D1/db/syncToDynamo", change(1, "counter", "1", "2026-11-20T23:40:48.312Z"))
+        #expect(await eventually { cloud.errors.contains("no such table") }, "\(cloud.errors)")
+        try await queue.writeWithoutTransaction { try $0.execute(sql: "ALTER TABLE away RENAME TO device") }
+        try queue.close()
+        #expect(await eventually { agent.payloads("/SYNC").count == 1 }, "\(cloud.errors)")
+        #expect(try await values() == ["counter": "1"])
+        cloud.signal(SIGTERM)
+        #expect(await cloud.outcome().status == 0)
+        agent.end()
+        await broker.stop()
+    }
+
     @Test func agentIsServedUnchanged() async throws {
         let broker = try await Mosquitto(in: folder)
         var cloud = try await serve(broker)
