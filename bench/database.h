@@ -2,8 +2,8 @@
  * @file database.h
  * The device database through ioto.h against the same durable work by SQLite's C API: what the parts of the benchmark share.
  *
- * A round is cut into slices, in which both sides take turns, and who begins changes from slice to slice: what else the
- * machine does meets both alike. A figure is the median of the rounds' ratios. What belongs to a process of its own, memory
+ * Both sides take turns, and who begins changes. A round of what writes is cut into slices for that, so that what else the
+ * machine does meets both alike; in a round of what reads, each has its caches to itself. A figure is the median of the rounds' ratios. What belongs to a process of its own, memory
  * and bytes to the disk, is measured in one.
  */
 #ifndef DATABASE_H

@@ -180,16 +180,16 @@ void compareGets(void)
         sides.count = size.getsHot;
         // Once before, so that the working set is hot on both sides.
         warm(&sides, iotoGets, rawGets);
-        compare("get.hot", "op/s", &sides, iotoGets, rawGets, size.rounds, SLICES);
+        compare("get.hot", "op/s", &sides, iotoGets, rawGets, size.rounds, 1);
     }
     if (wants("get.uniform")) {
         sides.items = size.items;
         sides.count = size.gets;
-        compare("get.uniform", "op/s", &sides, iotoGets, rawGets, size.rounds, SLICES);
+        compare("get.uniform", "op/s", &sides, iotoGets, rawGets, size.rounds, 1);
     }
     if (wants("find.scan")) {
         sides.count = (uint32_t) size.finds;
-        compare("find.scan", "op/s", &sides, iotoFinds, rawFinds, size.rounds, sides.count);
+        compare("find.scan", "op/s", &sides, iotoFinds, rawFinds, size.rounds, 1);
     }
     sidesClose(&sides);
 }
@@ -206,6 +206,6 @@ void compareIndexed(void)
     iotoCreates(&sides);
     sides.params = DB_PARAMS(.index = "gs1");
     sides.count = (uint32_t) size.finds * 20;
-    compare("find.indexed", "op/s", &sides, iotoFinds, rawFinds, size.rounds, SLICES);
+    compare("find.indexed", "op/s", &sides, iotoFinds, rawFinds, size.rounds, 1);
     sidesClose(&sides);
 }
