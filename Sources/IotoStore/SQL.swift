@@ -49,10 +49,13 @@ enum SQL: Int, CaseIterable {
             coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
             (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), ''), 1, 136), '') END)
             """
-        // Writes nothing when there is a row of that key.
+        // Writes nothing when there is a row of that key, or a tombstone.
         case .insertItem:
-            "INSERT OR IGNORE INTO item(hash, sort, json, model, time, writer, position) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
-        // The same of an item that is not replicated.
+            """
+            INSERT OR IGNORE INTO item(hash, sort, json, model, time, writer, position) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 \
+            WHERE NOT EXISTS(SELECT 1 FROM tombstone WHERE hash = ?1 AND sort = ?2)
+            """
+        // The same of an item that is not replicated, and so has no tombstones.
         case .insertUnsent: "INSERT OR IGNORE INTO item(hash, sort, json, model, time) VALUES(?1, ?2, ?3, ?4, 0)"
         case .deleteItem: "DELETE FROM item WHERE hash = ?1 AND sort = ?2"
         case .setItemPosition: "UPDATE item SET position = ?3 WHERE hash = ?1 AND sort = ?2"
