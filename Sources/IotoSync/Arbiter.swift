@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import IotoSchema
 
 /// An item as the cloud's store has it, its tombstone when it is removed.
