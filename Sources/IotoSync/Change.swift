@@ -13,6 +13,9 @@ public struct Change: Sendable, Equatable {
     /// Of what comes down: time of the device's own version that the hub had stored before this one came over it; 0: not
     /// known. A change of the device up to there is no conflict with this one.
     public var own: UInt64 = 0
+    /// Of what goes up: the cloud has had the item before. If it does not know it any more, it has been removed there, perhaps so
+    /// long ago that its tombstone is forgotten.
+    public var isKnown = false
     /// With `merge: 'fields'`: up, the fields that were changed and when; down, all that the hub knows of. See `FieldMerge`.
     public var stamps = JSONObject()
 
