@@ -118,6 +118,15 @@ struct ArbiterTests {
         #expect(item.change.version == Version(time: 102, writer: 7) && item.own == 102)
     }
 
+    /// One that has joined again has another writer, and what it wrote before its old times.
+    @Test(arguments: [true, false]) func anotherChangeOfTheSameTimeIsNotTakenForKnown(isOther: Bool) {
+        var stored = ItemState(change: change(102, writer: 6), stream: "device/d1", owner: "d1")
+        stored.own = 102
+        if isOther { stored.change.body = Array(#"{"value":"other"}"#.utf8) }
+        var arbiter = arbiter(200)
+        #expect(isStored(arbiter.decide(entry(102, winner: .later), over: stored, position: 4)) == isOther)
+    }
+
     @Test(arguments: [ConflictRule.Winner.later, .device])
     func changeThatTakesThePlaceOfOneThatTheDeviceDidNotKnowSaysSo(winner: ConflictRule.Winner) {
         var arbiter = arbiter()
