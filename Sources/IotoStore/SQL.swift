@@ -14,7 +14,7 @@ enum SQL: Int, CaseIterable {
     case itemRoot, scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
     case enqueue, dequeue, dequeueKey, dequeueRun, readRun, readOutbox, isPending, pending, countPending, pendingRange, weighPending
     case firstPending, oldestPending
-    case countItems, countTombstones
+    case countItems, countTombstones, hasTombstones
     case readCursor, writeCursor, deleteCursor
     case nameInSnapshot, isNamedInSnapshot, clearSnapshot, isParked, readSettled
     case addEntry, removeEntry, readHolders, readExpired, firstExpiry
@@ -37,6 +37,7 @@ enum SQL: Int, CaseIterable {
         case .countItems: "SELECT count(*) FROM item"
         case .countTombstones: "SELECT count(*) FROM tombstone"
 
+        case .hasTombstones: "SELECT 1 FROM tombstone LIMIT 1"
         case .readMeta: "SELECT value FROM meta WHERE name = ?1"
         case .writeMeta: "REPLACE INTO meta(name, value) VALUES(?1, ?2)"
 

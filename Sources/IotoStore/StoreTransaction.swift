@@ -42,6 +42,10 @@ public final class StoreTransaction {
 
     /// What the firmware has decided; nil: it is not asked.
     var resolutions: [Resolution]?
+    /// What came from the cloud last was new here.
+    var meetsNew = true
+    /// Whether the file has tombstones; nil: to be looked up.
+    private var tombstones: Bool?
     /// What comes is of a hub that has lost what it had.
     var isSetBack = false
     /// What comes was applied before.
@@ -359,6 +363,16 @@ public final class StoreTransaction {
         try store.row(.readTombstone, key, connection)
     }
 
+    /// Whether there may be any.
+    func hasTombstones() throws(IotoError) -> Bool {
+        if let tombstones { return tombstones }
+        let statement = try connection.statement(.hasTombstones)
+        defer { statement.end() }
+        let found = try statement.step()
+        tombstones = found
+        return found
+    }
+
     /// Writes a row of `item` (`.writeItem`, `.insertItem`) or `tombstone` (`.writeTombstone`).
     ///
     /// - Parameter trace: For the trail; nil: there was nothing before.
@@ -372,6 +386,7 @@ public final class StoreTransaction {
         try statement.bind(7, position)
         if let trace { try statement.bind(8, trace) } else if sql != .insertItem { try statement.bind(8, nil) }
         try statement.run(key: item.key, body: item.body)
+        if sql == .writeTombstone { tombstones = true }
         if sql == .writeItem { didWrite(item.key, item.position == position ? item : nil) }
     }
 
