@@ -12,7 +12,7 @@ enum SQL: Int, CaseIterable {
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case itemRoot, scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
-    case enqueue, dequeue, dequeueKey, dequeueRun, readRun, readOutbox, isPending, pending, countPending, pendingRange, weighPending
+    case enqueue, dequeue, dequeueKey, dequeueRun, dequeueAll, readRun, readOutbox, isPending, pending, countPending, pendingRange, weighPending
     case firstPending, oldestPending
     case countItems, countTombstones, hasTombstones
     case readCursor, writeCursor, deleteCursor
@@ -129,9 +129,11 @@ enum SQL: Int, CaseIterable {
             WHERE i.hash = outbox.hash AND i.sort = outbox.sort AND i.time = outbox.position & 1152921504606846975 \
             AND i.writer IS NULL)
             """
+        case .dequeueAll: "DELETE FROM outbox WHERE position BETWEEN ?1 AND ?2"
         case .readRun: "SELECT position FROM outbox WHERE position BETWEEN ?1 AND ?2"
         case .readOutbox: "SELECT hash, sort FROM outbox WHERE position = ?1"
         case .isPending: "SELECT 1 FROM outbox WHERE position = ?1"
+        // Where there is an item no tombstone is looked for.
         case .pending:
             """
             SELECT coalesce(i.model, t.model) AS model, coalesce(i.time, t.time) AS time, \
@@ -140,7 +142,7 @@ enum SQL: Int, CaseIterable {
             o.hash, o.sort, i.hash IS NULL, i.hash IS NULL AND t.hash IS NULL \
             FROM outbox AS o \
             LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
-            LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort \
+            LEFT JOIN tombstone AS t ON t.hash = CASE WHEN i.hash IS NULL THEN o.hash END AND t.sort = o.sort \
             WHERE o.position > ?1 ORDER BY o.position
             """
         case .countPending: "SELECT count(*) FROM outbox"

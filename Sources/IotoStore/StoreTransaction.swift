@@ -44,6 +44,8 @@ public final class StoreTransaction {
     var resolutions: [Resolution]?
     /// What came from the cloud last was new here.
     var meetsNew = true
+    /// Whether a row was changed or removed that a change in the outbox may be of.
+    var hasEdited = false
     /// Whether the file has tombstones; nil: to be looked up.
     private var tombstones: Bool?
     /// What comes is of a hub that has lost what it had.
@@ -387,6 +389,7 @@ public final class StoreTransaction {
         if let trace { try statement.bind(8, trace) } else if sql != .insertItem { try statement.bind(8, nil) }
         try statement.run(key: item.key, body: item.body)
         if sql == .writeTombstone { tombstones = true }
+        if sql != .insertItem { hasEdited = true }
         if sql == .writeItem { didWrite(item.key, item.position == position ? item : nil) }
     }
 
@@ -422,6 +425,7 @@ public final class StoreTransaction {
         let statement = try connection.statement(sql)
         defer { statement.end() }
         _ = try statement.step(key: key)
+        hasEdited = true
         if sql == .deleteItem { didWrite(key, nil) }
     }
 

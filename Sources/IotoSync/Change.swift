@@ -84,6 +84,8 @@ public struct PendingChange: Sendable, Equatable {
     public var change: Change
     /// The place behind which this one was the next in the queue when it was read; nil: not known.
     public var previous: Int64?
+    /// The storage's count of edits when it was read: as long as it stands there, the item has not changed; -1: not known.
+    public var edits: Int64 = -1
 
     public init(position: Int64, change: Change, previous: Int64? = nil) {
         self.position = position
