@@ -61,52 +61,51 @@ func shutHandle<Object: AnyObject>(_ handle: OpaquePointer, _ kind: Int, _ type:
     }
 }
 
-/// A call on a database, which lasts as long as this value does: closing waits for it.
-struct DatabaseCall: ~Copyable {
-    let handle: DatabaseHandle
+/// A call on what a handle stands for, which lasts as long as this value does: closing waits for it.
+private struct HandleCall: ~Copyable {
+    let object: UnsafeMutableRawPointer
     private let pointer: OpaquePointer
     private let isCounted: Bool
 
-    /// - Throws: `.misuse` when the database is not open.
-    init(_ db: OpaquePointer?) throws(IotoError) {
-        guard let db else { throw misuse("db is NULL") }
+    /// - Throws: `.misuse` when it is not open.
+    init(_ handle: OpaquePointer?, _ kind: Int) throws(IotoError) {
+        guard let handle else { throw misuse(kind == PLATFORM_HANDLE_AGENT ? "io is NULL" : "db is NULL") }
         var isCounted = false
-        guard let object = platform_call_begin(db, Int32(PLATFORM_HANDLE_DATABASE), &isCounted) else {
-            throw misuse("db is not an open database")
+        guard let object = platform_call_begin(handle, Int32(truncatingIfNeeded: kind), &isCounted) else {
+            throw misuse(kind == PLATFORM_HANDLE_AGENT ? "io is not an open agent" : "db is not an open database")
         }
-        handle = Unmanaged<DatabaseHandle>.fromOpaque(object).takeUnretainedValue()
-        pointer = db
+        self.object = object
+        pointer = handle
         self.isCounted = isCounted
     }
-
-    var database: Database { handle.database }
 
     deinit {
         if isCounted { platform_call_end(pointer) }
     }
 }
 
+/// A call on a database.
+struct DatabaseCall: ~Copyable {
+    let handle: DatabaseHandle
+    private let call: HandleCall
+
+    init(_ db: OpaquePointer?) throws(IotoError) {
+        call = try HandleCall(db, PLATFORM_HANDLE_DATABASE)
+        handle = Unmanaged<DatabaseHandle>.fromOpaque(call.object).takeUnretainedValue()
+    }
+
+    var database: Database { handle.database }
+}
+
 /// The same for an agent.
 struct AgentCall: ~Copyable {
     let handle: AgentHandle
-    private let pointer: OpaquePointer
-    private let isCounted: Bool
+    private let call: HandleCall
 
-    /// - Throws: `.misuse` when the agent is not open.
     init(_ io: OpaquePointer?) throws(IotoError) {
-        guard let io else { throw misuse("io is NULL") }
-        var isCounted = false
-        guard let object = platform_call_begin(io, Int32(PLATFORM_HANDLE_AGENT), &isCounted) else {
-            throw misuse("io is not an open agent")
-        }
-        handle = Unmanaged<AgentHandle>.fromOpaque(object).takeUnretainedValue()
-        pointer = io
-        self.isCounted = isCounted
+        call = try HandleCall(io, PLATFORM_HANDLE_AGENT)
+        handle = Unmanaged<AgentHandle>.fromOpaque(call.object).takeUnretainedValue()
     }
 
     var agent: Agent { handle.agent }
-
-    deinit {
-        if isCounted { platform_call_end(pointer) }
-    }
 }

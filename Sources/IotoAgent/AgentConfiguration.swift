@@ -65,7 +65,7 @@ public struct AgentConfiguration: Sendable {
 
         databasePath = path(try reader.text("database", "path") ?? "state.db") ?? ""
         schemaPath = path(try reader.text("database", "schema") ?? "schema.json5") ?? ""
-        let day: Int64 = 86_400_000
+        let day = Instant.dayLength
         syncDelay = try reader.duration("database", "syncDelay", in: 0...day) ?? 5_000
         let limit = try reader.size("database", "syncLimit", in: 1...Int64(Limits.messageBytesMax))
         syncLimit = Int(limit ?? 10 * 1024)

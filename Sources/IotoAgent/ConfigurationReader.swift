@@ -61,51 +61,40 @@ struct ConfigurationReader {
 
     /// A duration in milliseconds: a number of seconds, or a text with a unit, as `5s`, `500ms`, `10 mins`.
     func duration(_ path: Text..., in range: ClosedRange<Int64>) throws(IotoError) -> Int64? {
-        try scaled(path, in: range, defaultScale: 1000, what: "a duration, as '5s'") { unit in
-            switch unit {
-            case "ms", "msec", "msecs": 1
-            case "s", "sec", "secs", "second", "seconds": 1000
-            case "m", "min", "mins", "minute", "minutes": 60_000
-            case "h", "hr", "hrs", "hour", "hours": 3_600_000
-            case "d", "day", "days": 86_400_000
-            default: nil
-            }
-        }
+        guard let value = value(path) else { return nil }
+        return try checked(path, literal(value)?.duration, range, "a duration, as '5s'")
     }
 
     /// A size in bytes: a number, or a text with a unit, as `10K`, `1MB`.
     func size(_ path: Text..., in range: ClosedRange<Int64>) throws(IotoError) -> Int64? {
-        try scaled(path, in: range, defaultScale: 1, what: "a size, as '10K'") { unit in
-            switch unit {
-            case "b", "B", "bytes": 1
-            case "k", "K", "kb", "KB": 1024
-            case "m", "M", "mb", "MB": 1024 * 1024
-            case "g", "G", "gb", "GB": 1024 * 1024 * 1024
-            default: nil
-            }
+        guard let value = value(path) else { return nil }
+        return try checked(path, literal(value).flatMap { ConfigurationReader.size($0) }, range, "a size, as '10K'")
+    }
+
+    private static func size(_ literal: Text) -> Int64? {
+        let digits = literal.bytes.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
+        var unit = Text([UInt8](literal.bytes.dropFirst(digits.count).drop { $0 == UInt8(ascii: " ") }))
+        if unit.isEmpty { unit = "B" }
+        guard let number = Text(digits).decimal, let place = place(of: unit, in: "b B byte bytes k K kb KB m M mb MB g G gb GB")
+        else { return nil }
+        let (product, isTooLarge) = number.multipliedReportingOverflow(by: 1 << Int64(place / 4 * 10))
+        return isTooLarge ? .max : product
+    }
+
+    private func literal(_ value: JSON) -> Text? {
+        switch value {
+        case .number(let number): number
+        case .string(let text): text
+        default: nil
         }
     }
 
-    private func scaled(
-        _ path: [Text], in range: ClosedRange<Int64>, defaultScale: Int64, what: Text, scale: (Text) -> Int64?
-    ) throws(IotoError) -> Int64? {
-        guard let value = value(path) else { return nil }
-        let literal: Text
-        switch value {
-        case .number(let number): literal = number
-        case .string(let text): literal = text
-        default: throw error(path, "\(what) is expected")
-        }
-        let digits = literal.bytes.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
-        let unit = Text([UInt8](literal.bytes.dropFirst(digits.count).drop { $0 == UInt8(ascii: " ") }))
-        guard let number = Text(digits).decimal, let factor = unit.isEmpty ? defaultScale : scale(unit) else {
-            throw error(path, "\(what) is expected")
-        }
-        let (product, overflowed) = number.multipliedReportingOverflow(by: factor)
-        guard !overflowed, range.contains(product) else {
-            throw error(path, "the value is out of range")
-        }
-        return product
+    private func checked(
+        _ path: [Text], _ value: Int64?, _ range: ClosedRange<Int64>, _ what: Text
+    ) throws(IotoError) -> Int64 {
+        guard let value else { throw error(path, "\(what) is expected") }
+        guard range.contains(value) else { throw error(path, "the value is out of range") }
+        return value
     }
 
     /// One line for each setting that nobody reads, which may be a slip of the pen.

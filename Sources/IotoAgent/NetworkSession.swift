@@ -53,6 +53,7 @@ final class NetworkSession: MQTTDelegate {
             connectIfDue(now)
             takeLocalChanges(now)
             beginRequests(now)
+            replicator.isCrowded = agent.database.triggers.isFull
             replicator.tick(now)
             publish()
             // The status is there before anybody who waits for it is woken.
@@ -141,6 +142,7 @@ final class NetworkSession: MQTTDelegate {
     }
 
     func mqttReceived(_ topic: Text, _ payload: [UInt8]) {
+        replicator.isCrowded = agent.database.triggers.isFull
         replicator.received(topic, payload, .now)
         // What it asks for goes out before what has come is stored.
         publish()

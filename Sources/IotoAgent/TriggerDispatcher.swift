@@ -4,7 +4,8 @@ import IotoStore
 
 /// Calls triggers in commit order, with no lock held: on a thread of its own, or on the firmware's loop.
 ///
-/// The queue is bounded by making writers wait, behind their commit and with nothing locked. Whoever calls triggers never
+/// The queue is bounded by making writers wait, behind their commit and with nothing locked; replication, which must not wait, asks
+/// for no further page while it is full. Whoever calls triggers never
 /// waits, so that a trigger may write; the loop's thread, which nobody would wake, calls them itself.
 final class TriggerDispatcher: @unchecked Sendable {
     private let lock = Lock()
@@ -61,6 +62,9 @@ final class TriggerDispatcher: @unchecked Sendable {
             condition.broadcast()
         }
     }
+
+    /// Whether writers wait for room.
+    var isFull: Bool { lock.withLock { count >= Limits.triggerQueueMax && !isRoomGranted } }
 
     /// Waits while the queue is full, unless called by a trigger.
     func waitForRoom() {

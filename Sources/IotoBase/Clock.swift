@@ -10,6 +10,9 @@ public struct Instant: Sendable, Equatable {
     /// 2020-01-01 in Unix milliseconds: a clock that stands before it has not been set.
     public static var earliestPlausible: Int64 { 1_577_836_800_000 }
 
+    /// A day in milliseconds.
+    public static var dayLength: Int64 { 86_400_000 }
+
     public init(monotonic: Int64, wall: Int64) {
         self.monotonic = monotonic
         self.wall = wall

@@ -1,13 +1,13 @@
 /// Dates as ISO 8601 writes them in UTC: `2026-11-20T23:40:48.312Z`. Proleptic Gregorian calendar, no leap seconds.
 public enum ISODate {
     /// Unix milliseconds of 0000-01-01 and of the last one of 9999: what the four-digit form can write.
-    static let range: ClosedRange<Int64> = -62_167_219_200_000...253_402_300_799_999
+    public static let range: ClosedRange<Int64> = -62_167_219_200_000...253_402_300_799_999
 
     /// The date as text; a time outside the years 0 to 9999 is written as the nearest one within.
     public static func text(_ time: Int64) -> Text {
         let time = min(max(time, range.lowerBound), range.upperBound)
-        let day = floorDivide(time, 86_400_000)
-        let inDay = time - day * 86_400_000
+        let day = floorDivide(time, Instant.dayLength)
+        let inDay = time - day * Instant.dayLength
         let date = civil(fromDay: day)
         var text = Text()
         text.bytes.reserveCapacity(24)
@@ -37,7 +37,7 @@ public enum ISODate {
             let day = scanner.digits(2),
             (1...12).contains(month), day >= 1, day <= daysIn(month: month, year: year)
         else { return nil }
-        var time = dayNumber(year: year, month: month, day: day) * 86_400_000
+        var time = dayNumber(year: year, month: month, day: day) * Instant.dayLength
         if scanner.isAtEnd { return time }
 
         guard scanner.skip("T") || scanner.skip(" "),

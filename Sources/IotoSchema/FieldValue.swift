@@ -131,16 +131,13 @@ extension Field {
         }
         guard var time else { throw fault("\(quoted(value)) is not a date") }
         if attributes.isTTL, !value.isISODate { time = Field.milliseconds(ofTTL: time) }
-        guard Field.dateRange.contains(time) else {
+        guard ISODate.range.contains(time) else {
             throw fault("\(quoted(value)) is not a date of the years 0 to 9999")
         }
         // What is stored already comes in again with every replica; it need not be written anew.
         if attributes.isoDates, !attributes.isTTL, case .string(let text) = value, text.isStoredDate { return value }
         return date(time)
     }
-
-    /// Unix milliseconds of 0000-01-01 and of the last one of 9999: the dates that ISO 8601 writes with four digits.
-    private static let dateRange: ClosedRange<Int64> = -62_167_219_200_000...253_402_300_799_999
 
     /// A time as the field stores it.
     ///

@@ -92,14 +92,7 @@ extension SchemaReader {
         case .string(let text): literal = text
         default: break
         }
-        let digits = literal.bytes.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
-        var unit = Text([UInt8](literal.bytes.dropFirst(digits.count).drop { $0 == UInt8(ascii: " ") }))
-        if unit.isEmpty { unit = "s" }
-        let units: StaticString = "ms msec msecs s sec secs second seconds m min mins minute minutes h hr hrs hour hours"
-        if let number = Text(digits).decimal, number <= ProcessOptions.delayMax, let place = place(of: unit, in: units) {
-            let time = number * (place < 3 ? 1 : place < 8 ? 1000 : place < 13 ? 60_000 : 3_600_000)
-            if time <= ProcessOptions.delayMax { return time }
-        }
+        if let time = literal.duration, time <= ProcessOptions.delayMax { return time }
         throw failure("\(quoted(value)) is not a duration up to a day, as '5s'")
     }
 }

@@ -50,7 +50,7 @@ extension StoreTransaction {
         let file = store.ceilings.fileBytes
         if file > 0, !isPrivileged, size > known?.body.count ?? 0 {
             let used = try connection.count(.pageCount) - connection.count(.freePages)
-            guard used * 4096 + Int64(size) <= file - file / StoreLimits.reservedPart else {
+            guard used * StoreLimits.pageBytes + Int64(size) <= file - file / StoreLimits.reservedPart else {
                 throw full("the rest of the database's size is reserved", model)
             }
         }
@@ -137,7 +137,7 @@ extension StoreTransaction {
     }
 
     private func full(_ reason: Text, _ model: Model) -> IotoError {
-        IotoError(.full, "model '\(model.name)': \(reason)")
+        IotoError(.full, "model \"\(model.name)\": \(reason)")
     }
 }
 

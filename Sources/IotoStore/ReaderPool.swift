@@ -41,6 +41,8 @@ final class ReaderPool: @unchecked Sendable {
     private var reads: UInt64 = 0
     private let resting = Condition()
     private var isResting = false
+    /// How long a snapshot stays open that nobody reads from, in milliseconds. To be set before the first read.
+    var rest = StoreLimits.snapshotRest
     private var keeper: Thread?
 
     init(path: Text, mode: Connection.Mode, meter: FileMeter?, most: Int = Limits.readersMax) {
@@ -241,7 +243,7 @@ final class ReaderPool: @unchecked Sendable {
                 continue
             }
             let before = reads
-            _ = resting.wait(lock, timeout: StoreLimits.snapshotRest)
+            _ = resting.wait(lock, timeout: rest)
             if reads == before { endIdleSnapshots() }
         }
     }

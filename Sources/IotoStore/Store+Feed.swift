@@ -60,7 +60,7 @@ extension StoreTransaction {
     /// Takes notice of the hub's clock.
     func observe(hubTime: UInt64) throws(IotoError) {
         store.clock.observe(hubTime)
-        let day: UInt64 = 86_400_000 << 16
+        let day = UInt64(Instant.dayLength) << 16
         guard hubTime < HybridClock.timeMax, hubTime > store.hubTime &+ day else { return }
         // Should this transaction fail, the file says an earlier day than there could be, and nothing is purged too soon.
         store.hubTime = hubTime
@@ -76,7 +76,7 @@ extension StoreTransaction {
         guard change.version.time < HybridClock.timeMax, change.body.count <= Limits.itemBytesMax,
             change.key.hash.count <= Limits.keyBytesMax, change.key.sort.count <= Limits.keyBytesMax
         else {
-            Log.error("a change of model '\(model.name)' from the cloud exceeds a limit and is dropped")
+            Log.error("a change of model \"\(model.name)\" from the cloud exceeds a limit and is dropped")
             return false
         }
         store.clock.observe(change.version.time)
@@ -88,14 +88,14 @@ extension StoreTransaction {
         #else
             let known = before ?? grave
         #endif
-        if before == nil { meetsNew = true }
+        if before == nil, grave == nil { meetsNew = true }
         // A state that has expired is taken over as its removal.
         let isOver = change.isRemoval || store.isExpired(model, change.body)
         if let known, known.version >= change.version, known.version.time > hubTime &+ StoreLimits.clockTrust,
             let position = known.position, try isPending(position)
         {
             // A version that the hub is going to replace says nothing of which change is newer.
-            throw IotoError(.busy, "a pending change of model '\(model.name)' awaits the cloud's time")
+            throw IotoError(.busy, "a pending change of model \"\(model.name)\" awaits the cloud's time")
         }
         var fate = Trail.Fate.overwritten
         if !isKnown, let known, let position = known.position, try store.isConflict(known, change, model, connection) {
@@ -140,12 +140,11 @@ extension StoreTransaction {
     }
 
     /// Puts in an item of the cloud that is new here, as most of those are that a device catches up with: the insertion itself tells
-    /// that there was none.
+    /// that there was none, and no tombstone.
     ///
     /// - Returns: False when there may be something of that key: then nothing is written.
     private func insertNew(_ change: Change, _ model: Model) throws(IotoError) -> Bool {
-        guard meetsNew, !change.isRemoval, model.ttlField == nil, !model.mergesFields, model.uniqueFields.isEmpty,
-            try hasTombstones() ? tombstone(change.key) == nil : true
+        guard meetsNew, !change.isRemoval, model.ttlField == nil, !model.mergesFields, model.uniqueFields.isEmpty
         else { return false }
         let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
         try modify { () throws(IotoError) in
@@ -167,7 +166,7 @@ extension StoreTransaction {
         try modify { () throws(IotoError) in
             try forgetStamps(change.key, model)
             if let position, try isPending(position) {
-                Log.info("a pending change of model '\(model.name)' gives way to the cloud's")
+                Log.info("a pending change of model \"\(model.name)\" gives way to the cloud's")
                 store.gauge = nil
                 try dequeue(position)
                 try close(change.key, upTo: UInt64(Int64.max), .overtaken)

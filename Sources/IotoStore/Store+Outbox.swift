@@ -16,7 +16,8 @@ extension Store {
         // Before the snapshot, so that an edit which it does not have counts as one since.
         let edits = isInTransaction ? -1 : lock.withLock { self.edits }
         try read { (connection) throws(IotoError) in
-            let statement = try connection.statement(.pending)
+            // A file that is open for reading only may be older than trails.
+            let statement = try connection.statement(writer == nil ? .pending : .pendingTrailed)
             defer { statement.end() }
             try statement.bind(1, start)
             var size = 0
@@ -45,6 +46,9 @@ extension Store {
                     model: model.name, key: row.key, version: row.state.version, isRemoval: row.isRemoval,
                     body: row.state.body)
                 if model.mergesFields, !row.isRemoval { change.stamps = try stamps(row.key, connection) }
+                if !statement.isNull(9), isOld(row.state.version) {
+                    change.isKnown = try wasKnown(row.key, try statement.bytes(9), before: position, connection)
+                }
                 var pending = PendingChange(position: position, change: change, previous: behind)
                 pending.edits = edits
                 changes.append(pending)
@@ -58,6 +62,29 @@ extension Store {
         // A version that is sent and then lost with the power could be given to another change.
         if options.durability == .normal, newest > 0 { try makeDurable(upTo: newest) }
         return changes
+    }
+
+    /// Whether the cloud may have forgotten by now what it removed since; a clock that was not set says that of all.
+    private func isOld(_ version: Version) -> Bool {
+        let now = timeOfDay()
+        return now < Instant.earliestPlausible || version.milliseconds < now - StoreLimits.knownAfter
+    }
+
+    /// Whether an item's trail shows that the cloud has had it before it entered the queue, and since it last lost what it had.
+    private func wasKnown(
+        _ key: ItemKey, _ trail: [UInt8], before position: Int64, _ connection: Connection
+    ) throws(IotoError) -> Bool {
+        let entered = UInt64(bitPattern: PendingChange.time(of: position))
+        let lost = try StoreFormat.findMeta(connection, StoreFormat.metaLost)
+        let isKnown = Trail.entries(trail).contains {
+            $0.fate != .unsent && $0.fate != .restamped && $0.version.time > lost
+                && ($0.version.writer != replica || $0.version.time < entered)
+        }
+        guard isKnown else { return false }
+        // It may have refused all that there was before.
+        let statement = try connection.statement(.wasRejected)
+        defer { statement.end() }
+        return try !statement.step(key: key)
     }
 
     public func pendingCount() throws(IotoError) -> Int64 {

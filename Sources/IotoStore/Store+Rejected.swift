@@ -36,10 +36,10 @@ extension StoreTransaction {
     /// - Throws: `.exists` when the item has been made again since; `.notFound` when nothing is known of it any more.
     public func sendRemovalAgain(_ key: ItemKey, model: Model) throws(IotoError) {
         guard try current(key) == nil else {
-            throw IotoError(.exists, "model '\(model.name)': the item has been made again since its removal was refused")
+            throw IotoError(.exists, "model \"\(model.name)\": the item has been made again since its removal was refused")
         }
         guard var row = try tombstone(key), row.model == store.models.number(model), model.syncsUp else {
-            throw IotoError(.notFound, "model '\(model.name)': nothing is known of the item any more")
+            throw IotoError(.notFound, "model \"\(model.name)\": nothing is known of the item any more")
         }
         try modify { () throws(IotoError) in
             let before = row

@@ -42,7 +42,7 @@ extension Connection {
     ///
     /// - Returns: The number of pages.
     @discardableResult func setSize(_ bytes: Int64) throws(IotoError) -> Int64 {
-        let pages = bytes == 0 ? StoreLimits.pagesMax : min(max(1, bytes / 4096), StoreLimits.pagesMax)
+        let pages = bytes == 0 ? StoreLimits.pagesMax : min(max(1, bytes / StoreLimits.pageBytes), StoreLimits.pagesMax)
         try execute("PRAGMA max_page_count = " + Text(decimal: pages))
         pagesMax = bytes == 0 ? 0 : pages
         return pages
@@ -61,12 +61,12 @@ extension Store {
             let outbox = isSettledLate ? OutboxGauge.Weight() : try OutboxGauge(connection).total
             statistics.outboxItems = outbox.items
             statistics.outboxBytes = outbox.bytes
-            statistics.freeBytes = try connection.count(.freePages) * 4096
+            statistics.freeBytes = try connection.count(.freePages) * StoreLimits.pageBytes
             statistics.count(connection)
         }
         try memory?.read { (connection) throws(IotoError) in
             statistics.items += try connection.count(.countItems)
-            statistics.memoryBytes = (try connection.count(.pageCount) - connection.count(.freePages)) * 4096
+            statistics.memoryBytes = (try connection.count(.pageCount) - connection.count(.freePages)) * StoreLimits.pageBytes
         }
         readers.count(&statistics)
         let items = cache.currentStatistics

@@ -101,6 +101,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     var isJoined = false
     /// Size of the log, in pages, at which it is relieved next.
     var reliefPages = StoreLimits.longLogPages
+    /// The cache's generation after the last commit of this store; nil: not known.
+    var ownGeneration: UInt64?
     /// What had been written in the transaction when it joined.
     var changesBefore: Int64 = 0
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.

@@ -52,6 +52,7 @@ enum StoreFormat {
     static let metaHub: Text = "hub"
     static let metaEpoch: Text = "epoch"
     static let metaNonce: Text = "nonce"
+    static let metaLost: Text = "lost"
     static let metaOwner: Text = "device"
     static let metaCopy: Text = "copy"
     static let metaLibrary: Text = "library"
@@ -125,7 +126,7 @@ enum StoreFormat {
     static func prepare(_ connection: Connection, random: () -> UInt64) throws(IotoError) {
         // A file that lost its power between its first two writes is empty too: it has a header and nothing else.
         if try isEmpty(connection) {
-            try connection.execute("PRAGMA page_size = 4096")
+            try connection.execute("PRAGMA page_size = " + Text(decimal: StoreLimits.pageBytes))
             try connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             try useLog(connection)
             try transaction(connection) { () throws(IotoError) in

@@ -2,6 +2,8 @@ import IotoBase
 
 /// The store's own limits and sizes.
 enum StoreLimits {
+    /// Size of a page of the database file, in bytes, which `page.h` has as well.
+    static let pageBytes: Int64 = 4096
     /// Page cache of one connection, in KiB: there are at most `Limits.readersMax` and the writer's.
     static let pageCacheKiB: Int64 = 3072
     /// Reads of single items in one snapshot after which the next ones go by pages beside SQLite.
@@ -36,6 +38,8 @@ enum StoreLimits {
     static let expiryStep: Int64 = 200
     /// How long after an open expired items wait for the cloud to tell the time of day before they are removed, in milliseconds.
     static let removalHold: Int64 = 3_600_000
+    /// Age of a change, in milliseconds, from which on the cloud is told that it has had the item: it keeps tombstones for longer.
+    static let knownAfter: Int64 = 86_400_000
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
     /// How far ahead of the hub's clock a version may be that is sure to be taken as it is.

@@ -46,8 +46,6 @@ public final class StoreTransaction {
     var meetsNew = true
     /// Whether a row was changed or removed that a change in the outbox may be of.
     var hasEdited = false
-    /// Whether the file has tombstones; nil: to be looked up.
-    private var tombstones: Bool?
     /// What comes is of a hub that has lost what it had.
     var isSetBack = false
     /// What comes was applied before.
@@ -64,8 +62,9 @@ public final class StoreTransaction {
 
     /// Turns to the connection of a model's items; nil: the file's. The memory's is kept until the transaction is over.
     func use(_ model: Model?) throws(IotoError) {
+        guard let pool = store.memory else { return }
         var wanted = store.writer
-        if let model, let pool = store.memory, model.process.isMemory {
+        if let model, model.process.isMemory {
             if memory == nil {
                 let borrowed = try pool.borrow()
                 do throws(IotoError) {
@@ -134,7 +133,7 @@ public final class StoreTransaction {
         if let before, before.model != store.models.number(model), let other = store.models.model(before.model),
             !store.isExpired(other, before.body)
         {
-            throw IotoError(.exists, "an item of model '\(other.name)' has the same key")
+            throw IotoError(.exists, "an item of model \"\(other.name)\" has the same key")
         }
         if try gathers(model, body.count) {
             let item = StoredItem(model: model, key: key, body: body, version: .zero)
@@ -162,8 +161,7 @@ public final class StoreTransaction {
         try checkUse()
         try checkSize(model, key, body)
         try use(model)
-        let isPlain = !model.isDelayed && model.uniqueFields.isEmpty && !store.mayBeFull(model)
-        if isPlain, model.isReplicated ? try tombstone(key) == nil : true {
+        if !model.isDelayed, model.uniqueFields.isEmpty, !store.mayBeFull(model) {
             do throws(IotoError) {
                 if let item = try modify({ () throws(IotoError) in try insert(model, key, body) }) { return item }
                 changes -= 1
@@ -179,11 +177,11 @@ public final class StoreTransaction {
     private func checkSize(_ model: Model, _ key: ItemKey, _ body: [UInt8]) throws(IotoError) {
         guard body.count <= Limits.itemBytesMax else {
             throw IotoError(
-                .limit, "model '\(model.name)': an item of \(body.count) bytes; \(Limits.itemBytesMax) are allowed")
+                .limit, "model \"\(model.name)\": an item of \(body.count) bytes; \(Limits.itemBytesMax) are allowed")
         }
         guard key.hash.count <= Limits.keyBytesMax, key.sort.count <= Limits.keyBytesMax else {
             throw IotoError(
-                .limit, "model '\(model.name)': a key has more than \(Limits.keyBytesMax) bytes")
+                .limit, "model \"\(model.name)\": a key has more than \(Limits.keyBytesMax) bytes")
         }
     }
 
@@ -213,10 +211,10 @@ public final class StoreTransaction {
     }
 
     private func missing(_ item: StoredItem) -> IotoError {
-        IotoError(.notFound, "model '\(item.model.name)': the item does not exist")
+        IotoError(.notFound, "model \"\(item.model.name)\": the item does not exist")
     }
 
-    /// Inserts an item that has neither a row nor a tombstone; nil, and nothing is written, when it has a row.
+    /// Inserts an item that has neither a row nor a tombstone; nil, and nothing is written, when it has one.
     private func insert(_ model: Model, _ key: ItemKey, _ body: [UInt8]) throws(IotoError) -> StoredItem? {
         var version = Version.zero
         var position: Int64?
@@ -225,7 +223,7 @@ public final class StoreTransaction {
             position = store.lanes.position(version.time, model.ordinal)
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
-        if version == .zero, position == nil {
+        if !model.isReplicated {
             let statement = try connection.statement(.insertUnsent)
             defer { statement.endAllBound() }
             try statement.bind(4, store.models.number(model))
@@ -365,16 +363,6 @@ public final class StoreTransaction {
         try store.row(.readTombstone, key, connection)
     }
 
-    /// Whether there may be any.
-    func hasTombstones() throws(IotoError) -> Bool {
-        if let tombstones { return tombstones }
-        let statement = try connection.statement(.hasTombstones)
-        defer { statement.end() }
-        let found = try statement.step()
-        tombstones = found
-        return found
-    }
-
     /// Writes a row of `item` (`.writeItem`, `.insertItem`) or `tombstone` (`.writeTombstone`).
     ///
     /// - Parameter trace: For the trail; nil: there was nothing before.
@@ -388,7 +376,6 @@ public final class StoreTransaction {
         try statement.bind(7, position)
         if let trace { try statement.bind(8, trace) } else if sql != .insertItem { try statement.bind(8, nil) }
         try statement.run(key: item.key, body: item.body)
-        if sql == .writeTombstone { tombstones = true }
         if sql != .insertItem { hasEdited = true }
         if sql == .writeItem { didWrite(item.key, item.position == position ? item : nil) }
     }
@@ -453,9 +440,13 @@ public final class StoreTransaction {
     func note(
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {
+        // An event keeps its items until the commit. The first one always stands for the transaction, should it be refused.
+        if !events.isEmpty, let item = after ?? before, StoreEvent.isForTriggersAlone(kind, item.model, isRemote: isRemote),
+            !store.isWatched.load(ordering: .relaxed)
+        {
+            return
+        }
         guard let event = StoreEvent(kind, before: before, after: after, isRemote: isRemote, reason: reason) else { return }
-        // It keeps its items until the commit. The first one always stands for the transaction, should it be refused.
-        if event.isForTriggersAlone, !events.isEmpty, !store.isWatched.load(ordering: .relaxed) { return }
         events.append(event)
     }
 

@@ -12,6 +12,7 @@ public struct Change: Sendable, Equatable {
         var isRemoval: Bool
         var body: [UInt8]
         var own: UInt64 = 0
+        var isKnown = false
         var stamps = JSONObject()
 
         init(_ model: Text, _ key: ItemKey, _ version: Version, _ isRemoval: Bool, _ body: [UInt8]) {
@@ -48,6 +49,12 @@ public struct Change: Sendable, Equatable {
         get { content.own }
         set { unshared().own = newValue }
     }
+    /// Of what goes up: the cloud has had the item before. If it does not know it any more, it has been removed there, perhaps so
+    /// long ago that its tombstone is forgotten.
+    public var isKnown: Bool {
+        get { content.isKnown }
+        set { unshared().isKnown = newValue }
+    }
     /// With `merge: 'fields'`: up, the fields that were changed and when; down, all that the hub knows of. See `FieldMerge`.
     public var stamps: JSONObject {
         get { content.stamps }
@@ -63,7 +70,7 @@ public struct Change: Sendable, Equatable {
     private mutating func unshared() -> Content {
         if !isKnownUniquelyReferenced(&content) {
             let copy = Content(model, key, version, isRemoval, body)
-            (copy.own, copy.stamps) = (own, stamps)
+            (copy.own, copy.isKnown, copy.stamps) = (own, isKnown, stamps)
             content = copy
         }
         return content
@@ -73,7 +80,7 @@ public struct Change: Sendable, Equatable {
         left.content === right.content
             || left.version == right.version && left.model == right.model && left.key == right.key
                 && left.isRemoval == right.isRemoval && left.body == right.body && left.own == right.own
-                && left.stamps == right.stamps
+                && left.isKnown == right.isKnown && left.stamps == right.stamps
     }
 }
 

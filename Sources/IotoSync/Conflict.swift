@@ -38,7 +38,12 @@ public struct ConflictRule: Sendable, Equatable {
         guard stored.change.version.writer != change.version.writer, let position, let seen,
             position > (seen.history == history ? seen.position : 0)
         else { return .compare }
-        if change.version.time <= stored.own { return .known }
+        if change.version.time <= stored.own {
+            // Of two databases of a device, each may have given one time to a change of its own: of these the later one stays.
+            let isOther = change.version.time == stored.change.version.time
+                && (change.isRemoval != stored.change.isRemoval || change.body != stored.change.body)
+            return isOther ? .compare : .known
+        }
         let isLater = change.version > stored.change.version
         return switch winner {
         case .later: isLater ? .won : .overruled

@@ -70,6 +70,8 @@ extension DeviceReplicator {
     private static var askSpread: UInt64 { 1_000 }
     /// Longest wait before what could not be stored is tried again, in milliseconds: room may return at any time.
     static var storageRetryMax: Int64 { 60_000 }
+    /// How long a page that nobody has room for is put off, in milliseconds.
+    private static var crowdedWait: Int64 { 50 }
     /// Own changes that are remembered while a question is out: with more, the end of a snapshot is asked for again.
     static var settledMax: Int { 256 }
 
@@ -86,8 +88,16 @@ extension DeviceReplicator {
         #endif
         if now.monotonic >= down.refreshAt { return ask(Array(down.streams.indices), now) }
         let due = down.streams.indices.filter { down.streams[$0].askAt.map { $0 <= now.monotonic } ?? false }
-        if !due.isEmpty { ask(due, now) }
+        if due.isEmpty { return }
+        guard !holdsPages else {
+            for index in due { down.streams[index].askAt = now.monotonic + DeviceReplicator.crowdedWait }
+            return
+        }
+        ask(due, now)
     }
+
+    /// A trigger that waits for the cloud must not be what keeps the cloud waiting.
+    private var holdsPages: Bool { isCrowded && up.flush == nil }
 
     /// Asks for a stream unless it is asked for already.
     func ask(_ index: Int, _ now: Instant) {
@@ -217,7 +227,9 @@ extension DeviceReplicator {
             if down.streams[index].askAt == nil { ask(index, now) }
             return
         }
-        if isAnswer, page.hasMore, !isPart, page.cursor > stored.position, down.streams[index].backoff.attempt < 2 {
+        if isAnswer, page.hasMore, !isPart, page.cursor > stored.position, down.streams[index].backoff.attempt < 2,
+            !holdsPages
+        {
             // The hub reads and sends the next page while this one is stored. If that fails, the next one is a gap, and from
             // then on a page is asked for when the one before it is stored, until one is.
             down.waiting = page
@@ -259,7 +271,8 @@ extension DeviceReplicator {
         down.streams[index].askAt = nil
         // A page that overtook this answer shows that there is more.
         if page.hasMore || down.streams[index].passedOver > page.cursor {
-            ask([index], now)
+            down.streams[index].askAt = now.monotonic
+            askIfDue(now)
         } else {
             down.streams[index].caughtUpGeneration = down.generation
             down.streams[index].isWhole = false

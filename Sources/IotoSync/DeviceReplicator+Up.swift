@@ -18,6 +18,8 @@ struct UpState {
     }
 
     var sequence: Int64
+    /// Of the message before the first one.
+    let start: Int64
     var backoff: Backoff
     var inFlight: Batch?
     /// How many messages of a backlog are on their way: twice as many after each time that their answers came soon, and one
@@ -46,6 +48,7 @@ struct UpState {
     init(seed: UInt64, timeout: (first: Int64, last: Int64)) {
         // As existing agents do: sequence numbers start anywhere, so that those of two runs don't meet.
         sequence = Int64(seed % (1 << 31))
+        start = sequence
         backoff = Backoff(first: timeout.first, last: timeout.last)
     }
 
@@ -185,7 +188,7 @@ extension DeviceReplicator {
             changes: batch.map { $0.change }, epoch: epoch)
         message.isBrief = isBrief
         message.inflates = compresses
-        if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
+        if batch.contains(where: { $0.change.isKnown || codec.schema.model($0.change.model)?.conflictWinner != nil }) {
             message.seen = try ownCursor()
         }
         publish(.syncToDynamo, peer == .version1 ? codec.version1Up(message, context) : codec.encode(message))
@@ -254,6 +257,9 @@ extension DeviceReplicator {
         guard let time = json.hubTime else {
             throw IotoError(.protocolViolation, "a SYNC without a valid time")
         }
+        let answered = json["seq"]?.integerValue
+        // For a process that is gone, or for a copy of the database, which may have given a version to another change.
+        if let answered, answered <= up.start || answered > up.sequence { return }
         var entries: [Settlement.Entry] = []
         var refused = 0
         var again: Int64 = 0
@@ -301,7 +307,7 @@ extension DeviceReplicator {
             }
         }
         try settle(
-            Settlement(entries: entries, hubTime: time, advance: advance), refused, answered: json["seq"]?.integerValue, now)
+            Settlement(entries: entries, hubTime: time, advance: advance), refused, answered: answered, now)
     }
 
     /// How long the next change is waited for, to take an acknowledgement to the disk with it, in milliseconds.

@@ -35,6 +35,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     let codec: WireCodec
     let configuration: Configuration
     let context: Context
+    /// Whoever is told of changes has enough of them to do: the next page is not asked for meanwhile.
+    public var isCrowded = false
     var random: JitterGenerator
     var publications: [Publication] = []
 

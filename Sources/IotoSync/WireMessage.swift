@@ -112,7 +112,7 @@ extension WireCodec {
         return whole
     }
 
-    /// Reads a change that is written as this library writes most of them: `{"ver":"...","item":{...}}`, perhaps with `own`.
+    /// Reads a change that is written as this library writes most of them: `{"ver":"...","item":{...}}`, perhaps with `own` or `known`.
     @inline(never)
     private func plain(
         _ text: UnsafeRawBufferPointer, _ replica: UInt64, _ context: Context, _ known: inout (model: Model, hash: Text)?
@@ -131,7 +131,8 @@ extension WireCodec {
             guard let said = scan.hexadecimal() else { return nil }
             own = said
         }
-        guard scan.take(#"","item":"#) else { return nil }
+        let isKnown = scan.take(#"","known":true,"item":"#)
+        guard isKnown || scan.take(#"","item":"#) else { return nil }
         let item = UnsafeRawBufferPointer(rebasing: text[scan.index...])
         var model = known?.model
         var read = model?.readReplica(item, context: context, near: known?.hash)
@@ -147,6 +148,7 @@ extension WireCodec {
         var change = Change(
             model: model.name, key: read.key, version: Version(time: time, writer: writer), isRemoval: false, body: read.body)
         change.own = own
+        change.isKnown = isKnown
         return (.plain(change, model, isOwn: read.isOwn), scan.index)
     }
 

@@ -301,7 +301,8 @@ private func error<Result>(_ body: () throws -> Result) -> IotoError {
             "${severity}", "${count}", "{high}", "{5}", "{", "}", "(", ")", ",", "and", "or", "not", "between", "in", "=",
             "<", ">", "<>", "size(", "begins_with(", "@{x}", "@{...x}", "\"", "\\", "$", " ", "\u{0}", "é",
         ]
-        var random = Splitmix(state: 1)
+        // The same texts in every run, so that how many are valid is no matter of chance.
+        var random = JitterGenerator(seed: 1)
         var valid = 0
         for _ in 0..<20_000 {
             let filter = (0..<Int.random(in: 1...9, using: &random)).map { _ in parts.randomElement(using: &random)! }
@@ -399,18 +400,5 @@ private func error<Result>(_ body: () throws -> Result) -> IotoError {
         #expect(try reader.count("Note", JSONObject()) == 0)
         #expect(error { try reader.removeExpired(isSilent: true) }.code == .readOnly)
         reader.close()
-    }
-}
-
-/// The same texts in every run, so that how many are valid is no matter of chance.
-private struct Splitmix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -9,6 +9,16 @@ import Testing
         UInt64(bitPattern: try store.number("SELECT value FROM meta WHERE name = 'clock'"))
     }
 
+    /// Two stores on one file; the second is opened when the first has given versions for a while.
+    private func twoStores(_ fixture: Fixture, _ fault: Model) throws -> (Store, Store) {
+        let first = try fixture.open()
+        for _ in 0..<50 {
+            fixture.clock.time += 1000
+            try first.put(fault, "a")
+        }
+        return (first, try fixture.open())
+    }
+
     @Test func versionsRiseThoughTheWallClockStepsBack() throws {
         let fixture = try Fixture()
         let store = try fixture.open()
@@ -78,12 +88,7 @@ import Testing
     @Test func twoStoresOnOneFileNeverGiveAVersionTwice() throws {
         let fixture = try Fixture()
         let fault = try fixture.model("Fault")
-        let a = try fixture.open()
-        for _ in 0..<50 {
-            fixture.clock.time += 1000
-            try a.put(fault, "a")
-        }
-        let b = try fixture.open()
+        let (a, b) = try twoStores(fixture, fault)
         var last: UInt64 = 0
         for round in 0..<200 {
             let issued = try (round % 3 == 0 ? b : a).put(fault, "\(round)").version.time
@@ -99,12 +104,7 @@ import Testing
     @Test func aCleanCloseOfOneStoreDoesNotTakeTheOthersTime() throws {
         let fixture = try Fixture()
         let fault = try fixture.model("Fault")
-        let a = try fixture.open()
-        for _ in 0..<50 {
-            fixture.clock.time += 1000
-            try a.put(fault, "a")
-        }
-        let b = try fixture.open()
+        let (a, b) = try twoStores(fixture, fault)
         try b.put(fault, "b")
         try a.put(fault, "a")
         let last = try a.put(fault, "a").version.time

@@ -166,7 +166,7 @@ struct ConflictTests {
         loop.receive(
             "SYNC",
             """
-            {"v":2,"seq":1,"keys":[],"vers":[],"time":"018bcfe568000000","overruled":[{"ver":"\(version.text.string)",\
+            {"v":2,"seq":\(loop.device.up.sequence),"keys":[],"vers":[],"time":"018bcfe568000000","overruled":[{"ver":"\(version.text.string)",\
             "by":{"cmd":"upsert","key":"secret#1","ver":"018bcfe568000000-0000000000000001",\
             "item":{"_type":"Secret","sk":"secret#1","id":"1","deviceId":"d1","value":"evil"}}}]}
             """)

@@ -162,6 +162,34 @@ struct DownTests {
         #expect(loop.replica.applied.count == 2)
     }
 
+    @Test func noFurtherPageIsAskedForWhileWhoeverHearsOfChangesHasEnough() throws {
+        let loop = Loopback.connected()
+        loop.disconnect()
+        let count = 2 * Limits.batchItemsMax + 10
+        for id in 0..<count { try loop.cloudChange("Setting", Text(decimal: Int64(id)), "a") }
+        // The broker has kept none of them.
+        loop.down = []
+        loop.connect()
+        loop.device.isCrowded = true
+        loop.settle()
+        let first = loop.replica.rows.count
+        #expect(first > 0 && first < count)
+        for _ in 0..<20 { loop.wait(100) }
+        #expect(loop.replica.rows.count == first && loop.up.isEmpty)
+        let next = try #require(loop.device.deadline)
+        #expect(next <= loop.now.monotonic + 1000)
+        // A change of the cloud shows that there is more, and is put off likewise.
+        try loop.cloudChange("Setting", "late", "a")
+        loop.settle()
+        #expect(loop.replica.rows.count < count)
+        loop.device.isCrowded = false
+        for _ in 0..<20 {
+            loop.wait(100)
+            loop.settle()
+        }
+        #expect(loop.replica.rows.count == count + 1 && loop.device.isCaughtUp)
+    }
+
     @Test func pagesOutOfOrderConverge() throws {
         let loop = Loopback.connected()
         try loop.cloudChange("Setting", "1", "a")

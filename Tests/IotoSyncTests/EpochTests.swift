@@ -178,6 +178,26 @@ import Testing
         #expect(loop.replica.cursor(of: "device/d1")?.position == 3)
     }
 
+    /// A copy that is not fenced yet has the same id, and may give the same version to another change.
+    @Test func answerToACopyClearsNothing() throws {
+        let loop = Loopback.connected()
+        try loop.change("Note", "a", "mine")
+        try loop.flush()
+        loop.up = []
+        let version = try #require(loop.replica.pendingChanges(after: .min, bytesMax: .max, itemsMax: 9).first).change.version
+        for sequence in [loop.device.up.start, loop.device.up.sequence + 1] {
+            loop.receive(
+                "SYNC",
+                #"{"v":2,"seq":\#(sequence),"time":"0000000000000001","vers":["\#(version.text.string)"],"feed":{"stream":"device/d1","#
+                    + #""history":"\#(Text.hexadecimal(loop.cloud.history).string)","prev":0,"cursor":3}}"#)
+        }
+        #expect(loop.replica.pendingCount() == 1)
+        #expect(loop.replica.cursor(of: "device/d1")?.position ?? 0 == 0)
+        loop.wait(60_000)
+        loop.settle()
+        #expect(loop.cloud.stored.count == 1 && loop.replica.pendingCount() == 0)
+    }
+
     @Test func aDeathBeforeTheAnswerFencesNobody() throws {
         let loop = Loopback.connected()
         for _ in 0..<3 {

@@ -15,6 +15,14 @@ struct SnapshotTests {
         return loop
     }
 
+    /// A device whose note "mine" has gone up.
+    private func withNote(_ value: Text = "kept") throws -> Loopback {
+        let loop = Loopback.connected()
+        try loop.change("Note", "mine", value)
+        try loop.flush()
+        return loop
+    }
+
     @Test func removalWhoseTombstoneIsGoneReachesADeviceThatWasAway() throws {
         let loop = try awayWithSettings(3)
         try loop.cloudChange("Setting", "2", "", isRemoval: true)
@@ -80,9 +88,7 @@ struct SnapshotTests {
     }
 
     @Test func ownChangesThatTheCloudHasStay() throws {
-        let loop = Loopback.connected()
-        try loop.change("Note", "mine", "kept")
-        try loop.flush()
+        let loop = try withNote()
         try loop.cloudChange("Setting", "1", "v")
         loop.settle()
         loop.disconnect()
@@ -94,9 +100,7 @@ struct SnapshotTests {
     }
 
     @Test func ownChangeThatTheCloudRemovedLongAgoGoes() throws {
-        let loop = Loopback.connected()
-        try loop.change("Note", "mine", "old")
-        try loop.flush()
+        let loop = try withNote("old")
         loop.settle()
         loop.disconnect()
         try loop.cloudChange("Note", "mine", "", isRemoval: true)
@@ -117,9 +121,7 @@ struct SnapshotTests {
     }
 
     @Test func storeThatWasMadeAnewGetsWhatTheDeviceWroteAndDecidesTheRest() throws {
-        let loop = Loopback.connected()
-        try loop.change("Note", "mine", "kept")
-        try loop.flush()
+        let loop = try withNote()
         try loop.cloudChange("Setting", "1", "theirs")
         loop.settle()
         loop.disconnect()

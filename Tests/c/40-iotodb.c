@@ -145,7 +145,7 @@ static void helpAndUsage(void)
     claim("a database that is none fails, and none is made");
 }
 
-static void items(Db *db)
+static void setAndGet(Db *db)
 {
     const char *path = PATH("state");
     EXPECT_NUMBER(run("set", path, "Note", "id=a", "text=first", "count=3", NULL), 0);
@@ -184,7 +184,11 @@ static void items(Db *db)
     EXPECT_NUMBER(run("get", path, "Note", "{id: ", NULL), 1);
     EXPECT_NUMBER(run("get", path, "Nothing", "id=a", NULL), 1);
     claim("get prints an item or one field, exactly as stored");
+}
 
+static void listAndFind(Db *db)
+{
+    const char *path = PATH("state");
     EXPECT_NUMBER(run("list", path, "Note", NULL), 0);
     EXPECT(prints("of the firmware") && lines(output) == 4);
     EXPECT_NUMBER(run("list", path, "Note", "--json", "--reverse", "-f", "id", NULL), 0);
@@ -218,7 +222,11 @@ static void items(Db *db)
     EXPECT_NUMBER(run("find", path, "Note", "--index", "gs7", NULL), 1);
     EXPECT(complains("gs7"));
     claim("find filters, and says by its exit code when nothing matches");
+}
 
+static void updateAndRemove(Db *db)
+{
+    const char *path = PATH("state");
     EXPECT_NUMBER(run("update", path, "Note", "{id: 'a', text: null, count: 4}", "-j", NULL), 0);
     EXPECT(prints("\"count\":4") && strstr(output, "first") == NULL);
     EXPECT_NUMBER(run("update", path, "Note", "id=none", "count=4", NULL), 1);
@@ -544,7 +552,9 @@ int main(void)
     helpAndUsage();
     Db *db = openScratch("state.db", 0);
     REQUIRE(db != NULL);
-    items(db);
+    setAndGet(db);
+    listAndFind(db);
+    updateAndRemove(db);
     transfer(db);
     progress();
     besideWriter(db);

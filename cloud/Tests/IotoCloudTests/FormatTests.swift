@@ -106,6 +106,25 @@ import Testing
         withExtendedLifetime(folder) {}
     }
 
+    /// It would fence a database that has taken the place of another since.
+    @Test func storeOfABackupKnowsNoEpochs() async throws {
+        let test = try TestStore()
+        var record = DeviceRecord(id: "d1", account: "a1", replica: 2)
+        (record.epoch, record.nonce) = (1, 9)
+        _ = await test.store.answer(.openDevice(record))
+        await test.store.close()
+        let (copy, path) = (test.folder.file("copy.db"), test.folder.file("new.db"))
+        try SQLiteStore.backUp(test.folder.file("cloud.db"), to: copy) { _ in }
+        try SQLiteStore.restore(path, from: copy) { _ in }
+        let store = try SQLiteStore(path: path, mode: .existing)
+        (record.replica, record.epoch, record.nonce) = (3, 7, 10)
+        guard case .device(let known) = await store.answer(.openDevice(record)), known.replica == 3 else {
+            Issue.record("it is fenced")
+            return
+        }
+        await store.close()
+    }
+
     @Test func fileOfFormat5LearnsWhichDatabaseADeviceHadBefore() async throws {
         let test = try TestStore()
         var first = DeviceRecord(id: "d1", account: "a1", replica: 2)

@@ -1,3 +1,4 @@
+import Foundation
 import IotoBase
 import IotoSync
 import Testing

@@ -16,12 +16,14 @@ extension SQLiteStore {
     }
 
     /// Makes the store at `path` of a copy, under a new history: that tells every device that the cloud has lost what came
-    /// after the copy.
+    /// after the copy. Of each device the database that comes first goes on, whichever came last before.
     ///
     /// - Throws: As `backUp`; `.exists` when the store is still there.
     public static func restore(_ path: String, from copy: String, progress: @escaping (Double) -> Void) throws(IotoError) {
         try self.copy(copy, to: path, progress) { db in
             try StoreFormat.setMeta("history", Int64(bitPattern: SystemRandom.uint64()), in: db)
+            // Which databases have come since it does not know, and must fence none of them.
+            try db.execute(sql: "UPDATE device SET epoch = 0, nonce = 0")
         }
     }
 

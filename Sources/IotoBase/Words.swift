@@ -1,10 +1,8 @@
-import IotoBase
-
 /// Place of a word in a list of words, which single spaces separate; nil when it is not there.
 ///
 /// Names that are looked up in one text take a fraction of the code that a comparison with each of them does.
 @inline(never)
-func place(of word: Text, in words: StaticString) -> Int? {
+public func place(of word: Text, in words: StaticString) -> Int? {
     words.withUTF8Buffer { list in
         var place = 0
         var start = 0
@@ -20,7 +18,7 @@ func place(of word: Text, in words: StaticString) -> Int? {
 }
 
 /// The words of a list as a message has them: 'a', 'b', 'c'.
-func quotedWords(_ words: StaticString) -> Text {
+public func quotedWords(_ words: StaticString) -> Text {
     var text: Text = "'"
     words.withUTF8Buffer { list in
         for byte in list {
