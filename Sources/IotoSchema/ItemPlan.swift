@@ -231,7 +231,8 @@ extension Model {
 
 extension ItemPlan {
     fileprivate func key(
-        _ parts: [KeyPlan.Part], _ values: UnsafeMutableBufferPointer<platform_given>, _ made: UnsafeRawBufferPointer
+        _ parts: [KeyPlan.Part], _ values: UnsafeMutableBufferPointer<platform_given>, _ made: UnsafeRawBufferPointer,
+        _ near: Text? = nil
     ) -> Text? {
         // Longer ones are left to the long way.
         let room = Limits.keyBytesMax
@@ -261,16 +262,20 @@ extension ItemPlan {
                 buffer.baseAddress?.advanced(by: end).copyMemory(from: start, byteCount: bytes.count)
                 end += bytes.count
             }
-            return Text(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<end]))
+            let found = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<end])
+            if let near, near.bytes.withUnsafeBytes({ $0.count == end && compareBytes($0, found) == 0 }) { return near }
+            return Text(found)
         }
     }
 }
 
 extension ItemPlan {
     /// The key of an item that is read; nil when a property of it is missing or empty, or it is too long.
-    func key(_ values: UnsafeMutableBufferPointer<platform_given>) -> ItemKey? {
+    ///
+    /// - Parameter near: A hash that it may have too, and then shares.
+    func key(_ values: UnsafeMutableBufferPointer<platform_given>, near: Text?) -> ItemKey? {
         let none = UnsafeRawBufferPointer(start: nil, count: 0)
-        guard let hash = key(keys.hash, values, none), let sort = key(keys.sort, values, none) else { return nil }
+        guard let hash = key(keys.hash, values, none, near), let sort = key(keys.sort, values, none) else { return nil }
         return ItemKey(hash: hash, sort: sort)
     }
 }

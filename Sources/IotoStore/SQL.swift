@@ -13,7 +13,7 @@ enum SQL: Int, CaseIterable {
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case itemRoot, scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
-    case enqueue, dequeue, dequeueKey, dequeueRun, readRun, readOutbox, isPending, pending, pendingTrailed, countPending
+    case enqueue, dequeue, dequeueKey, dequeueRun, dequeueAll, readRun, readOutbox, isPending, pending, pendingTrailed, countPending
     case pendingRange, weighPending, wasRejected
     case firstPending, oldestPending
     case countItems, countTombstones
@@ -137,6 +137,7 @@ enum SQL: Int, CaseIterable {
             WHERE i.hash = outbox.hash AND i.sort = outbox.sort AND i.time = outbox.position & 1152921504606846975 \
             AND i.writer IS NULL)
             """
+        case .dequeueAll: "DELETE FROM outbox WHERE position BETWEEN ?1 AND ?2"
         case .readRun: "SELECT position FROM outbox WHERE position BETWEEN ?1 AND ?2"
         case .readOutbox: "SELECT hash, sort FROM outbox WHERE position = ?1"
         case .wasRejected: "SELECT 1 FROM rejected WHERE hash = ?1 AND sort = ?2"
@@ -279,7 +280,7 @@ enum SQL: Int, CaseIterable {
         o.hash, o.sort, i.hash IS NULL, i.hash IS NULL AND t.hash IS NULL, \(trail) \
         FROM outbox AS o \
         LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
-        LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort \
+        LEFT JOIN tombstone AS t ON t.hash = CASE WHEN i.hash IS NULL THEN o.hash END AND t.sort = o.sort \
         WHERE o.position > ?1 ORDER BY o.position
         """
     }

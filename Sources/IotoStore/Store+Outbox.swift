@@ -13,6 +13,8 @@ extension Store {
         // After a write that has failed, or one of another process, it is not sent once more either.
         if isSettledLate { return [] }
         if !isInTransaction { guard try settleLate() else { return [] } }
+        // Before the snapshot, so that an edit which it does not have counts as one since.
+        let edits = isInTransaction ? -1 : lock.withLock { self.edits }
         try read { (connection) throws(IotoError) in
             // A file that is open for reading only may be older than trails.
             let statement = try connection.statement(writer == nil ? .pending : .pendingTrailed)
@@ -47,7 +49,9 @@ extension Store {
                 if !statement.isNull(9), isOld(row.state.version) {
                     change.isKnown = try wasKnown(row.key, try statement.bytes(9), before: position, connection)
                 }
-                changes.append(PendingChange(position: position, change: change, previous: behind))
+                var pending = PendingChange(position: position, change: change, previous: behind)
+                pending.edits = edits
+                changes.append(pending)
                 previous = position
             }
         }
@@ -260,7 +264,9 @@ extension StoreTransaction {
     private func clear(_ entries: [Settlement.Entry], from start: Int, to end: Int) throws(IotoError) -> [Int64] {
         try modify { () throws(IotoError) in
             let (first, last) = (entries[start].pending.position, entries[end - 1].pending.position)
-            let statement = try connection.statement(.dequeueRun)
+            let edits = hasEdited ? -2 : store.lock.withLock { store.edits }
+            let isSame = !(start..<end).contains { entries[$0].pending.edits != edits }
+            let statement = try connection.statement(isSame ? .dequeueAll : .dequeueRun)
             defer { statement.end() }
             try statement.bind(1, first)
             try statement.bind(2, last)
@@ -384,6 +390,7 @@ extension StoreTransaction {
         try append(key, at: end)
         let statement = try connection.statement(isRemoval ? .setTombstonePosition : .setItemPosition)
         defer { statement.end() }
+        hasEdited = true
         try statement.bind(3, end)
         _ = try statement.step(key: key)
         didWrite(key, nil)
@@ -413,6 +420,7 @@ extension StoreTransaction {
         store.durableTime = 0
         let statement = try connection.statement(isRemoval ? .setTombstoneVersion : .setItemVersion)
         defer { statement.end() }
+        hasEdited = true
         try statement.bind(3, Int64(bitPattern: version.time))
         try statement.bind(4, version.writer == store.replica ? nil : Int64(bitPattern: version.writer))
         try statement.bind(5, trace)

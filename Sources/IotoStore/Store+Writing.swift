@@ -260,6 +260,7 @@ extension Store {
             counters.refused += transaction.refused
             weighed = nil
             late = nil
+            if transaction.hasEdited { edits += 1 }
             if let gauge, let generation { weighed = (gauge.total, generation) }
             return self.observer
         }

@@ -40,8 +40,8 @@ public struct StoreEvent: Sendable {
     public var after: StoredItem? { isGone ? nil : item }
     public var model: Model { item.model }
     /// Neither replication nor expiry has to know of it.
-    static func isForTriggersAlone(_ kind: Kind, _ model: Model) -> Bool {
-        kind.isChange && !model.syncsUp && model.ttlField == nil
+    static func isForTriggersAlone(_ kind: Kind, _ model: Model, isRemote: Bool) -> Bool {
+        kind.isChange && (isRemote || !model.syncsUp) && model.ttlField == nil
     }
     public var key: ItemKey { item.key }
 

@@ -42,6 +42,10 @@ public final class StoreTransaction {
 
     /// What the firmware has decided; nil: it is not asked.
     var resolutions: [Resolution]?
+    /// What came from the cloud last was new here.
+    var meetsNew = true
+    /// Whether a row was changed or removed that a change in the outbox may be of.
+    var hasEdited = false
     /// What comes is of a hub that has lost what it had.
     var isSetBack = false
     /// What comes was applied before.
@@ -372,6 +376,7 @@ public final class StoreTransaction {
         try statement.bind(7, position)
         if let trace { try statement.bind(8, trace) } else if sql != .insertItem { try statement.bind(8, nil) }
         try statement.run(key: item.key, body: item.body)
+        if sql != .insertItem { hasEdited = true }
         if sql == .writeItem { didWrite(item.key, item.position == position ? item : nil) }
     }
 
@@ -407,6 +412,7 @@ public final class StoreTransaction {
         let statement = try connection.statement(sql)
         defer { statement.end() }
         _ = try statement.step(key: key)
+        hasEdited = true
         if sql == .deleteItem { didWrite(key, nil) }
     }
 
@@ -435,7 +441,7 @@ public final class StoreTransaction {
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {
         // An event keeps its items until the commit. The first one always stands for the transaction, should it be refused.
-        if !events.isEmpty, let item = after ?? before, StoreEvent.isForTriggersAlone(kind, item.model),
+        if !events.isEmpty, let item = after ?? before, StoreEvent.isForTriggersAlone(kind, item.model, isRemote: isRemote),
             !store.isWatched.load(ordering: .relaxed)
         {
             return
