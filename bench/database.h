@@ -2,8 +2,9 @@
  * @file database.h
  * The device database through ioto.h against the same durable work by SQLite's C API: what the parts of the benchmark share.
  *
- * Both sides take turns, and who begins changes from round to round; a figure is the median of one side's rounds over the
- * median of the other's. What belongs to a process of its own, memory and bytes to the disk, is measured in one.
+ * Both sides take turns, and who begins changes. A round of what writes is cut into slices for that, so that what else the
+ * machine does meets both alike; in a round of what reads, each has its caches to itself. A figure is the median of the rounds' ratios. What belongs to a process of its own, memory
+ * and bytes to the disk, is measured in one.
  */
 #ifndef DATABASE_H
 #define DATABASE_H
@@ -14,7 +15,7 @@
 
 #include "raw.h"
 
-enum { ROUNDS_MAX = 9 };
+enum { ROUNDS_MAX = 9, SLICES = 10 };
 
 /** How much of everything. */
 struct size {
@@ -50,19 +51,22 @@ typedef struct Sides {
     const char *model;
     /** What a round works on: a stretch of the items, or `count` of the first `items` at random. */
     uint32_t first, items, count;
+    /** The items that a slice of a round moves on by. */
+    uint32_t step;
     const DbParams *params;
 } Sides;
 
 Sides sidesOpen(const char *name, const char *schema, bool isFull, bool isIndexed);
 void sidesClose(Sides *sides);
 
+/** Work on a slice: returns the operations done, or a value of its own below 0, of a round that is one slice. */
 typedef double Work(Sides *sides);
-/** Run a round: the value of `work`, which is operations a second or, when it returns less than 0, seconds. */
-double rate(Sides *sides, Work *work);
-/** Alternate the rounds of both sides, and print the three figures. `step`: the items that a round moves on by. */
-void compare(const char *name, const char *unit, Sides *sides, Work *ioto, Work *raw, int rounds, uint32_t step);
+/** Do a round of both sides that is not measured. */
+void warm(Sides *sides, Work *ioto, Work *raw);
+/** Run rounds of `slices` slices, in which both sides take turns, and print the three figures. */
+void compare(const char *name, const char *unit, Sides *sides, Work *ioto, Work *raw, int rounds, uint32_t slices);
 /** Print the medians of both sides, and their ratio. */
-void figures(const char *name, const char *unit, double ioto, double raw);
+void figures(const char *name, const char *unit, double ioto, double raw, double ratio);
 
 /** The comparisons. The first one's items are the ones that all others work on. */
 void compareCreates(void);

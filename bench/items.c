@@ -130,25 +130,29 @@ void compareCreates(void)
     // Its items are the ones that all that follows works on: made whether the figure is asked for or not.
     Sides sides = sidesOpen("fault", "schema.json5", false, false);
     sides.count = size.items / (uint32_t) size.rounds;
-    compare("create.normal", "op/s", &sides, iotoCreates, rawCreates, size.rounds, sides.count);
+    sides.step = sides.count / SLICES;
+    compare("create.normal", "op/s", &sides, iotoCreates, rawCreates, size.rounds, SLICES);
     sidesClose(&sides);
     if (wants("create.full")) {
         sides = sidesOpen("full", "schema.json5", true, false);
         sides.count = size.full;
-        compare("create.full", "op/s", &sides, iotoCreates, rawCreates, size.rounds, sides.count);
+        sides.step = sides.count / SLICES;
+        compare("create.full", "op/s", &sides, iotoCreates, rawCreates, size.rounds, SLICES);
         sidesClose(&sides);
     }
     if (wants("create.synced")) {
         sides = sidesOpen("synced", "schema.json5", false, false);
         sides.model = "Report";
         sides.count = size.items / (uint32_t) size.rounds;
-        compare("create.synced", "op/s", &sides, iotoCreates, rawCreates, size.rounds, sides.count);
+        sides.step = sides.count / SLICES;
+        compare("create.synced", "op/s", &sides, iotoCreates, rawCreates, size.rounds, SLICES);
         sidesClose(&sides);
     }
     if (wants("create.batch")) {
         sides = sidesOpen("batch", "schema.json5", false, false);
         sides.count = size.items / (uint32_t) size.rounds;
-        compare("create.batch", "op/s", &sides, iotoBatches, rawBatches, size.rounds, sides.count);
+        sides.step = sides.count / SLICES;
+        compare("create.batch", "op/s", &sides, iotoBatches, rawBatches, size.rounds, SLICES);
         sidesClose(&sides);
     }
 }
@@ -159,11 +163,11 @@ void compareChanges(void)
     sides.items = size.items;
     if (wants("update.normal")) {
         sides.count = size.updates;
-        compare("update.normal", "op/s", &sides, iotoUpdates, rawUpdates, size.rounds, 0);
+        compare("update.normal", "op/s", &sides, iotoUpdates, rawUpdates, size.rounds, SLICES);
     }
     if (wants("pause.max")) {
         sides.count = size.updatesPaused;
-        compare("pause.max", "ms", &sides, iotoPause, rawPause, size.rounds, 0);
+        compare("pause.max", "ms", &sides, iotoPause, rawPause, size.rounds, 1);
     }
     sidesClose(&sides);
 }
@@ -175,18 +179,17 @@ void compareGets(void)
         sides.items = size.hot;
         sides.count = size.getsHot;
         // Once before, so that the working set is hot on both sides.
-        rate(&sides, iotoGets);
-        rate(&sides, rawGets);
-        compare("get.hot", "op/s", &sides, iotoGets, rawGets, size.rounds, 0);
+        warm(&sides, iotoGets, rawGets);
+        compare("get.hot", "op/s", &sides, iotoGets, rawGets, size.rounds, 1);
     }
     if (wants("get.uniform")) {
         sides.items = size.items;
         sides.count = size.gets;
-        compare("get.uniform", "op/s", &sides, iotoGets, rawGets, size.rounds, 0);
+        compare("get.uniform", "op/s", &sides, iotoGets, rawGets, size.rounds, 1);
     }
     if (wants("find.scan")) {
         sides.count = (uint32_t) size.finds;
-        compare("find.scan", "op/s", &sides, iotoFinds, rawFinds, size.rounds, 0);
+        compare("find.scan", "op/s", &sides, iotoFinds, rawFinds, size.rounds, 1);
     }
     sidesClose(&sides);
 }
@@ -203,6 +206,6 @@ void compareIndexed(void)
     iotoCreates(&sides);
     sides.params = DB_PARAMS(.index = "gs1");
     sides.count = (uint32_t) size.finds * 20;
-    compare("find.indexed", "op/s", &sides, iotoFinds, rawFinds, size.rounds, 0);
+    compare("find.indexed", "op/s", &sides, iotoFinds, rawFinds, size.rounds, 1);
     sidesClose(&sides);
 }

@@ -83,7 +83,7 @@ static void compareDisk(const char *name, const char *iotoPath, const char *rawP
         progress("%s: the kernel counts no bytes written to this file system; left out", name);
         return;
     }
-    figures(name, "B", left, right);
+    figures(name, "B", left, right, left / right);
 }
 
 static void fillMany(const char *iotoPath, const char *rawPath)

@@ -70,39 +70,58 @@ void sidesClose(Sides *sides)
     rawClose(&sides->raw);
 }
 
-void figures(const char *name, const char *unit, double ioto, double raw)
+void figures(const char *name, const char *unit, double ioto, double raw, double ratio)
 {
     char line[64];
     snprintf(line, sizeof line, "%s.ioto", name);
     figure(line, ioto, unit);
     snprintf(line, sizeof line, "%s.raw", name);
     figure(line, raw, unit);
-    figure(name, ioto / raw, "ratio");
+    figure(name, ratio, "ratio");
 }
 
-double rate(Sides *sides, Work *work)
+/** What a side has done of a round: operations and seconds, or a value below 0 and nothing else. */
+typedef struct Done {
+    double count, seconds;
+} Done;
+
+static void add(Done *done, Sides *sides, Work *work)
 {
     double start = now();
-    double count = work(sides);
-    return count < 0 ? -count : count / (now() - start);
+    done->count += work(sides);
+    done->seconds += now() - start;
 }
 
-void compare(const char *name, const char *unit, Sides *sides, Work *ioto, Work *raw, int rounds, uint32_t step)
+static double value(const Done *done) { return done->count < 0 ? -done->count : done->count / done->seconds; }
+
+void warm(Sides *sides, Work *ioto, Work *raw)
 {
-    double iotos[ROUNDS_MAX], raws[ROUNDS_MAX];
+    Done done = {0, 0};
+    add(&done, sides, ioto);
+    add(&done, sides, raw);
+}
+
+void compare(const char *name, const char *unit, Sides *sides, Work *ioto, Work *raw, int rounds, uint32_t slices)
+{
+    double iotos[ROUNDS_MAX], raws[ROUNDS_MAX], ratios[ROUNDS_MAX];
+    uint32_t count = sides->count;
+    sides->count = count / slices;
     for (int round = 0; round < rounds; round++) {
+        Done done[2] = {{0, 0}, {0, 0}};
         progress("%s: round %d of %d", name, round + 1, rounds);
-        uint64_t start = seed;
-        if (round % 2 == 0) {
-            iotos[round] = rate(sides, ioto);
-            seed = start;
-            raws[round] = rate(sides, raw);
-        } else {
-            raws[round] = rate(sides, raw);
-            seed = start;
-            iotos[round] = rate(sides, ioto);
+        for (uint32_t slice = 0; slice < slices; slice++) {
+            uint64_t start = seed;
+            for (int turn = 0; turn < 2; turn++) {
+                bool isIoto = (((uint32_t) round + slice) % 2 == 0) == (turn == 0);
+                seed = start;
+                add(&done[isIoto], sides, isIoto ? ioto : raw);
+            }
+            sides->first += sides->step;
         }
-        sides->first += step;
+        iotos[round] = value(&done[1]);
+        raws[round] = value(&done[0]);
+        ratios[round] = iotos[round] / raws[round];
     }
-    figures(name, unit, median(iotos, rounds), median(raws, rounds));
+    sides->count = count;
+    figures(name, unit, median(iotos, rounds), median(raws, rounds), median(ratios, rounds));
 }

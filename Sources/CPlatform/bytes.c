@@ -102,6 +102,34 @@ size_t platform_length(const char *text) { return strlen(text); }
 
 bool platform_equal(const char *a, const char *b) { return strcmp(a, b) == 0; }
 
+/* The nibbles of 8 digits, one a byte, the first one highest; false: some are none. */
+FAST static bool hex_nibbles(const uint8_t *digits, uint64_t *out)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t text = 0;
+    for (int place = 0; place < 8; place++) text = text << 8 | digits[place];
+    /* Bit 6 tells the letters, which stand 39 above where the digits would go on: what it comes to, written again, is the text. */
+    uint64_t nibbles = (text & 0x0F * ones) + (text >> 6 & ones) * 9;
+    uint64_t letters = (nibbles + 6 * ones) >> 4 & ones;
+    *out = nibbles;
+    return (nibbles & 0xF0 * ones) == 0 && nibbles + '0' * ones + letters * 39 == text;
+}
+
+static uint32_t hex_joined(uint64_t nibbles)
+{
+    nibbles = (nibbles | nibbles >> 4) & 0x00FF00FF00FF00FFu;
+    nibbles = (nibbles | nibbles >> 8) & 0x0000FFFF0000FFFFu;
+    return (uint32_t) (nibbles | nibbles >> 16);
+}
+
+FAST bool platform_hexadecimal(const void *digits, uint64_t *out)
+{
+    uint64_t high, low;
+    if (!hex_nibbles(digits, &high) || !hex_nibbles((const uint8_t *) digits + 8, &low)) return false;
+    *out = (uint64_t) hex_joined(high) << 32 | hex_joined(low);
+    return true;
+}
+
 FAST static uint64_t hash_bytes(uint64_t state, const uint8_t *at, size_t bytes)
 {
     state ^= bytes;

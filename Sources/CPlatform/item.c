@@ -4,6 +4,17 @@
 
 #include "fast.h"
 
+/* Whether a name is a field's. Compared byte by byte: most are short, and most are the one that is expected. */
+FAST static bool is_named(const platform_field *field, const char *name)
+{
+    for (size_t at = 0; at < field->name_bytes; at++) {
+        if (name[at] != field->name[at]) {
+            return false;
+        }
+    }
+    return name[field->name_bytes] == '\0';
+}
+
 FAST bool platform_item_match(const platform_field *fields, size_t count, const char *const *texts, size_t text_count,
                          platform_given *values)
 {
@@ -16,7 +27,7 @@ FAST bool platform_item_match(const platform_field *fields, size_t count, const 
         }
         /* Most callers give them in the schema's order. */
         size_t tried = 0;
-        while (fields[next].kind == PLATFORM_FIELD_NONE || strcmp(fields[next].name, name) != 0) {
+        while (fields[next].kind == PLATFORM_FIELD_NONE || !is_named(&fields[next], name)) {
             if (++tried > count) {
                 return false;
             }
@@ -161,9 +172,28 @@ static const char *boolean(const char *text)
     return strcmp(text, "false") == 0 || strcmp(text, "0") == 0 ? "false" : NULL;
 }
 
-static char *append(char *out, const char *text, size_t bytes)
+/* Copy a short text, as names and numbers are, by moves that may overlap. */
+FAST static inline char *append(char *out, const char *text, size_t bytes)
 {
-    memcpy(out, text, bytes);
+    uint64_t first, last;
+    uint32_t front, back;
+    if (bytes > 2 * sizeof first) {
+        memcpy(out, text, bytes);
+    } else if (bytes >= sizeof first) {
+        memcpy(&first, text, sizeof first);
+        memcpy(&last, text + bytes - sizeof last, sizeof last);
+        memcpy(out, &first, sizeof first);
+        memcpy(out + bytes - sizeof last, &last, sizeof last);
+    } else if (bytes >= sizeof front) {
+        memcpy(&front, text, sizeof front);
+        memcpy(&back, text + bytes - sizeof back, sizeof back);
+        memcpy(out, &front, sizeof front);
+        memcpy(out + bytes - sizeof back, &back, sizeof back);
+    } else {
+        for (size_t at = 0; at < bytes; at++) {
+            out[at] = text[at];
+        }
+    }
     return out + bytes;
 }
 
@@ -190,7 +220,15 @@ FAST static char *write_value(char *end, const platform_field *field, const plat
         return is_number(text, value->bytes) ? append(end, text, value->bytes) : NULL;
     case PLATFORM_FIELD_BOOLEAN:
         text = boolean(text);
-        return text != NULL ? append(end, text, strlen(text)) : NULL;
+        if (text == NULL) {
+            return NULL;
+        }
+        memcpy(end, text, 4);
+        if (*text == 't') {
+            return end + 4;
+        }
+        end[4] = 'e';
+        return end + 5;
     default:
         return NULL;
     }

@@ -66,7 +66,8 @@ extension Database {
         _ modelName: UnsafePointer<CChar>, _ pairs: UnsafePointer<UnsafePointer<CChar>?>, count: Int
     ) throws(IotoError) -> Item? {
         guard let model = schema.model(modelName), model.existsOnDevice,
-            let (key, body) = model.writeItem(isNew: true, pairs, count: count, context: context, now: store.timeOfDay())
+            let (key, body) = model.writeItem(
+                isNew: true, pairs, count: count, context: context, now: model.isTimed ? store.timeOfDay() : 0)
         else { return nil }
         return try change { (transaction) throws(IotoError) -> StoredItem in
             try Database.create(model, key, body, transaction)

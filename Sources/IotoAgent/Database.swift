@@ -21,6 +21,8 @@ public final class Database: StoreObserver, @unchecked Sendable {
     let triggers: TriggerDispatcher
     private let lock = Lock()
     private var sharedContext = Context()
+    /// Whether there is anything in it.
+    private let hasContext = Atomic<Bool>(false)
     private var outboxListener: (any OutboxListener)?
     private var expiry: ExpiryWorker?
     private var conflictCount: Int64 = 0
@@ -60,11 +62,12 @@ public final class Database: StoreObserver, @unchecked Sendable {
         expiry?.stop()
     }
 
-    public var context: Context { lock.withLock { sharedContext } }
+    public var context: Context { hasContext.load(ordering: .acquiring) ? lock.withLock { sharedContext } : Context() }
 
     /// Sets a context value; nil takes it away.
     public func setContext(_ name: Text, _ value: Text?) {
         lock.withLock { sharedContext.set(name, value) }
+        hasContext.store(true, ordering: .releasing)
     }
 
     /// The model of that name.

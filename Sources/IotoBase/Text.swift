@@ -223,21 +223,16 @@ public func parseDecimal(_ text: UnsafeRawBufferPointer) -> Int64? {
 }
 
 /// The number that sixteen hexadecimal digits write, or nil.
-public func parseHexadecimal<Bytes: Collection>(_ digits: Bytes) -> UInt64?
-where Bytes.Element == UInt8 {
-    guard digits.count == 16 else { return nil }
+@inline(never)
+public func parseHexadecimal(_ digits: UnsafeRawBufferPointer) -> UInt64? {
     var value: UInt64 = 0
-    for byte in digits {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"):
-            value = value << 4 | UInt64(byte - UInt8(ascii: "0"))
-        case UInt8(ascii: "a")...UInt8(ascii: "f"):
-            value = value << 4 | UInt64(byte - UInt8(ascii: "a") + 10)
-        default:
-            return nil
-        }
-    }
+    guard digits.count == 16, platform_hexadecimal(digits.baseAddress, &value) else { return nil }
     return value
+}
+
+extension Text {
+    /// The number that sixteen lower-case hexadecimal digits write; nil when it is not that.
+    public var hexadecimal: UInt64? { bytes.withUnsafeBytes { parseHexadecimal($0) } }
 }
 
 /// Whether bytes are well-formed UTF-8 (Unicode 15, table 3-7) and hold no NUL, which a C text can't carry.

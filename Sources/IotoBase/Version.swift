@@ -17,10 +17,11 @@ public struct Version: Hashable, Sendable {
     public static let zero = Version(time: 0, writer: 0)
 
     public init?(_ text: Text) {
-        guard text.count == 33, text.bytes[16] == UInt8(ascii: "-"),
-            let time = parseHexadecimal(text.bytes[..<16]),
-            let writer = parseHexadecimal(text.bytes[17...])
-        else { return nil }
+        guard text.count == 33, text.bytes[16] == UInt8(ascii: "-") else { return nil }
+        let (first, second) = text.bytes.withUnsafeBytes { bytes in
+            (parseHexadecimal(UnsafeRawBufferPointer(rebasing: bytes[..<16])), parseHexadecimal(UnsafeRawBufferPointer(rebasing: bytes[17...])))
+        }
+        guard let time = first, let writer = second else { return nil }
         self.init(time: time, writer: writer)
     }
 

@@ -15,6 +15,8 @@ final class ItemPlan: @unchecked Sendable {
     let ownerPlace: Int?
     /// Fields that are looked at one by one: what is filled in when nothing is given, or is required, or is converted.
     let special: [Int]
+    /// Whether a new item may have the time in it.
+    let isTimed: Bool
     let keys: KeyPlan
     /// The fields of `keys.names`.
     let keyPlaces: [Int]
@@ -27,6 +29,7 @@ final class ItemPlan: @unchecked Sendable {
     init?(_ model: Model) {
         guard let keyPlan = model.keyPlan, !model.fields.isEmpty, model.nestedTemplates.isEmpty else { return nil }
         var special: [Int] = []
+        var isTimed = false
         for (place, field) in model.fields.enumerated() {
             let attributes = field.attributes
             guard field.template == nil || (!field.isStored && attributes.pattern == nil), attributes.scope == nil,
@@ -34,11 +37,10 @@ final class ItemPlan: @unchecked Sendable {
                 JSON.string(field.name).text.count == field.name.count + 2
             else { return nil }
             if field.template != nil { continue }
-            if place == model.createdPlace || place == model.updatedPlace || attributes.isRequired
-                || attributes.defaultValue != nil || attributes.generation != nil || field.kind == PLATFORM_FIELD_MADE
-            {
-                special.append(place)
-            }
+            let isMade = place == model.createdPlace || place == model.updatedPlace || attributes.defaultValue != nil
+                || attributes.generation != nil || field.kind == PLATFORM_FIELD_MADE
+            if isMade || attributes.isRequired { special.append(place) }
+            if isMade { isTimed = true }
         }
         var (bytes, parts) = (0, 0)
         for (_, keys) in model.keys.secondary {
@@ -56,6 +58,7 @@ final class ItemPlan: @unchecked Sendable {
             }
         }
         self.special = special
+        self.isTimed = isTimed
         keys = keyPlan
         keyPlaces = keyPlan.names.map { model.fieldSet.index(of: $0) ?? 0 }
         indexBytes = bytes
@@ -121,6 +124,9 @@ extension Field {
 }
 
 extension Model {
+    /// Whether a new item may have the time in it.
+    public var isTimed: Bool { itemPlan?.isTimed ?? true }
+
     /// A new or changed item, as `makeItem` or `makeUpdate` would make it of properties that are given as pairs of C texts.
     ///
     /// - Parameters:
@@ -225,7 +231,8 @@ extension Model {
 
 extension ItemPlan {
     fileprivate func key(
-        _ parts: [KeyPlan.Part], _ values: UnsafeMutableBufferPointer<platform_given>, _ made: UnsafeRawBufferPointer
+        _ parts: [KeyPlan.Part], _ values: UnsafeMutableBufferPointer<platform_given>, _ made: UnsafeRawBufferPointer,
+        _ near: Text? = nil
     ) -> Text? {
         // Longer ones are left to the long way.
         let room = Limits.keyBytesMax
@@ -255,16 +262,20 @@ extension ItemPlan {
                 buffer.baseAddress?.advanced(by: end).copyMemory(from: start, byteCount: bytes.count)
                 end += bytes.count
             }
-            return Text(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<end]))
+            let found = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<end])
+            if let near, near.bytes.withUnsafeBytes({ $0.count == end && compareBytes($0, found) == 0 }) { return near }
+            return Text(found)
         }
     }
 }
 
 extension ItemPlan {
     /// The key of an item that is read; nil when a property of it is missing or empty, or it is too long.
-    func key(_ values: UnsafeMutableBufferPointer<platform_given>) -> ItemKey? {
+    ///
+    /// - Parameter near: A hash that it may have too, and then shares.
+    func key(_ values: UnsafeMutableBufferPointer<platform_given>, near: Text?) -> ItemKey? {
         let none = UnsafeRawBufferPointer(start: nil, count: 0)
-        guard let hash = key(keys.hash, values, none), let sort = key(keys.sort, values, none) else { return nil }
+        guard let hash = key(keys.hash, values, none, near), let sort = key(keys.sort, values, none) else { return nil }
         return ItemKey(hash: hash, sort: sort)
     }
 }

@@ -21,9 +21,10 @@ extension Model {
     /// Reads an item that stands at the beginning of `text` and is written as this library does, into what `makeReplica` would
     /// give, without a tree of values.
     ///
+    /// - Parameter near: The hash of another item's key, which most often is the same.
     /// - Returns: nil when it takes more than this to tell.
     @inline(never)
-    public func readReplica(_ text: UnsafeRawBufferPointer, context: Context) -> ReadReplica? {
+    public func readReplica(_ text: UnsafeRawBufferPointer, context: Context, near: Text? = nil) -> ReadReplica? {
         guard let plan = itemPlan, let head = plan.head, text.count > head.count + 2, let start = text.baseAddress,
             head.withUnsafeBytes({ compareBytes($0, UnsafeRawBufferPointer(rebasing: text[..<head.count])) == 0 }),
             text[head.count] == UInt8(ascii: ",")
@@ -41,7 +42,7 @@ extension Model {
             let bytes = end - members
             guard bytes > 0, bytes + 2 <= Limits.itemBytesMax, plan.fitsIndexes(bytes),
                 isASCII || isValidUTF8Text(UnsafeRawBufferPointer(start: members, count: bytes)),
-                let key = plan.key(values)
+                let key = plan.key(values, near: near)
             else { return nil }
             let body = [UInt8](unsafeUninitializedCapacity: bytes + 2) { buffer, count in
                 let buffer = UnsafeMutableRawBufferPointer(buffer)

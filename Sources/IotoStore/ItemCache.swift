@@ -162,12 +162,15 @@ final class ItemCache: @unchecked Sendable {
     typealias Change = (key: ItemKey, item: StoredItem?)
 
     /// To be called once the transaction is the one that writes to the file, before its first read.
-    func beginWrite() {
+    ///
+    /// - Returns: The generation of the state that it finds; nil when that is not known.
+    func beginWrite() -> UInt64? {
         lock.lock()
         defer { lock.unlock() }
-        guard let shared else { return }
+        guard let shared else { return nil }
         if !ioto_log_header_is(shared, &known) { renew(shared) }
         isWriting = true
+        return generation
     }
 
     /// To be called after the commit, before anyone is told of it.

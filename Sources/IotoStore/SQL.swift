@@ -3,8 +3,9 @@ import IotoBase
 /// The statements that a connection keeps prepared.
 ///
 /// Where an item is meant, its key is always parameters 1 and 2, and a body that is written is parameter 3. What the row was
-/// before is added to its trail, of which four entries of 34 bytes stay (`Trail`): the item's and its tombstone's go over to each other, so
-/// the one is deleted after the other is written.
+/// before is added to its trail, of which four entries of 34 bytes stay (`Trail`): the item's and its tombstone's go over to each other,
+/// so the one is deleted after the other is written. Changes that were not sent take each other's place there, before they push
+/// out what the cloud had.
 enum SQL: Int, CaseIterable {
     case begin, beginRead, commit, rollback, dataVersion, pageCount, freePages, shrink
     case readMeta, writeMeta
@@ -12,7 +13,8 @@ enum SQL: Int, CaseIterable {
     case readTombstone, writeTombstone, deleteTombstone, setTombstonePosition, setTombstoneVersion
     case readExpiredTombstones
     case itemRoot, scanHash, scanHashReversed, scanModel, scanAll, scanAllReversed
-    case enqueue, dequeue, dequeueKey, dequeueRun, readRun, readOutbox, isPending, pending, countPending, pendingRange, weighPending
+    case enqueue, dequeue, dequeueKey, dequeueRun, dequeueAll, readRun, readOutbox, isPending, pending, pendingTrailed, countPending
+    case pendingRange, weighPending, wasRejected
     case firstPending, oldestPending
     case countItems, countTombstones
     case readCursor, writeCursor, deleteCursor
@@ -45,14 +47,19 @@ enum SQL: Int, CaseIterable {
         case .writeItem:
             """
             REPLACE INTO item(hash, sort, json, model, time, writer, position, trail) \
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL ELSE nullif(substr(?8 || \
-            coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
-            (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), ''), 1, 136), '') END)
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL ELSE (\
+            WITH old(trail) AS MATERIALIZED (SELECT coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
+            (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), '')) \
+            SELECT nullif(CASE WHEN ?8 LIKE 'u%' AND trail LIKE 'u%' AND length(trail) = 136 THEN ?8 || substr(trail, 35) \
+            ELSE substr(?8 || trail, 1, 136) END, '') FROM old) END)
             """
-        // Writes nothing when there is a row of that key.
+        // Writes nothing when there is a row of that key, or a tombstone.
         case .insertItem:
-            "INSERT OR IGNORE INTO item(hash, sort, json, model, time, writer, position) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
-        // The same of an item that is not replicated.
+            """
+            INSERT OR IGNORE INTO item(hash, sort, json, model, time, writer, position) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 \
+            WHERE NOT EXISTS(SELECT 1 FROM tombstone WHERE hash = ?1 AND sort = ?2)
+            """
+        // The same of an item that is not replicated, and so has no tombstones.
         case .insertUnsent: "INSERT OR IGNORE INTO item(hash, sort, json, model, time) VALUES(?1, ?2, ?3, ?4, 0)"
         case .deleteItem: "DELETE FROM item WHERE hash = ?1 AND sort = ?2"
         case .setItemPosition: "UPDATE item SET position = ?3 WHERE hash = ?1 AND sort = ?2"
@@ -67,9 +74,11 @@ enum SQL: Int, CaseIterable {
         case .writeTombstone:
             """
             REPLACE INTO tombstone(hash, sort, json, model, time, writer, position, trail) \
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL ELSE nullif(substr(?8 || \
-            coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
-            (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), ''), 1, 136), '') END)
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL ELSE (\
+            WITH old(trail) AS MATERIALIZED (SELECT coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
+            (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), '')) \
+            SELECT nullif(CASE WHEN ?8 LIKE 'u%' AND trail LIKE 'u%' AND length(trail) = 136 THEN ?8 || substr(trail, 35) \
+            ELSE substr(?8 || trail, 1, 136) END, '') FROM old) END)
             """
         case .deleteTombstone: "DELETE FROM tombstone WHERE hash = ?1 AND sort = ?2"
         case .setTombstonePosition: "UPDATE tombstone SET position = ?3 WHERE hash = ?1 AND sort = ?2"
@@ -128,20 +137,13 @@ enum SQL: Int, CaseIterable {
             WHERE i.hash = outbox.hash AND i.sort = outbox.sort AND i.time = outbox.position & 1152921504606846975 \
             AND i.writer IS NULL)
             """
+        case .dequeueAll: "DELETE FROM outbox WHERE position BETWEEN ?1 AND ?2"
         case .readRun: "SELECT position FROM outbox WHERE position BETWEEN ?1 AND ?2"
         case .readOutbox: "SELECT hash, sort FROM outbox WHERE position = ?1"
+        case .wasRejected: "SELECT 1 FROM rejected WHERE hash = ?1 AND sort = ?2"
         case .isPending: "SELECT 1 FROM outbox WHERE position = ?1"
-        case .pending:
-            """
-            SELECT coalesce(i.model, t.model) AS model, coalesce(i.time, t.time) AS time, \
-            CASE WHEN i.hash IS NULL THEN t.writer ELSE i.writer END AS writer, o.position, \
-            coalesce(i.json, t.json) AS json, \
-            o.hash, o.sort, i.hash IS NULL, i.hash IS NULL AND t.hash IS NULL \
-            FROM outbox AS o \
-            LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
-            LEFT JOIN tombstone AS t ON t.hash = o.hash AND t.sort = o.sort \
-            WHERE o.position > ?1 ORDER BY o.position
-            """
+        case .pending: SQL.pending(trail: "NULL")
+        case .pendingTrailed: SQL.pending(trail: "i.trail")
         case .countPending: "SELECT count(*) FROM outbox"
         case .weighPending:
             """
@@ -267,5 +269,19 @@ enum SQL: Int, CaseIterable {
             WHERE position > ?1 ORDER BY position
             """
         }
+    }
+
+    /// What waits for the cloud, with the trail of items that are there.
+    private static func pending(trail: Text) -> Text {
+        """
+        SELECT coalesce(i.model, t.model) AS model, coalesce(i.time, t.time) AS time, \
+        CASE WHEN i.hash IS NULL THEN t.writer ELSE i.writer END AS writer, o.position, \
+        coalesce(i.json, t.json) AS json, \
+        o.hash, o.sort, i.hash IS NULL, i.hash IS NULL AND t.hash IS NULL, \(trail) \
+        FROM outbox AS o \
+        LEFT JOIN item AS i ON i.hash = o.hash AND i.sort = o.sort \
+        LEFT JOIN tombstone AS t ON t.hash = CASE WHEN i.hash IS NULL THEN o.hash END AND t.sort = o.sort \
+        WHERE o.position > ?1 ORDER BY o.position
+        """
     }
 }

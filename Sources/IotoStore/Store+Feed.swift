@@ -80,6 +80,7 @@ extension StoreTransaction {
             return false
         }
         store.clock.observe(change.version.time)
+        if try insertNew(change, model) { return true }
         let before = try current(change.key)
         let grave = before == nil ? try tombstone(change.key) : nil
         #if IOTO_MUTANTS
@@ -87,6 +88,7 @@ extension StoreTransaction {
         #else
             let known = before ?? grave
         #endif
+        if before == nil, grave == nil { meetsNew = true }
         // A state that has expired is taken over as its removal.
         let isOver = change.isRemoval || store.isExpired(model, change.body)
         if let known, known.version >= change.version, known.version.time > hubTime &+ StoreLimits.clockTrust,
@@ -135,6 +137,23 @@ extension StoreTransaction {
 
         try take(change, model, before, before ?? grave, fate, position: known?.position, isOver)
         return true
+    }
+
+    /// Puts in an item of the cloud that is new here, as most of those are that a device catches up with: the insertion itself tells
+    /// that there was none, and no tombstone.
+    ///
+    /// - Returns: False when there may be something of that key: then nothing is written.
+    private func insertNew(_ change: Change, _ model: Model) throws(IotoError) -> Bool {
+        guard meetsNew, !change.isRemoval, model.ttlField == nil, !model.mergesFields, model.uniqueFields.isEmpty
+        else { return false }
+        let item = StoredItem(model: model, key: change.key, body: change.body, version: change.version)
+        try modify { () throws(IotoError) in
+            try write(.insertItem, item, position: nil, nil)
+            meetsNew = connection.changes > 0
+            if meetsNew { try reindex(item.key, from: nil, to: item) }
+        }
+        if meetsNew { noteRemote(nil, item, model, item.key, hasExpired: false) }
+        return meetsNew
     }
 
     /// Puts the cloud's state in the place of whatever is here.

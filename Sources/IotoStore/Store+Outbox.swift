@@ -13,8 +13,11 @@ extension Store {
         // After a write that has failed, or one of another process, it is not sent once more either.
         if isSettledLate { return [] }
         if !isInTransaction { guard try settleLate() else { return [] } }
+        // Before the snapshot, so that an edit which it does not have counts as one since.
+        let edits = isInTransaction ? -1 : lock.withLock { self.edits }
         try read { (connection) throws(IotoError) in
-            let statement = try connection.statement(.pending)
+            // A file that is open for reading only may be older than trails.
+            let statement = try connection.statement(writer == nil ? .pending : .pendingTrailed)
             defer { statement.end() }
             try statement.bind(1, start)
             var size = 0
@@ -43,7 +46,12 @@ extension Store {
                     model: model.name, key: row.key, version: row.state.version, isRemoval: row.isRemoval,
                     body: row.state.body)
                 if model.mergesFields, !row.isRemoval { change.stamps = try stamps(row.key, connection) }
-                changes.append(PendingChange(position: position, change: change, previous: behind))
+                if !statement.isNull(9), isOld(row.state.version) {
+                    change.isKnown = try wasKnown(row.key, try statement.bytes(9), before: position, connection)
+                }
+                var pending = PendingChange(position: position, change: change, previous: behind)
+                pending.edits = edits
+                changes.append(pending)
                 previous = position
             }
         }
@@ -54,6 +62,29 @@ extension Store {
         // A version that is sent and then lost with the power could be given to another change.
         if options.durability == .normal, newest > 0 { try makeDurable(upTo: newest) }
         return changes
+    }
+
+    /// Whether the cloud may have forgotten by now what it removed since; a clock that was not set says that of all.
+    private func isOld(_ version: Version) -> Bool {
+        let now = timeOfDay()
+        return now < Instant.earliestPlausible || version.milliseconds < now - StoreLimits.knownAfter
+    }
+
+    /// Whether an item's trail shows that the cloud has had it before it entered the queue, and since it last lost what it had.
+    private func wasKnown(
+        _ key: ItemKey, _ trail: [UInt8], before position: Int64, _ connection: Connection
+    ) throws(IotoError) -> Bool {
+        let entered = UInt64(bitPattern: PendingChange.time(of: position))
+        let lost = try StoreFormat.findMeta(connection, StoreFormat.metaLost)
+        let isKnown = Trail.entries(trail).contains {
+            $0.fate != .unsent && $0.fate != .restamped && $0.version.time > lost
+                && ($0.version.writer != replica || $0.version.time < entered)
+        }
+        guard isKnown else { return false }
+        // It may have refused all that there was before.
+        let statement = try connection.statement(.wasRejected)
+        defer { statement.end() }
+        return try !statement.step(key: key)
     }
 
     public func pendingCount() throws(IotoError) -> Int64 {
@@ -233,7 +264,9 @@ extension StoreTransaction {
     private func clear(_ entries: [Settlement.Entry], from start: Int, to end: Int) throws(IotoError) -> [Int64] {
         try modify { () throws(IotoError) in
             let (first, last) = (entries[start].pending.position, entries[end - 1].pending.position)
-            let statement = try connection.statement(.dequeueRun)
+            let edits = hasEdited ? -2 : store.lock.withLock { store.edits }
+            let isSame = !(start..<end).contains { entries[$0].pending.edits != edits }
+            let statement = try connection.statement(isSame ? .dequeueAll : .dequeueRun)
             defer { statement.end() }
             try statement.bind(1, first)
             try statement.bind(2, last)
@@ -357,6 +390,7 @@ extension StoreTransaction {
         try append(key, at: end)
         let statement = try connection.statement(isRemoval ? .setTombstonePosition : .setItemPosition)
         defer { statement.end() }
+        hasEdited = true
         try statement.bind(3, end)
         _ = try statement.step(key: key)
         didWrite(key, nil)
@@ -386,6 +420,7 @@ extension StoreTransaction {
         store.durableTime = 0
         let statement = try connection.statement(isRemoval ? .setTombstoneVersion : .setItemVersion)
         defer { statement.end() }
+        hasEdited = true
         try statement.bind(3, Int64(bitPattern: version.time))
         try statement.bind(4, version.writer == store.replica ? nil : Int64(bitPattern: version.writer))
         try statement.bind(5, trace)

@@ -33,6 +33,8 @@ extension StoreTransaction {
         // Both in one number, which files have had for the second alone.
         let seen = part.resends ? 0 : max(part.seen, former >> 1)
         let resends: Int64 = part.resends ? 1 : former & 1
+        // Of an item that it has not it can't be said any more that it has removed it.
+        if part.resends { try StoreFormat.writeMeta(connection, StoreFormat.metaLost, bits: store.clock.last) }
         try writeCursor(
             StreamCursor(stream: name, history: UInt64(bitPattern: part.floor), position: seen << 1 | resends))
     }

@@ -213,9 +213,10 @@ extension Store {
             readers.endSnapshots()
             relieveLog(writer)
             try writer.run(.begin)
-            cache.beginWrite()
+            let generation = cache.beginWrite()
             do throws(IotoError) {
-                try noticeOthers(writer)
+                // SQLite is asked only where the log's header does not say that nobody else has committed.
+                if generation == nil || generation != ownGeneration { try noticeOthers(writer) }
             } catch {
                 StoreFormat.rollBack(writer)
                 cache.abandonWrite()
@@ -247,6 +248,7 @@ extension Store {
             throw error
         }
         let generation = cache.endWrite(transaction.written)
+        ownGeneration = generation
         gaugeBefore = nil
         transaction.endMemory(.commit)
         clock.didCommit()
@@ -258,6 +260,7 @@ extension Store {
             counters.refused += transaction.refused
             weighed = nil
             late = nil
+            if transaction.hasEdited { edits += 1 }
             if let gauge, let generation { weighed = (gauge.total, generation) }
             return self.observer
         }

@@ -85,6 +85,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     var gaugeBefore: OutboxGauge?
     /// What waited after the last commit, and the cache's generation then; under the lock.
     var weighed: (total: OutboxGauge.Weight, generation: UInt64)?
+    /// How often items have been changed or removed that were there, as far as it is known; under the lock.
+    var edits: Int64 = 0
     /// What the next transaction begins with; under the lock.
     var late: LateSettlement?
     /// Whether commits give free pages back to the file system.
@@ -99,6 +101,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     var isJoined = false
     /// Size of the log, in pages, at which it is relieved next.
     var reliefPages = StoreLimits.longLogPages
+    /// The cache's generation after the last commit of this store; nil: not known.
+    var ownGeneration: UInt64?
     /// What had been written in the transaction when it joined.
     var changesBefore: Int64 = 0
     /// Of durability `.normal`: time of the newest version that is known to be on the disk.

@@ -40,7 +40,9 @@ public struct StoreEvent: Sendable {
     public var after: StoredItem? { isGone ? nil : item }
     public var model: Model { item.model }
     /// Neither replication nor expiry has to know of it.
-    var isForTriggersAlone: Bool { kind.isChange && !model.syncsUp && model.ttlField == nil }
+    static func isForTriggersAlone(_ kind: Kind, _ model: Model, isRemote: Bool) -> Bool {
+        kind.isChange && (isRemote || !model.syncsUp) && model.ttlField == nil
+    }
     public var key: ItemKey { item.key }
 
     /// Nil when there is neither an item before nor one after it.

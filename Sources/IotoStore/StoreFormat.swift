@@ -52,6 +52,7 @@ enum StoreFormat {
     static let metaHub: Text = "hub"
     static let metaEpoch: Text = "epoch"
     static let metaNonce: Text = "nonce"
+    static let metaLost: Text = "lost"
     static let metaOwner: Text = "device"
     static let metaCopy: Text = "copy"
     static let metaLibrary: Text = "library"

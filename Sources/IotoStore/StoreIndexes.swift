@@ -360,6 +360,7 @@ extension Store {
     func noticeOthers(_ writer: Connection) throws(IotoError) {
         guard try clock.begin(writer) else { return }
         gauge = nil
+        lock.withLock { edits += 1 }
         isIndexed = try StoreFormat.readMeta(writer, StoreFormat.metaIndexes) == indexes.fingerprint
     }
 

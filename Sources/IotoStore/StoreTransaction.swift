@@ -42,6 +42,10 @@ public final class StoreTransaction {
 
     /// What the firmware has decided; nil: it is not asked.
     var resolutions: [Resolution]?
+    /// What came from the cloud last was new here.
+    var meetsNew = true
+    /// Whether a row was changed or removed that a change in the outbox may be of.
+    var hasEdited = false
     /// What comes is of a hub that has lost what it had.
     var isSetBack = false
     /// What comes was applied before.
@@ -58,8 +62,9 @@ public final class StoreTransaction {
 
     /// Turns to the connection of a model's items; nil: the file's. The memory's is kept until the transaction is over.
     func use(_ model: Model?) throws(IotoError) {
+        guard let pool = store.memory else { return }
         var wanted = store.writer
-        if let model, let pool = store.memory, model.process.isMemory {
+        if let model, model.process.isMemory {
             if memory == nil {
                 let borrowed = try pool.borrow()
                 do throws(IotoError) {
@@ -156,8 +161,7 @@ public final class StoreTransaction {
         try checkUse()
         try checkSize(model, key, body)
         try use(model)
-        let isPlain = !model.isDelayed && model.uniqueFields.isEmpty && !store.mayBeFull(model)
-        if isPlain, model.isReplicated ? try tombstone(key) == nil : true {
+        if !model.isDelayed, model.uniqueFields.isEmpty, !store.mayBeFull(model) {
             do throws(IotoError) {
                 if let item = try modify({ () throws(IotoError) in try insert(model, key, body) }) { return item }
                 changes -= 1
@@ -210,7 +214,7 @@ public final class StoreTransaction {
         IotoError(.notFound, "model \"\(item.model.name)\": the item does not exist")
     }
 
-    /// Inserts an item that has neither a row nor a tombstone; nil, and nothing is written, when it has a row.
+    /// Inserts an item that has neither a row nor a tombstone; nil, and nothing is written, when it has one.
     private func insert(_ model: Model, _ key: ItemKey, _ body: [UInt8]) throws(IotoError) -> StoredItem? {
         var version = Version.zero
         var position: Int64?
@@ -219,7 +223,7 @@ public final class StoreTransaction {
             position = store.lanes.position(version.time, model.ordinal)
         }
         let item = StoredItem(model: model, key: key, body: body, version: version, position: position)
-        if version == .zero, position == nil {
+        if !model.isReplicated {
             let statement = try connection.statement(.insertUnsent)
             defer { statement.endAllBound() }
             try statement.bind(4, store.models.number(model))
@@ -372,6 +376,7 @@ public final class StoreTransaction {
         try statement.bind(7, position)
         if let trace { try statement.bind(8, trace) } else if sql != .insertItem { try statement.bind(8, nil) }
         try statement.run(key: item.key, body: item.body)
+        if sql != .insertItem { hasEdited = true }
         if sql == .writeItem { didWrite(item.key, item.position == position ? item : nil) }
     }
 
@@ -407,6 +412,7 @@ public final class StoreTransaction {
         let statement = try connection.statement(sql)
         defer { statement.end() }
         _ = try statement.step(key: key)
+        hasEdited = true
         if sql == .deleteItem { didWrite(key, nil) }
     }
 
@@ -434,9 +440,13 @@ public final class StoreTransaction {
     func note(
         _ kind: StoreEvent.Kind, before: StoredItem?, after: StoredItem?, isRemote: Bool = false, reason: Text = ""
     ) {
+        // An event keeps its items until the commit. The first one always stands for the transaction, should it be refused.
+        if !events.isEmpty, let item = after ?? before, StoreEvent.isForTriggersAlone(kind, item.model, isRemote: isRemote),
+            !store.isWatched.load(ordering: .relaxed)
+        {
+            return
+        }
         guard let event = StoreEvent(kind, before: before, after: after, isRemote: isRemote, reason: reason) else { return }
-        // It keeps its items until the commit. The first one always stands for the transaction, should it be refused.
-        if event.isForTriggersAlone, !events.isEmpty, !store.isWatched.load(ordering: .relaxed) { return }
         events.append(event)
     }
 

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import IotoSchema
 
 /// An item as the cloud's store has it, its tombstone when it is removed.
@@ -60,6 +61,9 @@ public struct Arbiter {
 
     /// The store's, from which every process has its times. It is written, if it has moved, in the same transaction.
     public var clock: HybridClock
+    /// Time of the newest version among the tombstones that the store has forgotten; 0: it has forgotten none. It counts for changes
+    /// that are `known`.
+    public var forgotten: UInt64 = 0
     public private(set) var stored = 0
     public private(set) var refused: [Version] = []
     public private(set) var met: [MetChange] = []
@@ -114,6 +118,9 @@ public struct Arbiter {
                 return .pass
             #endif
         }
+        if current == nil, let known = entry.known, known.history == history, sent.time <= forgotten, entry.rule?.winner != .device {
+            return bury(entry, known.model)
+        }
         var marks = current?.marks ?? []
         if let arrival = entry.arrival {
             let ruling = arrival.ruling(entry.change, stored: current?.change, marks: marks)
@@ -157,6 +164,22 @@ public struct Arbiter {
         item.marks = marks
         if entry.rule != nil { item.own = sent.time }
         if fate == .merged { item.trail = Trail.adding(Trail.entry(sent, .joined, isRemoval: false), to: item.trail) }
+        stored += 1
+        return .store(item)
+    }
+
+    /// An item that was removed so long ago that nothing is known of it any more stays so: it gets a tombstone again, by which the
+    /// device hears of it, and others of which it has the item.
+    private mutating func bury(_ entry: StreamedChange, _ model: Model) -> Decision {
+        let sent = entry.change
+        clock.observe(sent.version.time)
+        let removal = Change(
+            model: sent.model, key: sent.key, version: Version(time: clock.next(wall: wall), writer: writer), isRemoval: true,
+            body: model.keyProperties(of: FieldMerge.object(sent.body)).text)
+        var item = ItemState(change: removal, stream: entry.stream, owner: device)
+        item.trail = Trail.entry(sent.version, .refused, isRemoval: false)
+        if entry.stream != nil { met.append(MetChange(version: sent.version, other: removal)) }
+        hasJoined = true
         stored += 1
         return .store(item)
     }

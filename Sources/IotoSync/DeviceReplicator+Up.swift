@@ -188,7 +188,7 @@ extension DeviceReplicator {
             changes: batch.map { $0.change }, epoch: epoch)
         message.isBrief = isBrief
         message.inflates = compresses
-        if batch.contains(where: { codec.schema.model($0.change.model)?.conflictWinner != nil }) {
+        if batch.contains(where: { $0.change.isKnown || codec.schema.model($0.change.model)?.conflictWinner != nil }) {
             message.seen = try ownCursor()
         }
         publish(.syncToDynamo, peer == .version1 ? codec.version1Up(message, context) : codec.encode(message))

@@ -92,7 +92,7 @@ extension Change {
     public mutating func take(stamps: JSONObject?) {
         self.stamps = JSONObject()
         for (name, stamp) in stamps ?? JSONObject() {
-            guard let time = stamp.stringValue.flatMap({ parseHexadecimal($0.bytes) }) else { continue }
+            guard let time = stamp.stringValue.flatMap({ $0.hexadecimal }) else { continue }
             self.stamps.append(name, .string(.hexadecimal(min(time, version.time))))
         }
     }

@@ -172,6 +172,7 @@ extension HubReplicator {
             // A version ahead of every honest clock would win for ever.
             streamed.timeMax = HybridClock.time(now.wall &+ Limits.clockDriftMax)
             streamed.merges = model.mergesFields
+            if change.isKnown, !change.isRemoval, let seen { streamed.known = (seen.history, model) }
             accepted.append(streamed)
         } catch {
             let version: Version?

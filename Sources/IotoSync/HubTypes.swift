@@ -171,6 +171,9 @@ public struct StreamedChange: Sendable {
     /// The model has `merge: 'fields'`: the store stores what `merged` makes of it, with the stamps, which stand in the
     /// changes of its pages again.
     public var merges = false
+    /// The device has had the item from a store of this history. If it is not stored, and the change is not newer than every
+    /// tombstone that the store has forgotten, then it was removed: see `Arbiter.forgotten`.
+    public var known: (history: UInt64, model: Model)?
 
     public init(change: Change, stream: Text?, arrival: Arrival? = nil, rule: ConflictRule? = nil) {
         self.rule = rule

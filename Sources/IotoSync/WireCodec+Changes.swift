@@ -38,6 +38,7 @@ extension WireCodec {
             output.append(hexadecimal: change.own)
             output.append(literal: #"","#)
         }
+        if change.isKnown, !isVersion1 { output.append(literal: #""known":true,"#) }
         if !change.stamps.isEmpty, !isVersion1 {
             output.append(literal: #""at":"#)
             change.stamps.write(to: &output)
@@ -85,7 +86,7 @@ extension WireCodec {
     func overhead(of change: Change, isBrief: Bool = false) -> Int {
         let names = schema.hasMappedModels ? schema.model(change.model)?.mappedNamesBytes ?? 0 : 0
         let fixed = isBrief ? 30 : 110
-        var own = change.own == 0 && !change.isRemoval ? 0 : 48
+        var own = change.own == 0 && !change.isRemoval && !change.isKnown ? 0 : 48
         for (name, _) in change.stamps { own += written(name) + 22 }
         // The key stands twice.
         let key = isBrief && names == 0 ? 0 : 2 * written(wireKey(of: change)) + names
@@ -133,6 +134,7 @@ extension WireCodec {
             model: name, key: prepared.key, version: version, isRemoval: isRemoval,
             body: isRemoval ? JSON.object(body).text : prepared.text)
         change.own = json.hexadecimal("own") ?? 0
+        change.isKnown = json["known"]?.boolValue ?? false
         if model.mergesFields, !isRemoval {
             let stamps = json["at"]?.objectValue
             guard body.count <= FieldMerge.propertiesMax, stamps?.count ?? 0 <= FieldMerge.stampsMax else {

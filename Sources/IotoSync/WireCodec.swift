@@ -29,7 +29,7 @@ struct WireCodec: Sendable {
     func version(_ json: JSON?, _ replica: UInt64 = 0) -> Version? {
         guard let text = json?.stringValue else { return nil }
         var version = Version(text)
-        if text.count == 16, replica != 0, let time = parseHexadecimal(text.bytes) { version = Version(time: time, writer: replica) }
+        if text.count == 16, replica != 0, let time = text.hexadecimal { version = Version(time: time, writer: replica) }
         guard let version, HybridClock.isReadable(version.time) else { return nil }
         return version
     }
@@ -69,7 +69,7 @@ struct WireCodec: Sendable {
         Compression.inflate(payload).withUnsafeBytes { payload in
             guard let range = JSONScanner.member("nonce", in: payload) else { return nil }
             let value = JSONScanner.decode(UnsafeRawBufferPointer(rebasing: payload[range]))
-            return value?.stringValue.flatMap { parseHexadecimal($0.bytes) }
+            return value?.stringValue.flatMap { $0.hexadecimal }
         }
     }
 
@@ -107,7 +107,7 @@ extension JSON {
 
     /// A member that is sixteen hexadecimal digits.
     func hexadecimal(_ name: Text) -> UInt64? {
-        self[name]?.stringValue.flatMap { parseHexadecimal($0.bytes) }
+        self[name]?.stringValue.flatMap { $0.hexadecimal }
     }
 }
 

@@ -75,13 +75,13 @@ extension WireCodec {
         var changes: [WireChange] = []
         var index = message.start
         // Of one model most often, whose name then is not looked up again.
-        var model: Model?
+        var known: (model: Model, hash: Text)?
         while message.at(index) == UInt8(ascii: "{") {
             guard changes.count < Limits.batchItemsMax else {
                 throw IotoError(.protocolViolation, "a message of more than \(Limits.batchItemsMax) changes")
             }
             let plain = message.text.withUnsafeBytes {
-                self.plain(UnsafeRawBufferPointer(rebasing: $0[index...]), replica, context, &model)
+                self.plain(UnsafeRawBufferPointer(rebasing: $0[index...]), replica, context, &known)
             }
             if let (change, bytes) = plain {
                 changes.append(change)
@@ -112,10 +112,10 @@ extension WireCodec {
         return whole
     }
 
-    /// Reads a change that is written as this library writes most of them: `{"ver":"...","item":{...}}`, perhaps with `own`.
+    /// Reads a change that is written as this library writes most of them: `{"ver":"...","item":{...}}`, perhaps with `own` or `known`.
     @inline(never)
     private func plain(
-        _ text: UnsafeRawBufferPointer, _ replica: UInt64, _ context: Context, _ known: inout Model?
+        _ text: UnsafeRawBufferPointer, _ replica: UInt64, _ context: Context, _ known: inout (model: Model, hash: Text)?
     ) -> (WireChange, bytes: Int)? {
         var scan = WireScan(text: text)
         guard scan.take(#"{"ver":""#), let time = scan.hexadecimal(), HybridClock.isReadable(time) else { return nil }
@@ -131,22 +131,24 @@ extension WireCodec {
             guard let said = scan.hexadecimal() else { return nil }
             own = said
         }
-        guard scan.take(#"","item":"#) else { return nil }
+        let isKnown = scan.take(#"","known":true,"item":"#)
+        guard isKnown || scan.take(#"","item":"#) else { return nil }
         let item = UnsafeRawBufferPointer(rebasing: text[scan.index...])
-        var model = known
-        var read = model?.readReplica(item, context: context)
+        var model = known?.model
+        var read = model?.readReplica(item, context: context, near: known?.hash)
         if read == nil {
             model = self.model(of: item)
-            if model === known { return nil }
+            if model === known?.model { return nil }
             read = model?.readReplica(item, context: context)
         }
         guard let model, let read, !model.mergesFields else { return nil }
-        known = model
+        known = (model, read.key.hash)
         scan.index += read.bytes
         guard scan.take("}") else { return nil }
         var change = Change(
             model: model.name, key: read.key, version: Version(time: time, writer: writer), isRemoval: false, body: read.body)
         change.own = own
+        change.isKnown = isKnown
         return (.plain(change, model, isOwn: read.isOwn), scan.index)
     }
 

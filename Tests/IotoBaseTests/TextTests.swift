@@ -59,9 +59,11 @@ struct TextTests {
         var text = Text()
         text.appendHexadecimal(0x0123_4567_89AB_CDEF)
         #expect(text == "0123456789abcdef")
-        #expect(parseHexadecimal(text.bytes) == 0x0123_4567_89AB_CDEF)
-        #expect(parseHexadecimal(text.bytes.dropLast()) == nil)
-        #expect(parseHexadecimal(Text("0123456789ABCDEF").bytes) == nil)
+        #expect(text.hexadecimal == 0x0123_4567_89AB_CDEF)
+        #expect(Text("fedcba9876543210").hexadecimal == 0xFEDC_BA98_7654_3210)
+        for wrong: Text in ["0123456789abcde", "0123456789ABCDEF", "0123456789abcdeg", "0123456789abcd/0", "`123456789abcde0", "012345678:abcdef"] {
+            #expect(wrong.hexadecimal == nil)
+        }
     }
 
     @Test func aPartIsFoundWhereverItStands() {

@@ -66,6 +66,34 @@ import Testing
         #expect(try store.apply([change(setting, "1", 2, writer: 43)], cursor: cursor(3), hubTime: 0) == 1)
     }
 
+    @Test func pageOfNewAndKnownItemsTakesWhatIsNewer() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let setting = try fixture.model("Setting")
+        #expect(try store.apply([change(setting, "2", 1), change(setting, "4", 1)], cursor: cursor(2), hubTime: 0) == 2)
+        let recorder = Recorder()
+        store.setObserver(recorder)
+        let page = [
+            change(setting, "1", 1), change(setting, "2", 2, milliseconds: testTime + 1), change(setting, "3", 1),
+            change(setting, "4", 2, milliseconds: testTime - 1), change(setting, "5", 1), change(setting, "5", 2, milliseconds: testTime + 1),
+            change(setting, "6", 1), change(setting, "6", milliseconds: testTime + 2, isRemoval: true),
+            change(setting, "6", 3, milliseconds: testTime + 1), change(setting, "7", 1),
+        ]
+        #expect(try store.apply(page, cursor: cursor(12), hubTime: 0) == 8)
+        #expect(try store.scanned(setting) == ["setting#1", "setting#2", "setting#3", "setting#4", "setting#5", "setting#7"])
+        for (id, value) in [("1", 1), ("2", 2), ("3", 1), ("4", 1), ("5", 2), ("7", 1)] {
+            #expect(string(try store.get(setting, id)?.body) == string(body(id, value)))
+        }
+        #expect(
+            recorder.lines == [
+                "remote create setting#1", "remote update setting#2", "remote create setting#3", "remote create setting#5",
+                "remote update setting#5", "remote create setting#6", "remote remove setting#6", "remote create setting#7",
+            ])
+        // And not over the tombstone that is there.
+        #expect(try store.apply([change(setting, "6", 4), change(setting, "8")], cursor: cursor(14), hubTime: 0) == 1)
+        #expect(try store.get(setting, "6") == nil)
+    }
+
     @Test func aRemovalIsNotComeBackFrom() throws {
         let fixture = try Fixture()
         let store = try fixture.open()

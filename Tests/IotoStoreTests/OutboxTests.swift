@@ -1,9 +1,9 @@
 import IotoBase
 import IotoSchema
-import IotoSync
 import Testing
 
 @testable import IotoStore
+@testable import IotoSync
 
 @Suite struct OutboxTests {
     @Test func onlyModelsThatGoUpEnterTheOutbox() throws {
@@ -195,6 +195,59 @@ import Testing
         for id in 4...6 { try store.put(fault, "\(id)", 1) }
         #expect(try store.pending().filter { $0.change.version.time & 1 == 1 }.count == 3)
         #expect(try store.number("SELECT max(time) FROM item") == Int64(HybridClock.time(testTime + 1_000) + 6))
+    }
+
+    @Test func runIsClearedButForWhatHasChangedSinceItWasRead() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        for id in ["1", "2", "3"] { try store.put(fault, id, 1) }
+        var sent = try store.pending()
+        // What is new does not concern it.
+        _ = try store.write { (transaction) throws(IotoError) in try transaction.create(fault, key(fault, "4"), body: body("4", 1)) }
+        #expect(sent.allSatisfy { $0.edits == store.edits })
+        try store.answer(sent, .acknowledged)
+        #expect(try store.pending().map { $0.change.key } == [key(fault, "4")])
+
+        for id in ["5", "6", "7", "8"] { try store.put(fault, id, 1) }
+        sent = try store.pending()
+        try store.put(fault, "6", 2)
+        let other = try fixture.open()
+        try other.put(fault, "7", 2)
+        other.close()
+        // A change that is taken back is none.
+        try store.begin()
+        try store.put(fault, "8", 2)
+        try store.rollBack()
+        try store.answer(sent, .acknowledged)
+        #expect(Set(try store.pending().map { $0.change.key }) == [key(fault, "6"), key(fault, "7")])
+    }
+
+    @Test func runIsClearedButForWhatAnotherProcessHasChanged() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        for id in ["1", "2", "3"] { try store.put(fault, id, 1) }
+        let sent = try store.pending()
+        let other = try fixture.open()
+        try other.put(fault, "2", 2)
+        try other.remove(fault, "3")
+        other.close()
+        try store.answer(sent, .acknowledged)
+        #expect(Set(try store.pending().map { $0.change.key }) == [key(fault, "2"), key(fault, "3")])
+    }
+
+    @Test func runIsClearedButForWhatTheSameAnswerChanges() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let fault = try fixture.model("Fault")
+        for id in ["1", "2", "3", "4"] { try store.put(fault, id, 1) }
+        let sent = try store.pending()
+        let stamp = Version(time: sent[0].change.version.time + 8, writer: 77)
+        var entries = [Settlement.Entry(pending: sent[0], answer: .again(as: stamp))]
+        entries += sent.map { Settlement.Entry(pending: $0, answer: .acknowledged) }
+        try store.settle(Settlement(entries: entries, hubTime: 0))
+        #expect(try store.pending().map { $0.change.version } == [stamp])
     }
 
     @Test func aRestampOfAnOlderStateIsForTheNextAnswer() throws {

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import IotoSchema
 import Testing
 
@@ -43,6 +44,69 @@ struct ArbiterTests {
         #expect(arbiter.again.allSatisfy { $0.newVersion.time & 1 == 1 && $0.newVersion.writer == 7 && $0.newVersion.time > last })
         #expect(arbiter.again[0].newVersion < arbiter.again[1].newVersion)
         #expect(arbiter.clock.last == arbiter.again[1].newVersion.time && arbiter.stored == 0)
+    }
+
+    // MARK: What the store has forgotten
+
+    private func forgotten(
+        _ time: UInt64, upTo: UInt64, history: UInt64 = 1, winner: ConflictRule.Winner? = nil, stream: Text? = "device/d1"
+    ) throws -> (item: ItemState, arbiter: Arbiter) {
+        var arbiter = arbiter(500)
+        arbiter.forgotten = upTo
+        var entry = entry(time, winner: winner)
+        let body = #"{"id":"1","deviceId":"d1","value":"edited"}"#
+        entry.stream = stream
+        entry.change.body = Array(body.utf8)
+        entry.known = (history, try #require(TestSchema.schema.model("Note")))
+        let current: ItemState? = nil
+        guard case .store(let item) = arbiter.decide(entry, over: current, position: nil) else {
+            throw IotoError(.notFound, "nothing is stored")
+        }
+        return (item, arbiter)
+    }
+
+    @Test(arguments: [nil, ConflictRule.Winner.later, .cloud])
+    func editOfWhatIsRemovedAndForgottenIsOverruled(winner: ConflictRule.Winner?) throws {
+        let (item, arbiter) = try forgotten(100, upTo: 100, winner: winner)
+        #expect(item.change.isRemoval && item.change.version.writer == 0xC1 && item.change.version.time > 500)
+        #expect(item.owner == "d1" && item.stream == "device/d1")
+        #expect(FieldMerge.object(item.change.body) == ["id": .string("1"), "deviceId": .string("d1")])
+        #expect(arbiter.met == [MetChange(version: Version(time: 100, writer: 7), other: item.change)])
+        // The device is not told to step over the entry.
+        let advance = FeedAdvance(stream: "device/d1", history: 1, previous: 0, cursor: 1)
+        guard case .applied(1, [], let advances, _, []) = arbiter.answer([advance]) else {
+            Issue.record("another answer")
+            return
+        }
+        #expect(advances.map { $0.isAsSent } == [false])
+    }
+
+    @Test func editOfWhatOnlyGoesUpIsNotAnsweredWithARemoval() throws {
+        let (item, arbiter) = try forgotten(100, upTo: 100, stream: nil)
+        #expect(item.change.isRemoval && item.stream == nil && arbiter.met.isEmpty)
+    }
+
+    @Test func editIsStoredUnlessTheItemMustHaveBeenRemoved() throws {
+        // Newer than what is forgotten, nothing forgotten, known to another store, and where the device wins.
+        #expect(try !forgotten(102, upTo: 100).item.change.isRemoval)
+        #expect(try !forgotten(100, upTo: 0).item.change.isRemoval)
+        #expect(try !forgotten(100, upTo: 100, history: 2).item.change.isRemoval)
+        #expect(try !forgotten(100, upTo: 100, winner: .device).item.change.isRemoval)
+        var arbiter = arbiter(500)
+        arbiter.forgotten = 400
+        guard case .store(let item) = arbiter.decide(entry(100), over: nil, position: nil) else {
+            Issue.record("a new item is not stored")
+            return
+        }
+        #expect(!item.change.isRemoval)
+        // What is there is not removed.
+        var known = entry(102)
+        known.known = (1, try #require(TestSchema.schema.model("Note")))
+        guard case .store(let item) = arbiter.decide(known, over: stored(100), position: 1) else {
+            Issue.record("an edit is not stored")
+            return
+        }
+        #expect(!item.change.isRemoval)
     }
 
     @Test func changeThatWinsAndIsLaterIsStoredAsItIs() throws {

@@ -64,6 +64,29 @@ import Testing
         }
     }
 
+    @Test(arguments: ["Plain", "Named"], [true, false])
+    func thatTheCloudHasHadAnItemIsSaidAndRead(model: String, isBrief: Bool) throws {
+        let schema = try schema()
+        let codec = WireCodec(schema: schema)
+        for isKnown in [true, false] {
+            var sent = try change(schema, Text(model), ["id": .string("1"), "n": .number("5")])
+            sent.isKnown = isKnown
+            var message = UpMessage(sequence: 1, replica: 7, account: "a1", changes: [sent])
+            message.isBrief = isBrief
+            let payload = codec.encode(message)
+            #expect(Text(payload).string.contains(#""known":true"#) == isKnown)
+            let read = try codec.changes(of: try codec.parse(payload), replica: 7, context: Context())
+            let found = try read.map { entry in
+                switch entry {
+                case .plain(let change, _, _): change
+                case .whole(let json): try codec.change(json, replica: 7, context: Context()).change
+                }
+            }
+            #expect(found.map { $0.isKnown } == [isKnown] && found.map { $0.body } == [sent.body])
+            #expect(payload.count <= sent.body.count + codec.overhead(of: sent, isBrief: isBrief) + 100)
+        }
+    }
+
     @Test(arguments: ["Plain", "Named"])
     func overheadIsNeverExceeded(model: String) throws {
         let schema = try schema()

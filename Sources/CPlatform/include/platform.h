@@ -60,6 +60,8 @@ size_t platform_copy_ascii(void *out, size_t room, const char *text);
 /* strlen(), and strcmp() that tells equality alone. */
 size_t platform_length(const char *text);
 bool platform_equal(const char *a, const char *b);
+/* The number that 16 lower-case hexadecimal digits write; false: they are none. */
+bool platform_hexadecimal(const void *digits, uint64_t *out);
 /* A hash of two byte strings, for tables in memory: it depends on the seed, and is never stored. */
 uint32_t platform_hash(uint64_t seed, const void *a, size_t a_bytes, const void *b, size_t b_bytes);
 

@@ -20,6 +20,8 @@ final class MemoryHubStore {
     private var times: [Version: UInt64] = [:]
     /// What the next request gets for an answer, once.
     var failure: IotoError?
+    /// Time of the newest tombstone that is forgotten.
+    var forgotten: UInt64 = 0
     private var clock = HybridClock()
     private let writer: UInt64 = 0xC10D
 
@@ -55,6 +57,7 @@ final class MemoryHubStore {
     private func apply(_ changes: [StreamedChange], _ device: Text) -> HubAnswer {
         var advances: [Text: FeedAdvance] = [:]
         var arbiter = Arbiter(device: device, clock: clock, writer: writer, history: history, wall: wall)
+        arbiter.forgotten = forgotten
         for entry in changes {
             let key = entry.change.key
             let current = rows[key]
@@ -102,7 +105,7 @@ final class MemoryHubStore {
     /// A store that is made anew.
     func forgetAll(history: UInt64) {
         self.history = history
-        (rows, feeds, heads, floors) = ([:], [:], [:], [:])
+        (rows, feeds, heads, floors, forgotten) = ([:], [:], [:], [:], 0)
     }
 
     /// Forgets every tombstone.
@@ -114,6 +117,7 @@ final class MemoryHubStore {
                 }
                 feeds[stream]?.removeAll { $0.change.key == key }
             }
+            forgotten = max(forgotten, row.change.version.time)
             rows[key] = nil
         }
     }

@@ -55,7 +55,8 @@ public protocol CloudStore: Sendable {
     func expire(_ removals: [LocalWrite]) async throws(IotoError) -> Int
 
     /// Forgets tombstones that were stored before `time`, Unix milliseconds, a bounded number at a time. Devices that have not
-    /// come as far in a feed begin it anew.
+    /// come as far in a feed begin it anew. The newest version among them is kept, as `Arbiter.forgotten` of every request from then
+    /// on; a store whose tombstones go by themselves after a time gives the time before which all have gone by its clock.
     ///
     /// - Returns: The number forgotten; 0 when there are no more.
     func purgeTombstones(before time: Int64) async throws(IotoError) -> Int

@@ -211,6 +211,39 @@ struct SQLiteStoreTombstoneTests {
         #expect(try await test.apply(change("a", time: 1)).stored == 1)
     }
 
+    @Test func editOfWhatTheStoreHasForgottenRemovesItOnceMore() async throws {
+        let test = try TestStore()
+        let model = try #require(try testSchema().model("Setting"))
+        func edit(_ id: Text, _ time: UInt64, of history: UInt64) -> StreamedChange {
+            var entry = change(id, time: time, body: Text("{\"id\":\"\(id)\",\"deviceId\":\"d1\",\"value\":9}"))
+            entry.known = (history, model)
+            return entry
+        }
+        try await test.apply(change("a", time: 10), change("b", time: 10), change("c", time: 10))
+        let history = try await test.page("device/d1").history
+        try await test.apply(change("a", time: 20, removal: true), change("b", time: 30, removal: true))
+        // Nothing is forgotten yet: what is not there was never there.
+        try await test.apply(edit("x", 15, of: history))
+        #expect(try await test.store.item(key("x"))?.isRemoval == false)
+        #expect(try await test.store.purgeTombstones(before: Instant.now.wall + 1) == 2)
+        let answer = await test.store.answer(
+            .apply([edit("a", 15, of: history), edit("c", 40, of: history), edit("y", 15, of: history + 1)], device: "d1"))
+        guard case .applied(3, [], let advances, let met, []) = answer else { throw UnexpectedAnswer(answer: answer) }
+        #expect(met.map { $0.version.time } == [15] && advances.map { $0.isAsSent } == [false])
+        let removal = try #require(try await test.store.item(key("a")))
+        #expect(removal.isRemoval && removal.version.time > 40 && met.first?.other.version == removal.version)
+        #expect(try await test.page("device/d1").entries.contains { $0.change.key == key("a") && $0.change.isRemoval })
+        #expect(try await test.store.item(key("c"))?.version.time == 40)
+        #expect(try await test.store.item(key("y"))?.isRemoval == false)
+        // What is later than everything that is forgotten is stored; the store knows in another process, too.
+        await test.store.close()
+        let store = try SQLiteStore(path: test.folder.file("cloud.db"), mode: .existing)
+        _ = await store.answer(.apply([edit("b", 30, of: history), edit("z", 31, of: history)], device: "d1"))
+        #expect(try await store.item(key("b"))?.isRemoval == true)
+        #expect(try await store.item(key("z"))?.isRemoval == false)
+        await store.close()
+    }
+
     @Test func removalFromAStreamThatTheItemHadLeftRaisesTheFloorThere() async throws {
         let test = try TestStore()
         try await test.apply(change("a", time: 1, stream: "account/a1"))

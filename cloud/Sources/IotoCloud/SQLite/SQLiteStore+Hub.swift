@@ -70,6 +70,10 @@ extension SQLiteStore {
     ) throws -> HubAnswer {
         let clock = try SQLiteStore.clock(in: db)
         var arbiter = Arbiter(device: device, clock: clock, writer: writer, history: history, wall: Instant.now.wall)
+        if changes.contains(where: { $0.known != nil }) {
+            let forgotten: Int64? = try StoreFormat.meta("forgotten", in: db)
+            arbiter.forgotten = UInt64(bitPattern: forgotten ?? 0)
+        }
         var feed = FeedWriter(db: db, history: history)
         // Whether the next item is likely to be one that is not stored yet: then it is tried without a look.
         var expectsNew = true

@@ -13,7 +13,10 @@ extension SQLiteStore {
         if found == 0 { return 0 }
         return try await write { db in
             let keys = try SQLiteStore.expired(before: time, in: db)
-            for (key, stream, position) in keys {
+            let last: Int64? = try StoreFormat.meta("forgotten", in: db)
+            let newest = keys.reduce(last ?? 0) { max($0, $1.time) }
+            if newest != last { try StoreFormat.setMeta("forgotten", newest, in: db) }
+            for (key, stream, position, _) in keys {
                 if let stream, let position { try SQLiteStore.raiseFloor(of: stream, to: position, db) }
                 // Entries of streams that it had left before go with it.
                 let parted = try Row.fetchAll(
@@ -29,11 +32,11 @@ extension SQLiteStore {
         }
     }
 
-    private static func expired(before time: Int64, in db: Database) throws -> [(key: ItemKey, stream: String?, position: Int64?)] {
+    private static func expired(before time: Int64, in db: Database) throws -> [(key: ItemKey, stream: String?, position: Int64?, time: Int64)] {
         let statement = try db.cachedStatement(
-            sql: "SELECT hash, sort, stream, position FROM item WHERE removed IS NOT NULL AND removed < ? ORDER BY removed LIMIT ?")
+            sql: "SELECT hash, sort, stream, position, time FROM item WHERE removed IS NOT NULL AND removed < ? ORDER BY removed LIMIT ?")
         return try Row.fetchAll(statement, arguments: [time, purgeMax]).map { row in
-            (ItemKey(hash: Text(row[0] as String), sort: Text(row[1] as String)), row[2], row[3])
+            (ItemKey(hash: Text(row[0] as String), sort: Text(row[1] as String)), row[2], row[3], row[4])
         }
     }
 
