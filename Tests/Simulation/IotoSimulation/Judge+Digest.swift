@@ -47,7 +47,7 @@ extension Judge {
         let own = "device#" + device.id
         var keys = changedThere.filter { $0.hash == own }.union(memories[device.who]?.changedHere ?? [])
         // What only goes up does not come back to an older state of the database, nor to another database of the device.
-        if contested.contains(device.id) { keys.formUnion((cloud.keys + device.image.keys).filter { $0.hash == own }) }
+        if contested.contains(device.id) || device.twin != nil { keys.formUnion((cloud.keys + device.image.keys).filter { $0.hash == own }) }
         return keys.sorted().compactMap { key in
             // A copy that has become another device has items of the one that it was.
             if key.hash.hasPrefix("device#"), key.hash != own { return nil }
