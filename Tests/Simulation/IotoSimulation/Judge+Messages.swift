@@ -60,6 +60,7 @@ extension Judge {
                     there.key == sent.key && there.isRemoval == sent.isRemoval && (sent.isRemoval || there.value == sent.value), .identity,
                     "\(device.who)'s \(sent.key.story) at \(version.story) is acknowledged, and the cloud has \(there.key.story) under it")
             }
+            memories[device.who]!.heard.insert(version)
             if memories[device.who]!.hadSnapshot, device.image.outbox.values.contains(where: { device.image.version($0) == version }) { continue }
             memories[device.who]!.answered.insert(version)
         }

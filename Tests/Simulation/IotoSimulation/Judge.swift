@@ -22,6 +22,8 @@ final class Judge {
         /// Versions that this process has sent, and those of them that it knows an answer to.
         var sent: [Version: Content] = [:]
         var answered: Set<Version> = []
+        /// Of which the process has taken over an acknowledgement, also if it was to send them once more.
+        var heard: Set<Version> = []
         /// Numbers of its messages: what answers others is for another process, or another machine.
         var numbers: Set<Int64> = []
         /// It was in a snapshot: what that names older, or not at all, is sent again though it was answered.
@@ -248,11 +250,12 @@ final class Judge {
     /// A database was opened: it must hold what was confirmed, and of what was under way all or nothing.
     func reopened(_ device: Device, _ found: StoreImage) {
         let image = forgetting(device.image, found)
-        let answered = memories[device.who]?.answered ?? []
+        let heard = memories[device.who]?.heard ?? []
         memories[device.who]?.sent = [:]
         memories[device.who]?.answered = []
+        memories[device.who]?.heard = []
         memories[device.who]?.numbers = []
-        if found == image || isSettled(image, found, answered) { return }
+        if found == image || isSettled(image, found, heard) { return }
         let unsynced = device.durability == .normal && device.wasPowerCut ? device.unsynced.map { forgetting($0, found) } : []
         if unsynced.contains(found) {
             world.tell(device.who, "has lost its last moments")
@@ -280,8 +283,8 @@ final class Judge {
     }
 
     /// Whether the one state is the other after an acknowledgement that had no transaction of its own.
-    private func isSettled(_ state: StoreImage, _ found: StoreImage, _ answered: Set<Version>) -> Bool {
-        guard state.outbox.count == 1, let key = state.outbox.values.first, answered.contains(state.version(key)),
+    private func isSettled(_ state: StoreImage, _ found: StoreImage, _ heard: Set<Version>) -> Bool {
+        guard state.outbox.count == 1, let key = state.outbox.values.first, heard.contains(state.version(key)),
             state.cursors.allSatisfy({ (found.cursor($0.stream)?.position ?? -1) >= $0.position })
         else { return false }
         var settled = state

@@ -17,13 +17,29 @@ extension Simulation {
 
     func forgetRemovals(olderThan age: Int64 = 0) {
         let now = world.now
-        let waiting = waitingAtTwins()
+        let waiting = waitingAtTwins().union(heldOverALoss())
         let keys = cloud.purge(now) { key, removed in
             removed >= age && !waiting.contains(key) && (self.judge.lastSent[key].map { now - $0 > Simulation.messageAgeMax } ?? true)
         }
         guard !keys.isEmpty else { return }
         judge.cloudPurged(keys)
         world.tell("store", "forgets the removals of " + keys.map { $0.story }.joined(separator: ", "))
+    }
+
+    /// What devices hold that have not got over a loss of the cloud: they give it back, and only a removal that is remembered
+    /// tells what was removed since.
+    private func heldOverALoss() -> Set<ItemKey> {
+        guard cloud.losses > 0 else { return [] }
+        var keys: Set<ItemKey> = []
+        for device in devices where !isOverLosses(device.image.cursors) {
+            keys.formUnion(device.image.keys.filter { device.image.item($0) != nil })
+        }
+        return keys
+    }
+
+    private func isOverLosses(_ cursors: [StreamCursor]) -> Bool {
+        !cursors.contains { $0.stream.hasPrefix("snapshot/") }
+            && cursors.contains { $0.stream.hasPrefix("device/") && $0.history == cloud.state.history }
     }
 
     /// What one of two machines that are the same device has not sent: the other one may have heard of a removal, which a change
