@@ -33,7 +33,8 @@ public struct Sweep {
             let simulation = Simulation(seed: 1, script: script)
             _ = simulation.run()
             for operation in 1...simulation.operations.device {
-                for seed: UInt64 in 0...1 { cases.append(Case(script: script, operation: operation, cutSeed: seed)) }
+                // A write has several pages as a rule, any of which may be lost.
+                for seed: UInt64 in 0...5 { cases.append(Case(script: script, operation: operation, cutSeed: seed)) }
             }
             for request in 1...simulation.operations.hub {
                 for isDone in [false, true] { cases.append(Case(script: script, request: request, isDone: isDone)) }
