@@ -101,7 +101,8 @@ static int vacuumBeside(Db *db)
     REQUIRE(pthread_create(&other.thread, NULL, writeBeside, &other) == 0);
     EXPECT_WITHIN(5000, other.calls > 0);
     int before = other.calls;
-    EXPECT(dbVacuum(db) > 2 * 1024 * 1024);
+    // The other's commits have given some back by themselves.
+    EXPECT(dbVacuum(db) > 1024 * 1024);
     int beside = other.calls - before;
     other.isOver = true;
     pthread_join(other.thread, NULL);
