@@ -86,14 +86,6 @@ final class Recorder: MQTTDelegate {
         return platform_monotonic_ms() - start
     }
 
-    /// What `attempt` gives at best, of up to three until it is below `bound`: a busy machine delays one of them, a fault
-    /// delays each.
-    static func quickest(below bound: Int64, _ attempt: () throws -> Int64) rethrows -> Int64 {
-        var best = Int64.max
-        for _ in 0..<3 where best >= bound { best = min(best, try attempt()) }
-        return best
-    }
-
     var lastError: IotoError? { ends.last ?? nil }
 
     func mqttConnected(sessionPresent: Bool) {

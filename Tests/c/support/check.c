@@ -188,16 +188,6 @@ void pause_ms(int64_t duration_ms)
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
 }
 
-int64_t quickest_ms(int64_t bound_ms, int64_t (*run)(void *context), void *context)
-{
-    int64_t best_ms = INT64_MAX;
-    for (int times = 0; times < 3 && best_ms >= bound_ms; times++) {
-        int64_t took_ms = run(context);
-        if (took_ms < best_ms) best_ms = took_ms;
-    }
-    return best_ms;
-}
-
 /* ---- Texts and files ---- */
 
 static char *nextBuffer(void)

@@ -92,9 +92,6 @@ int64_t clock_ms(void);
 /** Wall clock, Unix milliseconds. */
 int64_t wall_ms(void);
 void pause_ms(int64_t duration_ms);
-/** How long `run` took at best, of up to three times until once it takes less than `bound_ms`: a busy machine delays one of
- *  them, a fault delays each. It returns how long it took. */
-int64_t quickest_ms(int64_t bound_ms, int64_t (*run)(void *context), void *context);
 
 /** Path of a file in the scratch folder of this scenario, which is removed at its end. One of 16 buffers of the thread, used in turn. */
 const char *scratch(const char *name);
