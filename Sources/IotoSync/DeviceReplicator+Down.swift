@@ -269,6 +269,9 @@ extension DeviceReplicator {
                 }
                 let before = isInSnapshot ? try storage.snapshotSeen(of: page.stream) : 0
                 next.isKnown = page.cursor <= max(next.seen, before)
+                #if IOTO_MUTANTS
+                    if Mutant.isActive(.snapshotEndsEarly) { next.ends = true }
+                #endif
                 part = next
             }
             do throws(IotoError) {
