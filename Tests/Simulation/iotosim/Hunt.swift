@@ -63,9 +63,9 @@
             "noTombstone": 1, "versionIgnored": 2, "clockNotPersisted": 11, "outboxRowLost": 3,
             "deviceTrustsDirection": 11, "hubTrustsDirection": 21, "hubTrustsOwner": 24, "neverResent": 6,
             "gapIgnored": 3, "advanceUnchecked": 10, "hubAcksBeforeStoring": 1, "questionForgotten": 9, "pleaIgnored": 2,
-            "moveMissed": 7, "sentBeforeDurable": 94, "neverSynced": 2, "eventTwice": 1, "stampStored": 9,
-            "purgedEarly": 16, "ownLeftOut": 86, "fenceIgnored": 48, "rollbackKept": 2, "snapshotKeepsMissing": 34,
-            "snapshotTakesPending": 5, "unnamedForgotten": 34, "floorIgnored": 69, "wholeItemWins": 50,
+            "moveMissed": 18, "sentBeforeDurable": 94, "neverSynced": 2, "eventTwice": 1, "stampStored": 9,
+            "purgedEarly": 16, "ownLeftOut": 128, "fenceIgnored": 60, "rollbackKept": 2, "snapshotKeepsMissing": 74,
+            "snapshotTakesPending": 5, "unnamedForgotten": 47, "floorIgnored": 135, "wholeItemWins": 50,
             "joinedSteppedOver": 32, "resolutionUnversioned": 16, "heldBlocksQueue": 87, "digestWithoutUp": 1, "lossTakenForRemoval": 47,
             "removalsUnsent": 47, "snapshotEndsEarly": 41,
         ]
