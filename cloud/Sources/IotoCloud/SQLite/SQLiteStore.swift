@@ -68,7 +68,7 @@ public final class SQLiteStore: CloudStore {
             }
             self.pool = Mutex(pool)
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -81,7 +81,7 @@ public final class SQLiteStore: CloudStore {
             defer { try? queue.close() }
             try StoreFormat.check(try queue.read(StoreFormat.kind), path: path)
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -105,7 +105,7 @@ public final class SQLiteStore: CloudStore {
             watchers.withLock { $0.append(watcher) }
             return AsyncStream { await watcher.next() } onCancel: { watcher.stop() }
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -137,7 +137,7 @@ public final class SQLiteStore: CloudStore {
         do {
             return try await opened().read(body)
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -152,7 +152,7 @@ public final class SQLiteStore: CloudStore {
             if !isTold { watchers.withLock { $0 }.forEach { $0.look() } }
             return value
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -163,7 +163,7 @@ public final class SQLiteStore: CloudStore {
             guard isWrite else { return try pool.read(body) }
             return try pool.writeWithoutTransaction { db in try SQLiteStore.transaction(db, body) }
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -198,10 +198,10 @@ public final class SQLiteStore: CloudStore {
 
 extension IotoError {
     /// The store's error for whatever GRDB, SQLite or the store itself threw.
-    init(_ error: any Error, path: String) {
+    static func of(_ error: any Error, path: String) -> IotoError {
         switch error {
         case let error as IotoError:
-            self = error
+            return error
         case let error as DatabaseError:
             let code: ErrorCode =
                 switch error.resultCode {
@@ -214,10 +214,10 @@ extension IotoError {
                 case .SQLITE_NOMEM: .memory
                 default: .storage
                 }
-            self.init(
+            return IotoError(
                 code, "\(path): \(error.message ?? "SQLite error")", detail: error.extendedResultCode.rawValue)
         default:
-            self.init(.storage, "\(path): \(error)")
+            return IotoError(.storage, "\(path): \(error)")
         }
     }
 }
