@@ -118,6 +118,14 @@ final class NetworkSession: MQTTDelegate {
             fail(IotoError(.offline, "the broker refuses the subscription to the device's topics"))
             return
         }
+        replicator.messageBytesMax = agent.configuration.mqtt.payloadBytesMax
+        if let bytes = client.packetBytesMax {
+            guard let payloadBytesMax = agent.configuration.topics.payloadBytesMax(inPacketsOf: bytes) else {
+                fail(IotoError(.limit, "the broker takes packets of \(bytes) bytes, which are too small"))
+                return
+            }
+            replicator.messageBytesMax = min(replicator.messageBytesMax, payloadBytesMax)
+        }
         backoff.reset()
         connections += 1
         lastError = nil

@@ -58,6 +58,11 @@ public final class MQTTClient {
     /// Whether the broker has accepted the connection and it has not ended.
     public var isConnected: Bool { link == .connected }
 
+    public var packetBytesMax: Int? {
+        guard let bytes = handle?.inbox.packetBytesMax, bytes > 0 else { return nil }
+        return Int(clamping: bytes)
+    }
+
     /// Payload bytes received.
     public var bytesIn: Int64 { handle?.inbox.bytesIn ?? bytesInAtClose }
 

@@ -5,6 +5,8 @@ import IotoBase
 public protocol MQTTConnection: AnyObject {
     var delegate: (any MQTTDelegate)? { get set }
     var isConnected: Bool { get }
+    /// The largest packet that the broker says it takes; nil: it says nothing.
+    var packetBytesMax: Int? { get }
     /// Payload bytes sent and received.
     var bytesOut: Int64 { get }
     var bytesIn: Int64 { get }
