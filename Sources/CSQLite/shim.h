@@ -39,6 +39,9 @@ static inline int ioto_sqlite_add_functions(sqlite3 *database)
                                       ioto_sqlite_has, NULL, NULL, NULL);
 }
 
+/* Has SQLite not count its memory, for which it locks a mutex each time. Before anything else is done with it, or in vain. */
+static inline void ioto_sqlite_uncounted(void) { (void) sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
+
 /*
  * Waits until the disk has what is committed in the log. A database that has none waits with each commit.
  */
