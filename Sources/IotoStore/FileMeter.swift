@@ -185,21 +185,10 @@ private func lockMetered(_ file: UnsafeMutablePointer<sqlite3_file>?, _ first: I
 /// nothing of its own to write. It is not tried where the disk has no room for it.
 private func reserveRoom(_ file: UnsafeMutablePointer<sqlite3_file>) {
     let own = metered(file)
-    let methods = own.pointee.original.pointee
-    let end = own.pointee.held.end
-    var size: sqlite3_int64 = 0
-    guard end > own.pointee.room, methods.xFileSize(file, &size) == SQLITE_OK else { return }
-    own.pointee.room = size
-    guard end >= size, let zeros = own.pointee.held.zeros() else { return }
-    let target = size + min(max(size, StoreLimits.logReserve.min), StoreLimits.logReserve.max)
-    while own.pointee.room < target {
-        let bytes = Int32(min(target - own.pointee.room, Int64(HeldFrames.room)))
-        guard writeMetered(file, zeros, bytes, own.pointee.room) == SQLITE_OK else {
-            _ = methods.xTruncate(file, size)
-            return
-        }
-        own.pointee.room += Int64(bytes)
-    }
+    guard own.pointee.held.end > own.pointee.room, let zeros = own.pointee.held.zeros() else { return }
+    let bytes = ioto_sqlite_reserve(
+        file, own.pointee.original, own.pointee.held.end, zeros, Int32(HeldFrames.room), &own.pointee.room)
+    own.pointee.meter._withUnsafeGuaranteedRef { $0.didWrite(bytes) }
 }
 
 /// Writes the frames that are held. When that fails they are gone, as what SQLite writes is.
@@ -237,7 +226,6 @@ private func readLog(
 private func truncateLog(_ file: UnsafeMutablePointer<sqlite3_file>?, _ bytes: sqlite3_int64) -> Int32 {
     guard let file else { return SQLITE_MISUSE }
     let code = writeHeld(file)
-    metered(file).pointee.room = 0
     return code == SQLITE_OK ? metered(file).pointee.original.pointee.xTruncate(file, bytes) : code
 }
 

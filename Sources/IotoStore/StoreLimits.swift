@@ -22,8 +22,6 @@ enum StoreLimits {
     static let followedChangesMax = 1000
     /// Size in bytes that the log's file is cut back to after that.
     static let logBytesMax: Int64 = 8 * 1024 * 1024
-    /// Bytes by which a synced commit makes the log's file longer than it needs, see `FileMeter`.
-    static let logReserve: (min: Int64, max: Int64) = (16 * 1024, 256 * 1024)
     /// Longest value that is read from a file, in bytes; a longer one is damage.
     static let valueBytesMax: Int32 = 1024 * 1024
     /// Changes refused by the cloud that are kept; the oldest give way.
