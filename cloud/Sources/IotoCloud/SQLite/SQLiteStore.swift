@@ -70,7 +70,7 @@ public final class SQLiteStore: CloudStore {
             }
             self.pool = Mutex(pool)
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -83,7 +83,7 @@ public final class SQLiteStore: CloudStore {
             defer { try? queue.close() }
             try StoreFormat.check(try queue.read(StoreFormat.kind), path: path)
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -107,7 +107,7 @@ public final class SQLiteStore: CloudStore {
             watchers.withLock { $0.append(watcher) }
             return AsyncStream { await watcher.next() } onCancel: { watcher.stop() }
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -139,7 +139,7 @@ public final class SQLiteStore: CloudStore {
         do {
             return try await opened().read(body)
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -154,7 +154,7 @@ public final class SQLiteStore: CloudStore {
             if !isTold { watchers.withLock { $0 }.forEach { $0.look() } }
             return value
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -165,7 +165,7 @@ public final class SQLiteStore: CloudStore {
             guard isWrite else { return try pool.read(body) }
             return try pool.writeWithoutTransaction { db in try SQLiteStore.transaction(db, body) }
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -200,10 +200,10 @@ public final class SQLiteStore: CloudStore {
 
 extension IotoError {
     /// The store's error for whatever GRDB, SQLite or the store itself threw.
-    init(_ error: any Error, path: String) {
+    static func of(_ error: any Error, path: String) -> IotoError {
         switch error {
         case let error as IotoError:
-            self = error
+            return error
         case let error as DatabaseError:
             let code: ErrorCode =
                 switch error.resultCode {
@@ -216,10 +216,10 @@ extension IotoError {
                 case .SQLITE_NOMEM: .memory
                 default: .storage
                 }
-            self.init(
+            return IotoError(
                 code, "\(path): \(error.message ?? "SQLite error")", detail: error.extendedResultCode.rawValue)
         default:
-            self.init(.storage, "\(path): \(error)")
+            return IotoError(.storage, "\(path): \(error)")
         }
     }
 }
