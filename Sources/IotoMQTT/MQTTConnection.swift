@@ -14,6 +14,7 @@ public protocol MQTTConnection: AnyObject {
     func connect() throws(IotoError)
     func publish(_ message: MQTTMessage, qos: Int32) throws(IotoError) -> Int32
     func subscribe(_ filters: [Text]) throws(IotoError) -> Int32
+    func flush()
     func disconnect()
     func step(wake eventFD: Int32, timeout: Int64)
     func close()

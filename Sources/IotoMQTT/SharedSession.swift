@@ -93,6 +93,8 @@ public final class SharedSession: MQTTConnection, @unchecked Sendable {
         return 0
     }
 
+    public func flush() {}
+
     public func disconnect() {
         if end() { delegate?.mqttDisconnected(nil) }
     }
