@@ -172,12 +172,14 @@ enum SQL: Int, CaseIterable {
         case .nameInSnapshot: "INSERT OR IGNORE INTO snapshot(hash, sort, stream) VALUES(?1, ?2, ?3)"
         case .isNamedInSnapshot: "SELECT 1 FROM snapshot WHERE hash = ?1 AND sort = ?2 AND stream = ?3"
         case .clearSnapshot: "DELETE FROM snapshot WHERE stream = ?1"
+        // 3 the stream whose snapshot may have named them, "" for a model that comes down in none.
         case .readSettled:
             """
-            SELECT hash, sort, 0 FROM item WHERE model = ?1 AND time <> 0 \
+            SELECT hash, sort FROM item WHERE ?3 = '' AND model = ?1 AND time <> 0 \
             AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.position = item.position) \
-            UNION ALL SELECT hash, sort, 1 FROM tombstone AS t WHERE model = ?1 AND coalesce(position, 0) <> -1 \
-            AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.position = t.position) LIMIT ?2
+            UNION ALL SELECT hash, sort FROM tombstone AS t WHERE model = ?1 AND coalesce(position, 0) <> -1 \
+            AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.position = t.position) \
+            AND NOT EXISTS (SELECT 1 FROM snapshot AS n WHERE n.hash = t.hash AND n.sort = t.sort AND n.stream = ?3) LIMIT ?2
             """
         case .isParked: "SELECT 1 FROM parked WHERE position = ?1"
         // 3 index, 4 and 5 the key in it.

@@ -25,6 +25,8 @@ struct DownState {
         /// changes in it. The process may have begun with an older state of the database, put in place of the one that wrote
         /// them, and pages that come unasked leave them out.
         var isWhole = false
+        /// It may never have been followed.
+        var isUnknown = true
         /// Where the stream stood when everything was asked for last, where it stands, and where the hub says that it ends.
         var countedGeneration: Int64 = 0
         var start: Int64 = 0
@@ -156,6 +158,17 @@ extension DeviceReplicator {
         try storage.cursor(of: stream) ?? StreamCursor(stream: stream, history: 0, position: 0)
     }
 
+    /// A hub has the device's changes before the device has followed the stream that shows which one it was, and whether that has
+    /// lost them: then whichever comes is another one, of which the stream begins anew.
+    func followUnknown(_ time: UInt64) throws(IotoError) {
+        guard down.streams[0].isUnknown else { return }
+        if try storage.cursor(of: down.streams[0].name) == nil {
+            let unknown = StreamCursor(stream: down.streams[0].name, history: 1, position: 0)
+            _ = try storage.apply([], cursor: unknown, hubTime: time)
+        }
+        down.streams[0].isUnknown = false
+    }
+
     func isInSnapshot(_ index: Int) throws(IotoError) -> Bool {
         if let known = down.streams[index].isInSnapshot { return known }
         let isInSnapshot = try storage.snapshotFloor(of: down.streams[index].name) != nil
@@ -172,6 +185,10 @@ extension DeviceReplicator {
         if isAnswer {
             peer = .version2
             learnTime(page.time, since: down.streams[index].askedAt, now)
+            if renewEpoch() {
+                ask([0], now)
+                if index == 0 { return }
+            }
         }
         let startsAnew = isAnswer && page.isReset && page.previous == 0
         // A page may begin before the cursor: what is applied already has the same version and is passed over.
@@ -238,7 +255,7 @@ extension DeviceReplicator {
 
     /// Whether a page leaves out nothing behind what is stored.
     private func follows(_ page: PageMessage, _ stored: StreamCursor) -> Bool {
-        guard stored.history == page.history || stored.position == 0 else { return false }
+        guard stored.history == page.history || stored.history == 0 else { return false }
         #if IOTO_MUTANTS
             if Mutant.isActive(.gapIgnored) { return true }
         #endif

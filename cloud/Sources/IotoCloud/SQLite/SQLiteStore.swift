@@ -2,6 +2,7 @@ import Foundation
 import GRDB
 import IotoBase
 import IotoSchema
+import IotoStore
 import IotoSync
 import Synchronization
 
@@ -16,7 +17,7 @@ public final class SQLiteStore: CloudStore {
     /// Memory for pages of the connection that writes.
     private static let cacheKiB = 16 * 1024
     /// Pages of the log from which on a commit moves them into the file: many commits change the same ones.
-    private static let checkpointPages = 4000
+    static let checkpointPages = 4000
 
     public let path: String
     public let writer: UInt64
@@ -34,6 +35,7 @@ public final class SQLiteStore: CloudStore {
     ///   of a newer program; `.corrupt`, `.busy`, `.io` and `.storage` as SQLite says.
     public init(path: String, mode: Mode = .create) throws(IotoError) {
         self.path = path
+        DefaultLayer.install()
         if FileManager.default.fileExists(atPath: path) {
             // Before the pool is opened, which would turn another program's file to the WAL mode.
             try SQLiteStore.check(path)
