@@ -153,9 +153,10 @@ static void ofWhatIsRefused(int port)
     EXPECT(exists(db, "Setting", DB_PROPS("id", "s1")));
     claim("a dead letter is edited, sent again and discarded by calls");
 
-    int before = refusals;
+    // The second one of the update may be told of later than its receipt.
+    EXPECT_WITHIN(PATIENCE_MS, refusals == 2);
     EXPECT_CODE(dbRemove(db, "Setting", DB_PROPS("id", "s1"), NULL), 1);
-    EXPECT_WITHIN(PATIENCE_MS, refusals == before + 1);
+    EXPECT_WITHIN(PATIENCE_MS, refusals == 3);
     EXPECT_TEXT(command, "remove");
     EXPECT_CODE(dbDiscardRejected(db, letters(db).last), 0);
     claim("a refused removal is told as one");
