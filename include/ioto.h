@@ -1274,8 +1274,8 @@ IOTO_API int dbCheck(Db *db, DbReportProc proc, void *context);
  * write-ahead log as far as readers allow. Commits do so by themselves, 64 KB each, once a quarter of the file is free; this
  * goes on to the end.
  *
- * @return Bytes by which the database became smaller, or a negative code: DB_ERR_READ_ONLY; DB_ERR_BUSY when others write or
- *         read for too long; DB_ERR_MISUSE within a transaction of this thread.
+ * @return Bytes by which the database became smaller, or a negative code: DB_ERR_READ_ONLY; DB_ERR_BUSY when others write for
+ *         too long; DB_ERR_MISUSE within a transaction of this thread.
  * Threads: any.
  * @since 0.1
  */
