@@ -52,6 +52,15 @@ public struct Text: Hashable, Sendable {
         bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
     }
 
+    /// The text, or its beginning up to a whole character.
+    @inline(never)
+    public func prefix(bytesMax: Int) -> Text {
+        guard count > bytesMax else { return self }
+        var end = bytesMax
+        while end > 0, bytes[end] & 0xC0 == 0x80 { end -= 1 }
+        return Text(bytes[..<end])
+    }
+
     @inline(never)
     public func hasPrefix(_ prefix: Text) -> Bool {
         bytes.count >= prefix.bytes.count

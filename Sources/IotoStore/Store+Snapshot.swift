@@ -70,7 +70,7 @@ extension StoreTransaction {
         #else
             let forgets = false
         #endif
-        if resends, !forgets, stream.hasPrefix("device/") { try resendUnnamed() }
+        if resends, !forgets, stream.hasPrefix("device/") { try resendUnnamed(stream) }
         #if IOTO_MUTANTS
             if Mutant.isActive(.snapshotKeepsMissing) { return try forgetSnapshot(stream) }
         #endif
@@ -128,30 +128,37 @@ extension StoreTransaction {
         }
     }
 
-    /// What only goes up is in no stream: the hub may have lost any of it.
-    private func resendUnnamed() throws(IotoError) {
-        for model in store.schema.models where model.existsOnDevice && model.syncsUp && !model.syncsDown {
+    /// What only goes up is in no stream: the hub may have lost any of it. Of models that come down as well it may have lost removals,
+    /// and a copy of this database may give back what was removed.
+    private func resendUnnamed(_ stream: Text) throws(IotoError) {
+        for model in store.schema.models where model.existsOnDevice && model.syncsUp {
             while true {
-                let lost = try settled(model)
-                // What is in the queue is settled no more.
-                for (key, isRemoval) in lost {
-                    try modify { () throws(IotoError) in try requeue(key, isRemoval: isRemoval) }
+                let lost = try settled(model, stream)
+                for key in lost {
+                    let grave = try tombstone(key)
+                    if model.syncsDown, let grave, grave.body.withUnsafeBytes({ Stream.home(of: $0, model: model) }) != stream {
+                        // The next step passes it over.
+                        try name(key, in: stream)
+                    } else {
+                        // What is in the queue is settled no more.
+                        try modify { () throws(IotoError) in try requeue(key, isRemoval: grave != nil) }
+                    }
                 }
                 if lost.count < StoreLimits.snapshotStep { break }
             }
         }
     }
 
-    /// Items and tombstones that don't wait in the outbox, some of them.
-    private func settled(_ model: Model) throws(IotoError) -> [(key: ItemKey, isRemoval: Bool)] {
-        var found: [(key: ItemKey, isRemoval: Bool)] = []
+    /// Items and tombstones that don't wait in the outbox, some of them; of a model that comes down, tombstones alone, and of these what
+    /// the snapshot has not named.
+    private func settled(_ model: Model, _ stream: Text) throws(IotoError) -> [ItemKey] {
+        var found: [ItemKey] = []
         let statement = try connection.statement(.readSettled)
         defer { statement.end() }
         try statement.bind(1, store.models.number(model))
         try statement.bind(2, Int64(StoreLimits.snapshotStep))
-        while try statement.step() {
-            found.append((ItemKey(hash: try statement.text(0), sort: try statement.text(1)), try statement.integer(2) != 0))
-        }
+        try statement.bind(3, model.syncsDown ? stream : Text())
+        while try statement.step() { found.append(ItemKey(hash: try statement.text(0), sort: try statement.text(1))) }
         return found
     }
 

@@ -299,6 +299,7 @@ extension DeviceReplicator {
         if !entries.isEmpty {
             peer = .version2
             heed(nil)
+            try followUnknown(time)
         }
         if again > 0 {
             statistics.sentItems -= again

@@ -53,6 +53,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     var down: DownState
     /// Of this connection, or of the last one.
     var epoch = Epoch()
+    /// Of the last epoch that this process has made; 0: none yet.
+    private var ownNonce: UInt64 = 0
     /// What the service was found to speak. One of version 1 is taken for one until it is found out otherwise.
     var peer = Peer.unknown
     /// The hub reads compressed messages.
@@ -224,10 +226,24 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         do throws(IotoError) {
             try storage.setEpoch(next)
             epoch = next
+            // Under one that the process before has made, a copy of the database may have written meanwhile.
+            if ownNonce == 0 { down.streams[0].isWhole = true }
+            ownNonce = next.nonce
         } catch {
             // The one before is as good for the hub, as long as nobody else has gone on.
             note(error)
         }
+    }
+
+    /// The hub has taken note of a connection under an epoch that this process has not made, so that a copy of the database may be heeded
+    /// under it as well: from now on under one that nobody else has.
+    ///
+    /// - Returns: Whether it is another one.
+    func renewEpoch() -> Bool {
+        guard ownNonce == 0, epoch.number > 0 else { return false }
+        confirmEpoch()
+        beginEpoch()
+        return ownNonce != 0
     }
 
     /// The hub has taken note of this connection.

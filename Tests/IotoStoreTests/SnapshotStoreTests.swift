@@ -122,6 +122,42 @@ import Testing
         #expect(try store.get(setting, "older")?.version.milliseconds == testTime + 1)
     }
 
+    /// A copy of the database may give the item back, of which the cloud knows nothing.
+    @Test func cloudThatHasLostItsStoreGetsRemovalsAsWell() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let shared = try fixture.model("Shared")
+        let stream = Stream.device("d1")
+        func theirs(_ id: String, at: Int64, isRemoval: Bool = false, of owner: String = #""deviceId":"d1""#) -> Change {
+            var change = change(shared, id, milliseconds: testTime + at)
+            change.body = Array(#"{"id":"\#(id)",\#(owner)}"#.utf8)
+            change.isRemoval = isRemoval
+            return change
+        }
+        _ = try store.apply(
+            ["mine", "theirs", "named", "later"].map { theirs($0, at: 1) }
+                + [theirs("account", at: 1, isRemoval: true, of: #""accountId":"a1""#)],
+            cursor: StreamCursor(stream: stream, history: 9, position: 5), hubTime: 0)
+        for id in ["mine", "later"] { try store.remove(shared, id) }
+        _ = try store.apply(
+            ["theirs", "named"].map { theirs($0, at: 2, isRemoval: true) },
+            cursor: StreamCursor(stream: stream, history: 9, position: 7), hubTime: 0)
+        try store.answer(try store.pending(), .acknowledged)
+        let removed = try store.number("SELECT count(*) FROM tombstone")
+        #expect(removed == 5)
+        _ = try store.apply(
+            [theirs("named", at: 2, isRemoval: true), theirs("later", at: 3_600_000)],
+            part: SnapshotPart(begins: true, ends: true, floor: 0, resends: true),
+            cursor: StreamCursor(stream: stream, history: 8, position: 2), hubTime: 0)
+        let pending = try store.pending()
+        #expect(Set(pending.map { $0.change.key.sort }) == ["shared#mine", "shared#theirs"])
+        #expect(pending.allSatisfy { $0.change.isRemoval })
+        #expect(pending.contains { $0.change.version == Version(time: HybridClock.time(testTime + 2), writer: 42) })
+        // What came after the removal stays, and the snapshot has come to its end.
+        #expect(try ids(store, shared) == ["later"])
+        #expect(try store.number("SELECT count(*) FROM snapshot") == 0)
+    }
+
     @Test func theEndOfASnapshotIsDoneInStepsWithoutLeavingAnythingOut() throws {
         let fixture = try Fixture()
         let store = try fixture.open()

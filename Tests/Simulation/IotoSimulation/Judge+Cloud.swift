@@ -123,7 +123,13 @@ extension Judge {
     // MARK: What is lost
 
     /// The cloud's store forgets removals.
-    func cloudPurged(_ keys: [ItemKey]) { taint(keys) }
+    func cloudPurged(_ keys: [ItemKey]) {
+        taint(keys)
+        guard cloud.losses > 0 else { return }
+        // To a cloud that has lost something, a device that comes late tells once more what it removed.
+        let gone = Set(keys)
+        stored = stored.filter { !gone.contains($0.key) }
+    }
 
     /// An older state has taken the place of the cloud's store.
     func cloudLost(_ former: Cloud.State) {

@@ -33,7 +33,10 @@ extension Judge {
             }
             if contested.contains(device.id) {
                 // Whether the hub heeds it is seen in `deviceHeard`.
-                if contents[version] == nil { contents[version] = memories[device.who]!.sent[version] }
+                guard let sent = memories[device.who]!.sent[version] else { continue }
+                if contents[version] == nil { contents[version] = sent }
+                // Of two databases with one id each may have given it.
+                if contents[version] != sent, !(rivals[version]?.contains(sent) ?? false) { rivals[version, default: []].append(sent) }
             } else if let known = contents[version] {
                 world.require(
                     known.key == key && known.isRemoval == isRemoval, .identity,
@@ -165,12 +168,17 @@ extension Judge {
 
     private func acknowledged(_ version: Version) {
         guard let content = contents[version] else { return }
-        let item = cloud.items[content.key]
-        // A database that has joined again sends what it wrote before under its new id, at the same time: the cloud has it.
-        let isSame = item.map { $0.change.version.time == version.time && $0.change.isRemoval == content.isRemoval && $0.change.body == content.body }
         world.require(
-            item != nil && item!.change.version >= version || isSame == true, .acknowledgement,
+            ([content] + (rivals[version] ?? [])).contains { isKept($0, version) }, .acknowledgement,
             "\(content.key.story) at \(version.story) is acknowledged, and the cloud has "
-                + (item?.change.version.story ?? "nothing"))
+                + (cloud.items[content.key]?.change.version.story ?? "nothing"))
+    }
+
+    /// Whether the cloud has the change, or a later one.
+    private func isKept(_ content: Content, _ version: Version) -> Bool {
+        guard let item = cloud.items[content.key] else { return false }
+        // A database that has joined again sends what it wrote before under its new id, at the same time: the cloud has it.
+        let isSame = item.change.version.time == version.time && item.change.isRemoval == content.isRemoval && item.change.body == content.body
+        return item.change.version >= version || isSame
     }
 }

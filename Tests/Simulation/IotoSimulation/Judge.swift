@@ -41,6 +41,8 @@ final class Judge {
     unowned var cloud: Cloud!
     var memories: [String: Memory] = [:]
     var contents: [Version: Content] = [:]
+    /// Other contents that were sent under the version, by the other one of two databases with one id.
+    var rivals: [Version: [Content]] = [:]
     var stored: Set<AppliedVersion> = []
     /// What devices' changes were as the cloud stored them.
     var storedContents: [Version: Content] = [:]
@@ -182,12 +184,20 @@ final class Judge {
             noteWrite(device, attempt, model, key, before, row)
             let highest = max(before.version(key), memories[device.who]?.highest[key] ?? .zero)
             let isRestamp = isRestamp(before.version(key), row.version)
-            if isRestamp { alias(key, before.version(key), row.version) }
+            if isRestamp || isCarried(attempt, key, before, after, model) { alias(key, before.version(key), row.version) }
             world.require(
                 row.version >= highest || isRestamp || cloudMayWin(key) || isTakenBack(attempt, key), .order,
                 "\(device.who): \(key.story) goes from \(highest.story) back to \(row.version.story)")
             memories[device.who, default: Memory()].highest[key] = row.version
         }
+    }
+
+    /// Whether what waits has become part of what waits now, under another version.
+    private func isCarried(
+        _ attempt: Device.Attempt, _ key: ItemKey, _ before: StoreImage, _ after: StoreImage, _ model: Model
+    ) -> Bool {
+        guard case .message = attempt, before.outbox.values.contains(key), after.outbox.values.contains(key) else { return false }
+        return model.mergesFields || before.row(key)?.body == after.row(key)?.body
     }
 
     /// Of a write that was made here, the number; of it and of what the firmware has made of two, what it was written over.
@@ -269,7 +279,7 @@ final class Judge {
         for state in unsynced + [image] {
             for doubt in device.doubts where explains(doubt, from: state, to: found) {
                 memories[device.who] = memory(of: found, memories[device.who])
-                for key in found.keys where found.version(key) != state.version(key) {
+                for key in found.keys where found.row(key) != state.row(key) {
                     if let row = found.row(key), let model = Models.schema.model(row.model) {
                         if case .local = doubt, !model.syncsUp { memories[device.who]?.changedHere.insert(key) }
                         noteWrite(device, doubt, model, key, state, row)

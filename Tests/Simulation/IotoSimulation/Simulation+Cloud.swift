@@ -31,8 +31,8 @@ extension Simulation {
     private func heldOverALoss() -> Set<ItemKey> {
         guard cloud.losses > 0 else { return [] }
         var keys: Set<ItemKey> = []
-        for device in devices where !isOverLosses(device.image.cursors) {
-            keys.formUnion(device.image.keys.filter { device.image.item($0) != nil })
+        for image in devices.flatMap({ [$0.image] + ($0.backup.map { [$0.image] } ?? []) }) where !isOverLosses(image.cursors) {
+            keys.formUnion(image.keys.filter { image.item($0) != nil })
         }
         return keys
     }

@@ -353,8 +353,7 @@ struct Mixture {
         agents = !isLoose && !hasShortQueues && (hubs == 1 || !isShared) && random.chance(250) ? 1 : 0
         var faults: [Fault] = []
         for fault in Fault.allCases where random.chance(fault == .loseCloud ? 150 : 450) {
-            // What a copy of a device still has of what the other one removed comes back when the cloud has lost the removal.
-            if fault != .loseCloud || agents == 0 && !faults.contains(.clone) { faults.append(fault) }
+            if fault != .loseCloud || agents == 0 { faults.append(fault) }
         }
         self.faults = faults
     }
