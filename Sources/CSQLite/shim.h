@@ -41,17 +41,19 @@ static inline int ioto_sqlite_add_functions(sqlite3 *database)
 
 /*
  * Makes a log's file longer that ends where its frames end: by as much as it has, 16 KB at least and 256 KB at most. `room` is how long
- * the file is then. Returns the number of bytes written.
+ * the file is then. Not after a transaction that has made it much longer itself, which its wait for the disk is a small part of.
+ * Returns the number of bytes written.
  */
 static inline int ioto_sqlite_reserve(sqlite3_file *file, const sqlite3_io_methods *methods, int64_t end, const void *zeros,
                                       int zeros_bytes, int64_t *room)
 {
     sqlite3_int64 size = 0;
+    bool is_large = end - *room > 65536;
     if (methods->xFileSize(file, &size) != SQLITE_OK) {
         return 0;
     }
     *room = size;
-    int bytes = end < size ? 0 : size < 16384 ? 16384 : size > 262144 ? 262144 : (int) size, done = 0;
+    int bytes = end < size || is_large ? 0 : size < 16384 ? 16384 : size > 262144 ? 262144 : (int) size, done = 0;
     while (done < bytes) {
         int step = bytes - done < zeros_bytes ? bytes - done : zeros_bytes;
         if (methods->xWrite(file, zeros, step, size + done) != SQLITE_OK) {
