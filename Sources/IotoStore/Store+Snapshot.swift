@@ -118,6 +118,9 @@ extension StoreTransaction {
             if try parked.step() { return }
         }
         try modify { () throws(IotoError) in
+            #if IOTO_MUTANTS
+                let resends = resends && !Mutant.isActive(.lossTakenForRemoval)
+            #endif
             if resends {
                 try requeue(item.key, isRemoval: false)
             } else {
@@ -132,6 +135,9 @@ extension StoreTransaction {
     /// and a copy of this database may give back what was removed.
     private func resendUnnamed(_ stream: Text) throws(IotoError) {
         for model in store.schema.models where model.existsOnDevice && model.syncsUp {
+            #if IOTO_MUTANTS
+                if Mutant.isActive(.removalsUnsent), model.syncsDown { continue }
+            #endif
             while true {
                 let lost = try settled(model, stream)
                 for key in lost {

@@ -294,6 +294,9 @@ extension DeviceReplicator {
         }
         let before = isInSnapshot ? try storage.snapshotSeen(of: page.stream) : 0
         part.isKnown = page.cursor <= max(part.seen, before)
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.snapshotEndsEarly) { part.ends = true }
+        #endif
         return part
     }
 

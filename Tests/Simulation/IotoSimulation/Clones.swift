@@ -50,7 +50,7 @@ extension Device {
     /// Takes a copy of another machine's storage.
     func begin(with copy: Backup) {
         disk.take(imageOf: copy.disk)
-        (image, replica, isContested) = (copy.image, copy.replica, true)
+        (image, replica, isContested, hasRejoined) = (copy.image, copy.replica, true, copy.hasRejoined)
         unsynced = [image]
         judge.cloned(self, copy)
     }

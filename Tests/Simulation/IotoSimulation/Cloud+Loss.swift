@@ -19,6 +19,7 @@ extension Cloud {
             state.feeds[stream] = entries.filter { !gone.contains($0.key) }
         }
         for key in keys {
+            state.forgotten = max(state.forgotten, state.items[key]?.change.version.time ?? 0)
             state.items[key] = nil
             state.removals[key] = nil
         }

@@ -30,6 +30,8 @@ final class Cloud {
         var floors: [Text: Int64] = [:]
         /// When items were removed.
         var removals: [ItemKey: Int64] = [:]
+        /// See `Arbiter.forgotten`.
+        var forgotten: UInt64 = 0
         var broadcastStreams: [Text] = []
         var devices: [DeviceRecord] = []
     }
@@ -92,6 +94,7 @@ final class Cloud {
     private func apply(_ changes: [StreamedChange], _ device: Text) -> HubAnswer {
         var advances: [FeedAdvance] = []
         var arbiter = Arbiter(device: device, clock: clock, writer: state.writer, history: state.history, wall: wall.time)
+        arbiter.forgotten = state.forgotten
         for entry in changes {
             let key = entry.change.key
             let current = items[key]

@@ -149,6 +149,32 @@ extension Judge {
         }
     }
 
+    /// A snapshot of a cloud that has lost what it had: what the device holds of models that go both ways stays, and waits to be sent
+    /// again unless the cloud has it.
+    func checkReturn(_ device: Device, _ attempt: Device.Attempt, _ before: StoreImage, _ after: StoreImage) {
+        guard case .message(let message) = attempt, message.topic.hasSuffix("BATCH"), let page = try? JSON.parse(message.payload),
+            page["snapshot"]?.boolValue == true, let stream = page["stream"]?.stringValue, stream == Stream.device(device.id),
+            let former = before.cursor(stream), former.history != 0, before.cursors != after.cursors
+        else { return }
+        let isLost = page["reset"] != nil && page["history"]?.stringValue != .hexadecimal(former.history)
+        guard isLost || before.cursor("snapshot/" + stream).map({ $0.position & 1 == 1 }) ?? false else { return }
+        let own = "device#" + device.id
+        func goesBothWays(_ row: StoreImage.Row) -> Bool { Models.schema.model(row.model).map { $0.syncsUp && $0.syncsDown } ?? false }
+        for key in before.keys where key.hash == own && before.item(key).map(goesBothWays) ?? false {
+            world.require(after.row(key) != nil, .keeping, "\(device.who) has removed \(key.story), which the cloud has lost")
+        }
+        // A snapshot of one page has named all that it has in that.
+        guard page["reset"] != nil, page["more"]?.boolValue != true else { return }
+        let named = Set((page["changes"]?.arrayValue ?? []).compactMap { $0.wireKey })
+        let waiting = Set(after.outbox.values)
+        for key in after.keys where key.hash == own && !waiting.contains(key) && !named.contains(key.sort) {
+            guard let row = after.row(key), goesBothWays(row) else { continue }
+            world.require(
+                cloud.items[key].map { $0.change.version >= row.version } ?? false, .keeping,
+                "\(device.who) does not send \(row.isRemoval ? "the removal of " : "")\(key.story) again, which the cloud has lost")
+        }
+    }
+
     // MARK: The end
 
     /// What differs between a device and the cloud; nil when nothing does.

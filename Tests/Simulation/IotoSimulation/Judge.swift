@@ -151,6 +151,7 @@ final class Judge {
     private func checkRows(
         _ device: Device, _ attempt: Device.Attempt, _ before: StoreImage, _ after: StoreImage
     ) {
+        checkReturn(device, attempt, before, after)
         let isOfSnapshot = isSnapshot(attempt)
         if isOfSnapshot {
             memories[device.who, default: Memory()].hadSnapshot = true

@@ -7,6 +7,7 @@ struct Backup {
     let disk: Disk
     let image: StoreImage
     let replica: UInt64
+    let hasRejoined: Bool
     /// See `Judge.Memory`.
     let changedHere: Set<ItemKey>
 
@@ -15,6 +16,7 @@ struct Backup {
         disk.take(imageOf: device.disk)
         image = device.image
         replica = device.replica
+        hasRejoined = device.hasRejoined
         changedHere = device.judge.memories[device.who]?.changedHere ?? []
     }
 }

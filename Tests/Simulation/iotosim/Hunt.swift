@@ -66,7 +66,8 @@
             "moveMissed": 7, "sentBeforeDurable": 94, "neverSynced": 2, "eventTwice": 1, "stampStored": 9,
             "purgedEarly": 16, "ownLeftOut": 86, "fenceIgnored": 48, "rollbackKept": 2, "snapshotKeepsMissing": 34,
             "snapshotTakesPending": 5, "unnamedForgotten": 34, "floorIgnored": 69, "wholeItemWins": 50,
-            "joinedSteppedOver": 32, "resolutionUnversioned": 16, "heldBlocksQueue": 87, "digestWithoutUp": 1,
+            "joinedSteppedOver": 32, "resolutionUnversioned": 16, "heldBlocksQueue": 87, "digestWithoutUp": 1, "lossTakenForRemoval": 47,
+            "removalsUnsent": 47, "snapshotEndsEarly": 41,
         ]
     }
 #endif
