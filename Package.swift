@@ -40,7 +40,7 @@ let package = Package(
         .library(name: "ioto", type: .dynamic, targets: ["Ioto"]),
         .library(
             name: "IotoReplication", type: .static,
-            targets: ["IotoBase", "IotoJSON", "IotoSchema", "IotoSync", "IotoMQTT", "CPlatform"]),
+            targets: ["IotoBase", "IotoJSON", "IotoSchema", "IotoSync", "IotoStore", "IotoMQTT", "CPlatform"]),
     ],
     targets: [
         .systemLibrary(name: "CIoto", path: "include"),

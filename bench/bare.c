@@ -45,6 +45,14 @@ void programStop(int process, int signal)
     waitpid(process, NULL, 0);
 }
 
+static int broker;
+
+static void brokerStop(void)
+{
+    if (broker != 0) programStop(broker, SIGTERM);
+    broker = 0;
+}
+
 int brokerStart(const char *folder)
 {
     char file[1024], log[1024];
@@ -58,7 +66,9 @@ int brokerStart(const char *folder)
             isTuned ? "true" : "false");
     fclose(settings);
     const char *arguments[] = {program != NULL && *program != '\0' ? program : "mosquitto", "-c", file, NULL};
-    programStart(arguments, log);
+    broker = programStart(arguments, log);
+    // It gives up being root, and with it the signal of its parent's death.
+    atexit(brokerStop);
     for (int turn = 0; turn < 500 && !portAnswers(port); turn++) usleep(20000);
     if (!portAnswers(port)) fail("the broker does not start, see %s", log);
     return port;

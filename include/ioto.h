@@ -933,7 +933,8 @@ IOTO_API void ioSetLog(IoLogProc proc, void *context, IoLogLevel level);
  * ioSync() ends with DB_ERR_TIMEOUT then.
  * Of `mqtt` there are as well: `version`, 'auto' (MQTT 5, and 3.1.1 with a broker that does not speak it), '5' or '3.1.1'; `alpn`, a
  * protocol to ask for in the TLS handshake; `psk` and `identity`, a key in hexadecimal digits that is shared with the broker in place
- * of certificates, and its name there, which is `deviceId` unless given; `engine`, an engine of OpenSSL, 'pkcs11' for one, that keeps
+ * of certificates, and its name there, which is `deviceId` unless given; `packetSize`, the largest packet that the broker takes, 2K to 1M,
+ * for a broker that does not tell (MQTT 5) that it takes less than 128K, or takes more; `engine`, an engine of OpenSSL, 'pkcs11' for one, that keeps
  * the key which `key` then names as the engine does: 'pkcs11:token=device;object=key'. The session is persistent, and ends a week after
  * the last connection; its last will tells the cloud that the device is gone.
  *
@@ -1148,7 +1149,7 @@ IOTO_API int ioSetStatusProc(Io *io, IoStatusProc proc, void *context);
 /* ------------------------------------------------------------------------------------------------------------------ */
 /** @name Transport
  *  Firmware that has an MQTT session already lends it to the agent, which then makes no connection of its own: settings of
- *  `mqtt` but `prefix` have no effect.
+ *  `mqtt` but `prefix` and `packetSize` have no effect.
  *  @{ */
 
 /** How the agent sends through the firmware's session. The functions are called on the agent's thread, one at a time; they must
@@ -1273,8 +1274,8 @@ IOTO_API int dbCheck(Db *db, DbReportProc proc, void *context);
  * write-ahead log as far as readers allow. Commits do so by themselves, 64 KB each, once a quarter of the file is free; this
  * goes on to the end.
  *
- * @return Bytes by which the database became smaller, or a negative code: DB_ERR_READ_ONLY; DB_ERR_BUSY when others write or
- *         read for too long; DB_ERR_MISUSE within a transaction of this thread.
+ * @return Bytes by which the database became smaller, or a negative code: DB_ERR_READ_ONLY; DB_ERR_BUSY when others write for
+ *         too long; DB_ERR_MISUSE within a transaction of this thread.
  * Threads: any.
  * @since 0.1
  */

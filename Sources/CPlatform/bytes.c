@@ -106,8 +106,11 @@ bool platform_equal(const char *a, const char *b) { return strcmp(a, b) == 0; }
 FAST static bool hex_nibbles(const uint8_t *digits, uint64_t *out)
 {
     const uint64_t ones = 0x0101010101010101u;
-    uint64_t text = 0;
-    for (int place = 0; place < 8; place++) text = text << 8 | digits[place];
+    uint64_t text;
+    memcpy(&text, digits, sizeof text);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    text = __builtin_bswap64(text);
+#endif
     /* Bit 6 tells the letters, which stand 39 above where the digits would go on: what it comes to, written again, is the text. */
     uint64_t nibbles = (text & 0x0F * ones) + (text >> 6 & ones) * 9;
     uint64_t letters = (nibbles + 6 * ones) >> 4 & ones;

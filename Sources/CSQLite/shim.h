@@ -40,6 +40,36 @@ static inline int ioto_sqlite_add_functions(sqlite3 *database)
 }
 
 /*
+ * Makes a log's file longer that ends where its frames end: by as much as it has, 16 KB at least and 256 KB at most. `room` is how long
+ * the file is then. Not after a transaction that has made it much longer itself, which its wait for the disk is a small part of.
+ * Returns the number of bytes written.
+ */
+static inline int ioto_sqlite_reserve(sqlite3_file *file, const sqlite3_io_methods *methods, int64_t end, const void *zeros,
+                                      int zeros_bytes, int64_t *room)
+{
+    sqlite3_int64 size = 0;
+    bool is_large = end - *room > 65536;
+    if (methods->xFileSize(file, &size) != SQLITE_OK) {
+        return 0;
+    }
+    *room = size;
+    int bytes = end < size || is_large ? 0 : size < 16384 ? 16384 : size > 262144 ? 262144 : (int) size, done = 0;
+    while (done < bytes) {
+        int step = bytes - done < zeros_bytes ? bytes - done : zeros_bytes;
+        if (methods->xWrite(file, zeros, step, size + done) != SQLITE_OK) {
+            methods->xTruncate(file, size);
+            return done;
+        }
+        done += step;
+    }
+    *room = size + done;
+    return done;
+}
+
+/* Has SQLite not count its memory, for which it locks a mutex each time. Before anything else is done with it, or in vain. */
+static inline void ioto_sqlite_uncounted(void) { (void) sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
+
+/*
  * Waits until the disk has what is committed in the log. A database that has none waits with each commit.
  */
 static inline int ioto_sqlite_sync_log(sqlite3 *database)

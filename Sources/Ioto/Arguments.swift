@@ -128,11 +128,8 @@ func deliver<Struct>(_ value: inout Struct, to out: UnsafeMutableRawPointer) {
 
 /// Fills a text of such a struct, cut where a character ends; the NUL behind it stays from the empty struct.
 func fill(_ buffer: UnsafeMutableRawBufferPointer, _ text: Text) {
-    var count = min(text.count, buffer.count - 1)
-    if count < text.count {
-        while count > 0, text.bytes[count] & 0xC0 == 0x80 { count -= 1 }
-    }
-    for place in 0..<count { buffer[place] = text.bytes[place] }
+    let part = text.prefix(bytesMax: buffer.count - 1)
+    for place in 0..<part.count { buffer[place] = part.bytes[place] }
 }
 
 /// A C struct whose empty initializer sets every byte to zero.

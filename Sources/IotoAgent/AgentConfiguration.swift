@@ -36,7 +36,7 @@ public struct AgentConfiguration: Sendable {
         ["database", "window"],
         ["mqtt", "endpoint"], ["mqtt", "port"], ["mqtt", "authority"], ["mqtt", "certificate"], ["mqtt", "key"],
         ["mqtt", "username"], ["mqtt", "password"], ["mqtt", "keepalive"], ["mqtt", "prefix"], ["mqtt", "alpn"],
-        ["mqtt", "engine"], ["mqtt", "psk"], ["mqtt", "identity"], ["mqtt", "version"],
+        ["mqtt", "engine"], ["mqtt", "psk"], ["mqtt", "identity"], ["mqtt", "version"], ["mqtt", "packetSize"],
     ]
 
     /// Reads a configuration.
@@ -127,6 +127,12 @@ public struct AgentConfiguration: Sendable {
 
         let farewell = DeviceReplicator<Store>.farewell(topics)
         mqtt.will = MQTTMessage(topic: farewell.topic, payload: farewell.payload)
+        if let bytes = try reader.size("mqtt", "packetSize", in: 0...Int64(Limits.messageBytesMax)) {
+            guard let payloadBytesMax = topics.payloadBytesMax(inPacketsOf: Int(bytes)) else {
+                throw reader.error(["mqtt", "packetSize"], "too small for messages of the agent")
+            }
+            mqtt.payloadBytesMax = payloadBytesMax
+        }
     }
 
     public var topics: Topics { Topics(device: deviceID, account: accountID, prefix: topicPrefix) }

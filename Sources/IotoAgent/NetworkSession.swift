@@ -23,6 +23,8 @@ final class NetworkSession: MQTTDelegate {
     private var isEnded = false
     private var lastError: IotoError?
     private var connections: Int64 = 0
+    /// Somebody waits for what has happened since the last report, perhaps.
+    private var hasNews = false
 
     /// - Parameter shared: The firmware's own session; nil: the library has one.
     init(_ agent: Agent, _ shared: SharedSession?) throws(IotoError) {
@@ -56,9 +58,7 @@ final class NetworkSession: MQTTDelegate {
             replicator.isCrowded = agent.database.triggers.isFull
             replicator.tick(now)
             publish()
-            // The status is there before anybody who waits for it is woken.
             report()
-            finishRequests()
             agent.tellStatus()
             client.step(wake: agent.wake, timeout: timeout(Instant.now))
         }
@@ -118,6 +118,14 @@ final class NetworkSession: MQTTDelegate {
             fail(IotoError(.offline, "the broker refuses the subscription to the device's topics"))
             return
         }
+        replicator.messageBytesMax = agent.configuration.mqtt.payloadBytesMax
+        if let bytes = client.packetBytesMax {
+            guard let payloadBytesMax = agent.configuration.topics.payloadBytesMax(inPacketsOf: bytes) else {
+                fail(IotoError(.limit, "the broker takes packets of \(bytes) bytes, which are too small"))
+                return
+            }
+            replicator.messageBytesMax = min(replicator.messageBytesMax, payloadBytesMax)
+        }
         backoff.reset()
         connections += 1
         lastError = nil
@@ -146,6 +154,7 @@ final class NetworkSession: MQTTDelegate {
         replicator.received(topic, payload, .now)
         // What it asks for goes out before what has come is stored.
         publish()
+        report()
     }
 
     /// Gives up a connection that is of no use; the next try comes after a wait.
@@ -156,7 +165,9 @@ final class NetworkSession: MQTTDelegate {
     }
 
     private func publish() {
-        for publication in replicator.takePublications() where replicator.isConnected {
+        let publications = replicator.takePublications()
+        defer { if !publications.isEmpty { client.flush() } }
+        for publication in publications where replicator.isConnected {
             do throws(IotoError) {
                 _ = try client.publish(MQTTMessage(topic: publication.topic, payload: publication.payload), qos: 1)
             } catch {
@@ -254,14 +265,21 @@ final class NetworkSession: MQTTDelegate {
     }
 
     private func finish(_ request: Agent.Request, _ outcome: Result<Void, IotoError>) {
+        hasNews = true
         agent.lock.withLock {
             request.outcome = outcome
             agent.requests.removeAll { $0 === request }
-            agent.condition.broadcast()
         }
     }
 
+    /// Notes how things stand, which is there before any request is done. Who waits is woken once, when nothing is locked that he
+    /// needs.
     private func report(link: Agent.Link? = nil) {
+        defer {
+            finishRequests()
+            if hasNews { agent.condition.broadcast() }
+            hasNews = false
+        }
         agent.lock.withLock {
             agent.status.link =
                 link
@@ -276,7 +294,7 @@ final class NetworkSession: MQTTDelegate {
                 || former.refusedItems != replicator.statistics.refusedItems
                 || former.receivedItems != replicator.statistics.receivedItems || agent.status.link == .stopped
                 || agent.status.link == .fenced {
-                agent.condition.broadcast()
+                hasNews = true
             }
             agent.status.sentBytes = client.bytesOut
             agent.status.receivedBytes = client.bytesIn

@@ -59,7 +59,7 @@ struct PredicateBuilder {
             }
             return .between(subject, try literal(bounds[0], for: path), try literal(bounds[1], for: path))
         default:
-            return .compare(subject, .equal, .literal(Literal(value)))
+            return .compare(subject, .equal, try literal(value, for: path))
         }
     }
 }

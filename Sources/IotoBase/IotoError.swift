@@ -38,12 +38,15 @@ public struct ErrorCode: Equatable, Sendable {
 }
 
 /// What went wrong: a code for programs, one impersonal line for people.
-public struct IotoError: Error, Sendable {
+///
+/// A reference, since it is rarely made and passed on at two thousand places: one word goes there instead of three.
+public final class IotoError: Error, Sendable {
     public let code: ErrorCode
     /// The source's own code: SQLite's extended result code, an errno, or an MQTT reason code; 0 when there is none.
     public let detail: Int32
     public let message: Text
 
+    @inline(never)
     public init(_ code: ErrorCode, _ message: Text, detail: Int32 = 0) {
         self.code = code
         self.message = message
@@ -54,4 +57,8 @@ public struct IotoError: Error, Sendable {
     public func prefixed(_ place: Text) -> IotoError {
         IotoError(code, "\(place): \(message)", detail: detail)
     }
+}
+
+extension IotoError: CustomStringConvertible {
+    public var description: String { message.string }
 }

@@ -4,18 +4,32 @@ extension Text: ExpressibleByStringInterpolation {
     public struct StringInterpolation: StringInterpolationProtocol {
         var text = Text()
 
-        @inline(never)
+        /// Nothing is made room for: the counts would be two more arguments of every message.
+        @inlinable
+        @inline(__always)
         public init(literalCapacity: Int, interpolationCount: Int) {
-            text.bytes.reserveCapacity(literalCapacity + 16 * interpolationCount)
+            self.init()
         }
 
         @inline(never)
+        @usableFromInline
+        init() {}
+
+        /// Between two values, and at either end, there is a literal even where it is empty.
+        @inlinable
+        @inline(__always)
         public mutating func appendLiteral(_ literal: StaticString) {
+            if literal.utf8CodeUnitCount > 0 { append(literal) }
+        }
+
+        @inline(never)
+        @usableFromInline
+        mutating func append(_ literal: StaticString) {
             literal.withUTF8Buffer { text.bytes.append(contentsOf: $0) }
         }
 
         @inline(never)
-        public mutating func appendInterpolation(_ value: Text) {
+        public mutating func appendInterpolation(_ value: consuming Text) {
             text.append(value)
         }
 

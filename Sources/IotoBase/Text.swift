@@ -52,6 +52,15 @@ public struct Text: Hashable, Sendable {
         bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
     }
 
+    /// The text, or its beginning up to a whole character.
+    @inline(never)
+    public func prefix(bytesMax: Int) -> Text {
+        guard count > bytesMax else { return self }
+        var end = bytesMax
+        while end > 0, bytes[end] & 0xC0 == 0x80 { end -= 1 }
+        return Text(bytes[..<end])
+    }
+
     @inline(never)
     public func hasPrefix(_ prefix: Text) -> Bool {
         bytes.count >= prefix.bytes.count
@@ -183,10 +192,15 @@ public func compareBytes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointe
 public func copyBytes(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
     // All empty arrays share one storage, whose count would be written.
     if bytes.isEmpty { return [] }
-    return [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, count in
-        UnsafeMutableRawBufferPointer(buffer).copyMemory(from: bytes)
-        count = bytes.count
-    }
+    #if hasFeature(Embedded)
+        return [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, count in
+            UnsafeMutableRawBufferPointer(buffer).copyMemory(from: bytes)
+            count = bytes.count
+        }
+    #else
+        // The other one looks its own type up each time, which takes longer than the rest.
+        return [UInt8](bytes)
+    #endif
 }
 
 /// Whether `part` stands somewhere in `whole`.

@@ -26,6 +26,8 @@ final class Inbox {
     private(set) var refusal: Int32 = 0
     /// The keepalive in seconds that it tells to use in place of the one that it was asked for (MQTT 5.0, 3.2.2.3.14), or 0.
     private(set) var keepalive: UInt16 = 0
+    /// The largest packet that it takes (MQTT 5.0, 3.2.2.3.6), or 0: it has not told.
+    private(set) var packetBytesMax: UInt32 = 0
     /// What libmosquitto has logged as errors during it: OpenSSL's reasons are told nowhere else.
     private(set) var errorText = Text()
 
@@ -69,6 +71,7 @@ final class Inbox {
         isAccepted = false
         refusal = 0
         keepalive = 0
+        packetBytesMax = 0
         errorText = Text()
     }
 }
@@ -117,6 +120,7 @@ extension Inbox {
             return
         }
         mosquitto_property_read_int16(properties, Int32(MQTT_PROP_SERVER_KEEP_ALIVE.rawValue), &keepalive, false)
+        mosquitto_property_read_int32(properties, Int32(MQTT_PROP_MAXIMUM_PACKET_SIZE.rawValue), &packetBytesMax, false)
         isAccepted = true
         append(.connected(sessionPresent: flags & 1 != 0))
     }

@@ -102,7 +102,7 @@ extension MQTTClient {
             takenBytes = -1
             if handle.inbox.payloadBytes >= Limits.messageBytesMax { break }
         }
-        platform_socket_acknowledge(handle.socket)
+        hasTaken = true
         timing.received(now: platform_monotonic_ms())
     }
 
@@ -118,7 +118,7 @@ extension MQTTClient {
         return true
     }
 
-    private func write(_ handle: MosquittoHandle, _ ready: Int32) {
+    func write(_ handle: MosquittoHandle, _ ready: Int32) {
         guard handle.wantsWrite, stands(handle.write(), handle) else { return }
         if ready & Self.writable != 0 || !handle.wantsWrite { timing.sent(now: platform_monotonic_ms()) }
     }

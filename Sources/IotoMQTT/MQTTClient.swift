@@ -32,6 +32,8 @@ public final class MQTTClient {
     var version: MQTTVersion
     /// What had been taken from the socket when the last packet was whole.
     var takenBytes: Int64 = 0
+    /// Something was taken from the socket in this step.
+    var hasTaken = false
     private var isStepping = false
     private var isClosing = false
     /// Payload bytes that `publish` has taken.
@@ -58,6 +60,11 @@ public final class MQTTClient {
     /// Whether the broker has accepted the connection and it has not ended.
     public var isConnected: Bool { link == .connected }
 
+    public var packetBytesMax: Int? {
+        guard let bytes = handle?.inbox.packetBytesMax, bytes > 0 else { return nil }
+        return Int(clamping: bytes)
+    }
+
     /// Payload bytes received.
     public var bytesIn: Int64 { handle?.inbox.bytesIn ?? bytesInAtClose }
 
@@ -82,7 +89,12 @@ public final class MQTTClient {
         }
     }
 
-    /// Queues a message; the next `step` sends it.
+    /// Sends what is queued, as far as the socket takes it at once.
+    public func flush() {
+        if let handle, link == .connected { write(handle, 0) }
+    }
+
+    /// Queues a message; the next `step` sends it, or `flush`.
     ///
     /// - Parameter qos: 0 or 1.
     /// - Returns: The id that `mqttPublished` will tell, 1...65,535.
@@ -182,6 +194,9 @@ public final class MQTTClient {
                 send(handle, ready)
                 deliver(handle)
             }
+            // With what was sent, if anything was.
+            if hasTaken { platform_socket_acknowledge(handle.socket) }
+            hasTaken = false
         }
         isStepping = false
         if isClosing { finishClose() }

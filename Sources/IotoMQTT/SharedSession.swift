@@ -11,6 +11,7 @@ public final class SharedSession: MQTTConnection, @unchecked Sendable {
 
     public var delegate: (any MQTTDelegate)?
     public private(set) var isConnected = false
+    public var packetBytesMax: Int? { nil }
     public private(set) var bytesOut: Int64 = 0
     public private(set) var bytesIn: Int64 = 0
 
@@ -91,6 +92,8 @@ public final class SharedSession: MQTTConnection, @unchecked Sendable {
         delegate?.mqttSubscribed(0, accepted: isAccepted)
         return 0
     }
+
+    public func flush() {}
 
     public func disconnect() {
         if end() { delegate?.mqttDisconnected(nil) }

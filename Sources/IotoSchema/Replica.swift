@@ -44,13 +44,9 @@ extension Model {
                 isASCII || isValidUTF8Text(UnsafeRawBufferPointer(start: members, count: bytes)),
                 let key = plan.key(values, near: near)
             else { return nil }
-            let body = [UInt8](unsafeUninitializedCapacity: bytes + 2) { buffer, count in
-                let buffer = UnsafeMutableRawBufferPointer(buffer)
-                buffer[0] = UInt8(ascii: "{")
-                UnsafeMutableRawBufferPointer(rebasing: buffer[1...])
-                    .copyMemory(from: UnsafeRawBufferPointer(start: members, count: bytes + 1))
-                count = bytes + 2
-            }
+            // From the comma before the members to the brace behind them.
+            var body = copyBytes(UnsafeRawBufferPointer(start: members - 1, count: bytes + 2))
+            body[0] = UInt8(ascii: "{")
             return ReadReplica(key: key, body: body, isOwn: isOwn, bytes: head.count + bytes + 2)
         }
     }

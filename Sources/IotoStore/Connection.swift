@@ -85,15 +85,7 @@ final class Connection {
 
     private func configure(_ mode: Mode) throws(IotoError) {
         sqlite3_extended_result_codes(handle, 1)
-        // SQLite's own handler soon tries every 100 ms only, and so never meets the moment between two commits of a
-        // process that writes without a pause.
-        sqlite3_busy_handler(
-            handle,
-            { _, tries in
-                guard Int64(tries) * StoreLimits.busyPause < Limits.busyTimeout else { return 0 }
-                sqlite3_sleep(Int32(truncatingIfNeeded: StoreLimits.busyPause))
-                return 1
-            }, nil)
+        waitForOthers()
         guard ioto_sqlite_add_functions(handle) == SQLITE_OK else { throw error(SQLITE_NOMEM, "open") }
         _ = sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, StoreLimits.valueBytesMax)
         // With this SQLite reads a file that lacks its end, and a schema of which it understands a part.
@@ -120,6 +112,18 @@ final class Connection {
         try execute("PRAGMA wal_autocheckpoint = " + Text(decimal: StoreLimits.checkpointPages))
         try execute("PRAGMA journal_size_limit = " + Text(decimal: StoreLimits.logBytesMax))
         try setDurability(durability)
+    }
+
+    /// Has calls wait for other processes. SQLite's own handler soon tries every 100 ms only, and so never meets the moment
+    /// between two commits of a process that writes without a pause.
+    private func waitForOthers() {
+        sqlite3_busy_handler(
+            handle,
+            { _, tries in
+                guard Int64(tries) * StoreLimits.busyPause < Limits.busyTimeout else { return 0 }
+                sqlite3_sleep(Int32(truncatingIfNeeded: StoreLimits.busyPause))
+                return 1
+            }, nil)
     }
 
     func setDurability(_ durability: Durability) throws(IotoError) {
@@ -162,7 +166,6 @@ final class Connection {
         handle = nil
     }
 
-
     /// Whether a transaction is under way.
     var isInTransaction: Bool {
         guard let handle else { return false }
@@ -184,6 +187,14 @@ final class Connection {
         guard let handle else { return }
         // What fails now is tried again by a later commit.
         _ = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+    }
+
+    /// Empties the log, unless somebody needs it at this moment.
+    func truncateLog() {
+        guard let handle else { return }
+        sqlite3_busy_handler(handle, nil, nil)
+        _ = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
+        waitForOthers()
     }
 
     /// Takes a snapshot that the reads to come share, or goes on with the one there is if nobody has committed since: to

@@ -16,7 +16,7 @@ struct HeldFrames {
     private static let logHeaderBytes: Int64 = 32
     private static let frameBytes = headerBytes + pageBytes
     /// Most bytes that are held.
-    private static let room = 16 * frameBytes
+    static let room = 16 * frameBytes
 
     private var memory: UnsafeMutableRawPointer?
     private var start: Int64 = 0
@@ -24,7 +24,7 @@ struct HeldFrames {
     /// Whether the last frame ends a transaction.
     private var isCommit = false
     /// Where ends what was written of this log. A header before it is one that SQLite corrects, and no page follows it.
-    private var end: Int64 = 0
+    private(set) var end: Int64 = 0
 
     var isEmpty: Bool { count == 0 }
 
@@ -63,6 +63,12 @@ struct HeldFrames {
     mutating func release() -> (data: UnsafeMutableRawPointer?, bytes: Int32, offset: Int64) {
         defer { count = 0 }
         return (memory, Int32(count), start)
+    }
+
+    /// As many zeros as can be held, where nothing is; nil: nothing was ever held.
+    func zeros() -> UnsafeMutableRawPointer? {
+        memory?.initializeMemory(as: UInt8.self, repeating: 0, count: HeldFrames.room)
+        return memory
     }
 
     /// Forgets what is held.

@@ -1,4 +1,5 @@
 import IotoBase
+import IotoSync
 
 /// The statements that a connection keeps prepared.
 ///
@@ -44,15 +45,7 @@ enum SQL: Int, CaseIterable {
 
         case .readItem:
             "SELECT model, time, writer, position, json FROM item WHERE hash = ?1 AND sort = ?2"
-        case .writeItem:
-            """
-            REPLACE INTO item(hash, sort, json, model, time, writer, position, trail) \
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL ELSE (\
-            WITH old(trail) AS MATERIALIZED (SELECT coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
-            (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), '')) \
-            SELECT nullif(CASE WHEN ?8 LIKE 'u%' AND trail LIKE 'u%' AND length(trail) = 136 THEN ?8 || substr(trail, 35) \
-            ELSE substr(?8 || trail, 1, 136) END, '') FROM old) END)
-            """
+        case .writeItem: SQL.write("item")
         // Writes nothing when there is a row of that key, or a tombstone.
         case .insertItem:
             """
@@ -63,30 +56,14 @@ enum SQL: Int, CaseIterable {
         case .insertUnsent: "INSERT OR IGNORE INTO item(hash, sort, json, model, time) VALUES(?1, ?2, ?3, ?4, 0)"
         case .deleteItem: "DELETE FROM item WHERE hash = ?1 AND sort = ?2"
         case .setItemPosition: "UPDATE item SET position = ?3 WHERE hash = ?1 AND sort = ?2"
-        case .setItemVersion:
-            """
-            UPDATE item SET time = ?3, writer = ?4, trail = CASE WHEN instr(coalesce(trail, ''), substr(?5, 2, 33)) > 0 \
-            THEN trail ELSE substr(?5 || coalesce(trail, ''), 1, 136) END WHERE hash = ?1 AND sort = ?2
-            """
+        case .setItemVersion: SQL.setVersion("item")
 
         case .readTombstone:
             "SELECT model, time, writer, position, json FROM tombstone WHERE hash = ?1 AND sort = ?2"
-        case .writeTombstone:
-            """
-            REPLACE INTO tombstone(hash, sort, json, model, time, writer, position, trail) \
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL ELSE (\
-            WITH old(trail) AS MATERIALIZED (SELECT coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
-            (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), '')) \
-            SELECT nullif(CASE WHEN ?8 LIKE 'u%' AND trail LIKE 'u%' AND length(trail) = 136 THEN ?8 || substr(trail, 35) \
-            ELSE substr(?8 || trail, 1, 136) END, '') FROM old) END)
-            """
+        case .writeTombstone: SQL.write("tombstone")
         case .deleteTombstone: "DELETE FROM tombstone WHERE hash = ?1 AND sort = ?2"
         case .setTombstonePosition: "UPDATE tombstone SET position = ?3 WHERE hash = ?1 AND sort = ?2"
-        case .setTombstoneVersion:
-            """
-            UPDATE tombstone SET time = ?3, writer = ?4, trail = CASE WHEN instr(coalesce(trail, ''), substr(?5, 2, 33)) > 0 \
-            THEN trail ELSE substr(?5 || coalesce(trail, ''), 1, 136) END WHERE hash = ?1 AND sort = ?2
-            """
+        case .setTombstoneVersion: SQL.setVersion("tombstone")
         case .readExpiredTombstones:
             """
             SELECT hash, sort FROM \
@@ -134,7 +111,7 @@ enum SQL: Int, CaseIterable {
         case .dequeueRun:
             """
             DELETE FROM outbox WHERE position BETWEEN ?1 AND ?2 AND EXISTS(SELECT 1 FROM item AS i \
-            WHERE i.hash = outbox.hash AND i.sort = outbox.sort AND i.time = outbox.position & 1152921504606846975 \
+            WHERE i.hash = outbox.hash AND i.sort = outbox.sort AND i.time = outbox.position & \(SendLanes.timeMask) \
             AND i.writer IS NULL)
             """
         case .dequeueAll: "DELETE FROM outbox WHERE position BETWEEN ?1 AND ?2"
@@ -271,6 +248,29 @@ enum SQL: Int, CaseIterable {
             WHERE position > ?1 ORDER BY position
             """
         }
+    }
+
+    private static let trailBytes = Trail.entriesMax * Trail.entryBytes
+
+    /// Writes an item, or a tombstone, with what the row was before on its trail.
+    private static func write(_ table: Text) -> Text {
+        """
+        REPLACE INTO \(table)(hash, sort, json, model, time, writer, position, trail) \
+        VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL ELSE (\
+        WITH old(trail) AS MATERIALIZED (SELECT coalesce((SELECT trail FROM item WHERE hash = ?1 AND sort = ?2), \
+        (SELECT trail FROM tombstone WHERE hash = ?1 AND sort = ?2), '')) \
+        SELECT nullif(CASE WHEN ?8 LIKE 'u%' AND trail LIKE 'u%' AND length(trail) = \(trailBytes) \
+        THEN ?8 || substr(trail, \(Trail.entryBytes + 1)) ELSE substr(?8 || trail, 1, \(trailBytes)) END, '') FROM old) END)
+        """
+    }
+
+    /// Gives an item, or a tombstone, another version. The one that it had is put on the trail, unless it stands there.
+    private static func setVersion(_ table: Text) -> Text {
+        """
+        UPDATE \(table) SET time = ?3, writer = ?4, \
+        trail = CASE WHEN instr(coalesce(trail, ''), substr(?5, 2, \(Trail.entryBytes - 1))) > 0 \
+        THEN trail ELSE substr(?5 || coalesce(trail, ''), 1, \(trailBytes)) END WHERE hash = ?1 AND sort = ?2
+        """
     }
 
     /// What waits for the cloud, with the trail of items that are there.

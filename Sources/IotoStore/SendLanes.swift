@@ -7,7 +7,8 @@ import IotoSchema
 struct SendLanes {
     /// By the model's ordinal, -7...7.
     private let lanes: [Int]
-    private static let timeMask: Int64 = 1 << 60 - 1
+    /// The part of a position, behind its lane, that is the time.
+    static let timeMask: Int64 = 1 << 60 - 1
     private static let laneMax = 7
 
     init(_ schema: Schema) {

@@ -117,8 +117,11 @@ extension Store {
             }
             giveWay()
         }
-        // The file itself shrinks when the log is moved into it.
-        try maintain { (connection) throws(IotoError) in try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)") }
+        // The file itself shrinks when the log is moved into it. Writers wait meanwhile, and so nobody is waited for.
+        try maintain { (connection) throws(IotoError) in
+            connection.checkpoint()
+            readers.withoutReaders { connection.truncateLog() }
+        }
         return bytes
     }
 }

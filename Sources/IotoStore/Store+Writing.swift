@@ -250,7 +250,7 @@ extension Store {
         let generation = cache.endWrite(transaction.written)
         ownGeneration = generation
         gaugeBefore = nil
-        transaction.endMemory(.commit)
+        transaction.endMemory(commits: true)
         clock.didCommit()
         transaction.isEnded = true
         if transaction.isThrough { gathering.clear() } else { gathering.add(transaction.staged) }
@@ -276,7 +276,7 @@ extension Store {
         #endif
         if let writer { StoreFormat.rollBack(writer) }
         cache.abandonWrite()
-        transaction.endMemory(.rollback)
+        transaction.endMemory(commits: false)
         clock.didRollBack()
         gauge = gaugeBefore
         gaugeBefore = nil

@@ -39,7 +39,7 @@ enum StoreLimits {
     /// How long after an open expired items wait for the cloud to tell the time of day before they are removed, in milliseconds.
     static let removalHold: Int64 = 3_600_000
     /// Age of a change, in milliseconds, from which on the cloud is told that it has had the item: it keeps tombstones for longer.
-    static let knownAfter: Int64 = 86_400_000
+    static let knownAfter = Instant.dayLength
     /// Longest stretch of the clock that is reserved ahead, in milliseconds.
     static let clockReserveMax: UInt64 = 10_000
     /// How far ahead of the hub's clock a version may be that is sure to be taken as it is.

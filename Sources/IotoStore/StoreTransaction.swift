@@ -83,15 +83,17 @@ public final class StoreTransaction {
     }
 
     /// Ends the part of the transaction that is in memory.
-    func endMemory(_ sql: SQL) {
+    func endMemory(commits: Bool) {
         guard let memory else { return }
         self.memory = nil
-        do throws(IotoError) {
-            try memory.run(sql)
-        } catch {
-            Log.error("changes of models in memory are lost: \(error.message)")
+        if commits {
+            do throws(IotoError) {
+                try memory.run(.commit)
+            } catch {
+                Log.error("changes of models in memory are lost: \(error.message)")
+            }
         }
-        // Nothing is left open, whatever happened.
+        // Nothing is left open, whatever happened; a full memory has ended it by itself.
         StoreFormat.rollBack(memory)
         store.memory?.giveBack(memory)
     }

@@ -177,31 +177,8 @@ extension DeviceReplicator {
     }
 
     func receivedPage(_ message: WireMessage, _ now: Instant) throws(IotoError) {
-        if let retry = codec.decodeRetry(message.json) {
-            let askAt = now.monotonic + pause(retry.milliseconds)
-            var isAsked = false
-            for index in down.streams.indices where down.streams[index].asked == retry.sequence {
-                down.streams[index].askAt = askAt
-                isAsked = true
-            }
-            if isAsked, let refusal = retry.refusal { heed(refusal) }
-            return
-        }
-        guard let page = try codec.decodePage(message, context: context) else {
-            #if IOTO_MUTANTS
-                if Mutant.isActive(.pleaIgnored) { return }
-            #endif
-            // The hub has started anew. What waits for an answer of the one before need not wait for its own time.
-            let soon = now.monotonic + Int64(random.next() % DeviceReplicator.askSpread)
-            for index in down.streams.indices {
-                down.streams[index].askAt = soon
-                // The answer to a question that is out may have been written before what the hub pleads for.
-                down.streams[index].asked = nil
-            }
-            up.backoff.reset()
-            if let batch = up.inFlight { up.inFlight?.deadline = min(batch.deadline, soon) }
-            return
-        }
+        if let retry = codec.decodeRetry(message.json) { return heed(retry, now) }
+        guard let page = try codec.decodePage(message, context: context) else { return hubBeganAnew(now) }
         guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }
         let stored = try storedCursor(page.stream)
         let isAnswer = page.answers != nil && page.answers == down.streams[index].asked
@@ -214,36 +191,17 @@ extension DeviceReplicator {
             }
         }
         let startsAnew = isAnswer && page.isReset && page.previous == 0
-        let isKnown = stored.history == page.history || stored.history == 0
         // A page may begin before the cursor: what is applied already has the same version and is passed over.
         // In a snapshot, only one that leaves nothing out.
         let isInSnapshot = try isInSnapshot(index)
         let isPart = startsAnew || isInSnapshot
-        #if IOTO_MUTANTS
-            let isBlind = Mutant.isActive(.gapIgnored)
-        #else
-            let isBlind = false
-        #endif
         // Where not the versions decide, a change that is applied already would take the place of what was made after it.
         let repeats = !isPart && page.previous < stored.position
             && page.changes.contains { (codec.schema.model($0.model)?.conflictWinner ?? .later) != .later }
-        guard !repeats, startsAnew || isKnown && (isBlind || page.previous <= stored.position),
-            !isPart || page.isWhole && isAnswer,
+        guard !repeats, startsAnew || follows(page, stored), !isPart || page.isWhole && isAnswer,
             isAnswer || !page.isReset && !page.isWhole && !down.streams[index].isWhole
                 && page.without ?? storage.replica == storage.replica
-        else {
-            // A gap, or another history, or not what was asked for: a snapshot for another process, without what was removed. One question is enough, however many pages follow the gap.
-            if repeats, isAnswer {
-                down.streams[index].asked = nil
-                down.streams[index].askAt = nil
-            }
-            if down.streams[index].asked != nil {
-                down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)
-            }
-            // Behind a page that could not be stored it is asked in its time.
-            if down.streams[index].askAt == nil { ask(index, now) }
-            return
-        }
+        else { return leave(page, index, isAnswerToRepeat: repeats && isAnswer, now) }
         if isAnswer, page.hasMore, !isPart, page.cursor > stored.position, down.streams[index].backoff.attempt < 2,
             !holdsPages
         {
@@ -255,24 +213,8 @@ extension DeviceReplicator {
         if isPart || page.cursor > stored.position || stored.history != page.history {
             var part: SnapshotPart?
             if isPart {
-                // The hub begins anew for what was asked. Of what it has lost, or of what the device has missed?
-                let asked = down.streams[index].askedFrom ?? stored
-                let isLost = asked.history != page.history || asked.position >= page.floor
-                var next = SnapshotPart(
-                    begins: startsAnew, ends: !page.hasMore, floor: page.floor, resends: asked.history != 0 && isLost,
-                    passedOver: page.refusedKeys)
-                // The position before the snapshot began is kept with it.
-                if stored.history == page.history, !next.resends { next.seen = stored.position }
-                if index == 0, next.ends {
-                    guard down.settled.count <= DeviceReplicator.settledMax else { return ask([index], now) }
-                    next.passedOver += down.settled
-                }
-                let before = isInSnapshot ? try storage.snapshotSeen(of: page.stream) : 0
-                next.isKnown = page.cursor <= max(next.seen, before)
-                #if IOTO_MUTANTS
-                    if Mutant.isActive(.snapshotEndsEarly) { next.ends = true }
-                #endif
-                part = next
+                part = try snapshotPart(page, index, stored, begins: startsAnew, isInSnapshot: isInSnapshot)
+                guard part != nil else { return ask([index], now) }
             }
             do throws(IotoError) {
                 try apply(page, part, now)
@@ -282,7 +224,84 @@ extension DeviceReplicator {
                 throw error
             }
         }
-        guard isAnswer else { return }
+        if isAnswer { answered(page, index, startsAnew: startsAnew, now) }
+    }
+
+    /// The hub wants to be asked later.
+    private func heed(_ retry: (sequence: Int64, milliseconds: Int64, refusal: IotoError?), _ now: Instant) {
+        let askAt = now.monotonic + pause(retry.milliseconds)
+        var isAsked = false
+        for index in down.streams.indices where down.streams[index].asked == retry.sequence {
+            down.streams[index].askAt = askAt
+            isAsked = true
+        }
+        if isAsked, let refusal = retry.refusal { heed(refusal) }
+    }
+
+    /// The hub has started anew. What waits for an answer of the one before need not wait for its own time.
+    private func hubBeganAnew(_ now: Instant) {
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.pleaIgnored) { return }
+        #endif
+        let soon = now.monotonic + Int64(random.next() % DeviceReplicator.askSpread)
+        for index in down.streams.indices {
+            down.streams[index].askAt = soon
+            // The answer to a question that is out may have been written before what the hub pleads for.
+            down.streams[index].asked = nil
+        }
+        up.backoff.reset()
+        if let batch = up.inFlight { up.inFlight?.deadline = min(batch.deadline, soon) }
+    }
+
+    /// Whether a page leaves out nothing behind what is stored.
+    private func follows(_ page: PageMessage, _ stored: StreamCursor) -> Bool {
+        guard stored.history == page.history || stored.history == 0 else { return false }
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.gapIgnored) { return true }
+        #endif
+        return page.previous <= stored.position
+    }
+
+    /// A gap, or another history, or not what was asked for: a snapshot for another process, without what was removed. One
+    /// question is enough, however many pages follow the gap.
+    private func leave(_ page: PageMessage, _ index: Int, isAnswerToRepeat: Bool, _ now: Instant) {
+        if isAnswerToRepeat {
+            down.streams[index].asked = nil
+            down.streams[index].askAt = nil
+        }
+        if down.streams[index].asked != nil {
+            down.streams[index].passedOver = max(down.streams[index].passedOver, page.cursor)
+        }
+        // Behind a page that could not be stored it is asked in its time.
+        if down.streams[index].askAt == nil { ask(index, now) }
+    }
+
+    /// What a page is of the snapshot that the hub sends; nil: what has been settled meanwhile is more than fits, and it is to be asked for again.
+    private func snapshotPart(
+        _ page: PageMessage, _ index: Int, _ stored: StreamCursor, begins: Bool, isInSnapshot: Bool
+    ) throws(IotoError) -> SnapshotPart? {
+        // The hub begins anew for what was asked. Of what it has lost, or of what the device has missed?
+        let asked = down.streams[index].askedFrom ?? stored
+        let isLost = asked.history != page.history || asked.position >= page.floor
+        var part = SnapshotPart(
+            begins: begins, ends: !page.hasMore, floor: page.floor, resends: asked.history != 0 && isLost,
+            passedOver: page.refusedKeys)
+        // The position before the snapshot began is kept with it.
+        if stored.history == page.history, !part.resends { part.seen = stored.position }
+        if index == 0, part.ends {
+            guard down.settled.count <= DeviceReplicator.settledMax else { return nil }
+            part.passedOver += down.settled
+        }
+        let before = isInSnapshot ? try storage.snapshotSeen(of: page.stream) : 0
+        part.isKnown = page.cursor <= max(part.seen, before)
+        #if IOTO_MUTANTS
+            if Mutant.isActive(.snapshotEndsEarly) { part.ends = true }
+        #endif
+        return part
+    }
+
+    /// The page that was asked for is stored.
+    private func answered(_ page: PageMessage, _ index: Int, startsAnew: Bool, _ now: Instant) {
         if index == 0 { release(now) }
         if startsAnew { down.streams[index].start = 0 }
         reached(page, index, now)

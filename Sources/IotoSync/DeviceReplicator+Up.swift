@@ -144,7 +144,7 @@ extension DeviceReplicator {
 
     /// Sends one message of what waits behind `position`.
     private func sendMessage(after position: inout Int64, _ now: Instant) throws(IotoError) {
-        let limit = min(max(configuration.syncLimit, 1), Limits.publishBytesMax)
+        let limit = min(max(configuration.syncLimit, 1), messageBytesMax)
         let isBrief = peer == .version2
         let head = 160 + configuration.topics.account.count * 6
         var size = head
@@ -159,7 +159,7 @@ extension DeviceReplicator {
                 let bytes =
                     entry.change.body.count + codec.overhead(of: entry.change, isBrief: isBrief)
                     + (peer == .version1 ? 192 : 0)
-                if bytes + head > Limits.publishBytesMax {
+                if bytes + head > messageBytesMax {
                     tooLarge.append(entry)
                 } else if batch.isEmpty || size + bytes <= limit {
                     if exceedsBudget(entry.change, bytes) { continue }
@@ -225,7 +225,7 @@ extension DeviceReplicator {
 
     /// What no message can carry must not block the queue.
     private func refuseTooLarge(_ entries: [PendingChange]) throws(IotoError) {
-        let reason: Text = "the item is larger than a message may be"
+        let reason: Text = "the item is larger than a message of \(messageBytesMax) bytes may carry"
         statistics.refusedItems += Int64(entries.count)
         try storage.settle(
             Settlement(

@@ -37,6 +37,8 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     let context: Context
     /// Whoever is told of changes has enough of them to do: the next page is not asked for meanwhile.
     public var isCrowded = false
+    /// Largest message that the broker takes, in bytes; an item that does not fit one is refused.
+    public var messageBytesMax = Limits.publishBytesMax
     var random: JitterGenerator
     var publications: [Publication] = []
 

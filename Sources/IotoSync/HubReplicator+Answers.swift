@@ -61,13 +61,3 @@ extension WireCodec {
         return parts + [part]
     }
 }
-
-extension Text {
-    /// The text, or its beginning up to a whole character.
-    func prefix(bytesMax: Int) -> Text {
-        guard count > bytesMax else { return self }
-        var end = bytesMax
-        while end > 0, bytes[end] & 0xC0 == 0x80 { end -= 1 }
-        return Text(bytes[..<end])
-    }
-}

@@ -21,6 +21,13 @@ public struct Topics: Sendable {
         prefix + "ioto/service/" + device + "/db/" + verb.text
     }
 
+    /// The largest payload of a message to the cloud in packets of so many bytes: beside it there are its topic, the
+    /// header, an id and a length of properties (MQTT 5.0, 3.3). Nil: next to nothing would fit.
+    public func payloadBytesMax(inPacketsOf bytes: Int) -> Int? {
+        let rest = bytes - service(.syncToDynamo).count - 16
+        return rest < 1024 ? nil : rest
+    }
+
     /// What the hub subscribes to: with and without the rule in front.
     public static func hubSubscriptions() -> [Text] {
         ["ioto/service/+/db/+", "$aws/rules/+/ioto/service/+/db/+"]

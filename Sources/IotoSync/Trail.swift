@@ -44,7 +44,7 @@ public enum Trail {
 
     /// Bytes of an entry.
     public static let entryBytes = 34
-    /// Entries that are kept with an item: SQL has it, too.
+    /// Entries that are kept with an item.
     public static let entriesMax = 4
 
     /// An entry, to stand in front of the trail.

@@ -161,10 +161,13 @@ static bool addContext(Options *out, const char *text)
 /** Cut the list at its commas, in place. */
 static bool addFields(Options *out, char *text)
 {
+    // Before it is cut, so that it can be named as it was given.
+    size_t size = strlen(text);
+    if (size == 0 || text[0] == ',' || text[size - 1] == ',' || strstr(text, ",,") != NULL) return false;
     for (char *name = text; name != NULL;) {
         char *comma = strchr(name, ',');
         if (comma != NULL) *comma++ = '\0';
-        if (name[0] == '\0' || out->fieldCount == FIELDS_MAX) return false;
+        if (out->fieldCount == FIELDS_MAX) return false;
         out->fields[out->fieldCount++] = name;
         name = comma;
     }

@@ -27,9 +27,20 @@ static bool putItemDigest(void *context, const char *model, const char *hash, co
     return !ferror(stdout);
 }
 
+static bool isStream(const char *text)
+{
+    static const char *const owners[] = {"device/", "account/"};
+    for (size_t index = 0; index < sizeof owners / sizeof owners[0]; index++) {
+        size_t size = strlen(owners[index]);
+        if (strncmp(text, owners[index], size) == 0) return text[size] != '\0';
+    }
+    return strcmp(text, "all") == 0;
+}
+
 int runDigest(Session *session)
 {
     const char *stream = session->arguments[0];
+    if (!isStream(stream)) return usageError(session->command, "digest: '%s' is no stream", stream);
     IoDigest digest = {.size = sizeof digest};
     IoDigestProc proc = session->options.isListing ? putItemDigest : NULL;
     if (ioDigest(session->db, stream, &digest, proc, session) != 0) return failed();

@@ -51,6 +51,17 @@ import Testing
         #expect(refusal("{deviceId: 'd', database: {syncLimit: \(text)}}").contains("database.syncLimit"))
     }
 
+    @Test(arguments: [(", packetSize: 20000", 19_932), (", packetSize: '1M'", 1_048_508), (", packetSize: 1092", 1_024), ("", 122_880)])
+    func packetsLeaveRoomForTheTopic(_ setting: String, _ bytes: Int) throws {
+        // $aws/rules/IotoDevice/ioto/service/d/db/syncToDynamo has 52 bytes, the rest of a packet 16.
+        #expect(try configuration("{deviceId: 'd', mqtt: {port: 1883\(setting)}}").mqtt.payloadBytesMax == bytes)
+    }
+
+    @Test(arguments: ["0", "1091", "'2M'", "-1", "'x'"])
+    func packetsThatHoldNothingAreRefused(_ text: String) {
+        #expect(refusal("{deviceId: 'd', mqtt: {packetSize: \(text)}}").contains("mqtt.packetSize"))
+    }
+
     @Test func anErrorNamesItsLine() {
         let message = refusal("{\n  deviceId: 'd',\n  database: {\n    durability: 'loose',\n  },\n}")
         #expect(message.contains("configuration:4: database.durability"), "\(message)")

@@ -17,6 +17,11 @@ struct TextTests {
         #expect(Text([0x7F]) < Text([0x80]))
     }
 
+    @Test(arguments: [(0, ""), (1, "a"), (2, "a"), (3, "aé"), (6, "aé"), (7, "aé😀"), (8, "aé😀")] as [(Int, Text)])
+    func textIsCutWhereACharacterEnds(bytesMax: Int, part: Text) {
+        #expect(Text("aé😀").prefix(bytesMax: bytesMax) == part)
+    }
+
     @Test func prefixMayBeEmptyOrWhole() {
         #expect(Text("fault#1").hasPrefix("fault#"))
         #expect(Text("a").hasPrefix(""))

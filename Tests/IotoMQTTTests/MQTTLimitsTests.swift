@@ -21,6 +21,15 @@ import Testing
         #expect(recorder.client.bytesOut == Int64(payload.count))
     }
 
+    @Test(arguments: [(["max_packet_size 20000"], 20_000 as Int?), ([], nil)])
+    func whatTheBrokerTakesIsTold(settings: [String], expected: Int?) throws {
+        let broker = try Broker(settings)
+        let recorder = try Recorder(broker, "d1") { $0.version = .v5 }
+        defer { recorder.client.close() }
+        try recorder.connect()
+        #expect(recorder.client.packetBytesMax == expected)
+    }
+
     @Test func receivedPayloadAtTheLimitIsDeliveredAndOneAboveIsDropped() throws {
         let broker = try Broker()
         let recorder = try Recorder(broker, "d1") { $0.payloadBytesMax = Limits.messageBytesMax + 1 }

@@ -30,15 +30,23 @@ import Testing
     }
 
     @Test(arguments: [
-        ("'5s'", 5000), ("'200ms'", 200), ("'2 mins'", 120_000), ("'24h'", 86_400_000), ("5", 5000), ("'5'", 5000),
-        ("0", 0),
+        ("'5s'", 5000), ("'200ms'", 200), ("'2 mins'", 120_000), ("'24h'", 86_400_000), ("'1d'", 86_400_000), ("5", 5000),
+        ("'5'", 5000), ("0", 0),
     ])
     func delayIsADuration(delay: String, milliseconds: Int64) throws {
         #expect(try options("delay: \(delay)").delay == milliseconds)
     }
 
     @Test(arguments: [
+        "priority: -1000", "priority: 1000", "outboxLimit: 1", "outboxLimit: 2147483647", "outboxBytes: 1", "dailyBytes: 1099511627776",
+    ])
+    func numbersAreTakenUpToTheirBorders(rule: String) throws {
+        #expect(throws: Never.self) { try options(rule) }
+    }
+
+    @Test(arguments: [
         ("delay: '25h'", "delay: \"25h\" is not a duration up to a day, as '5s'"),
+        ("delay: '2 days'", "delay: \"2 days\" is not a duration up to a day, as '5s'"),
         ("delay: '86400001ms'", "delay: \"86400001ms\" is not a duration up to a day, as '5s'"),
         ("delay: '99999999999999999999s'", "is not a duration up to a day, as '5s'"),
         ("delay: -1", "delay: -1 is not a duration up to a day, as '5s'"),
@@ -48,7 +56,10 @@ import Testing
         ("resolve: 'first'", "resolve \"first\" is none of 'latest', 'cloud', 'device', 'callback'"),
         ("merge: 'items'", "merge \"items\" is none of 'fields'"),
         ("priority: 1001", "priority: 1001 is not a whole number from -1000 to 1000"),
-        ("outboxLimit: 0", "outboxLimit: 0 is not a whole number from 1 to 2147483647"),
+        ("priority: -1001", "priority: -1001 is not a whole number from -1000 to 1000"),
+        ("outboxLimit: 2147483648", "outboxLimit: 2147483648 is not a whole number from 1 to 2147483647"),
+        ("dailyBytes: 1099511627777", "dailyBytes: 1099511627777 is not a whole number from 1 to 1099511627776"),
+        ("outboxBytes: 0", "outboxBytes: 0 is not a whole number from 1 to 1099511627776"), ("outboxLimit: 0", "outboxLimit: 0 is not a whole number from 1 to 2147483647"),
         ("onFull: 'drop'", "onFull \"drop\" is none of 'refuse', 'dropOldest'"),
         ("limits: 5", "limits: 5 is not an object"),
         ("limits: {dailyBytes: 0}", "limits: dailyBytes: 0 is not a whole number from 1 to 1099511627776"),

@@ -103,6 +103,14 @@ import Testing
         ),
         ("params: {createdField: null}", "params: createdField: null is not a text"),
         (
+            "params: {updatedField: ''}", "params: updatedField: \"\" is no name of a field: 1 to 255 bytes without a dot"
+        ),
+        ("params: {separator: 5}", "params: separator: 5 is not a text"),
+        ("params: {hidden: 'yes'}", "params: hidden: \"yes\" is not a boolean"),
+        ("params: {partial: 0}", "params: partial: 0 is not a boolean"),
+        ("params: {warn: 'no'}", "params: warn: \"no\" is not a boolean"),
+        ("params: {timestamps: null}", "params: timestamps: null is none of true, false, 'create', 'update'"),
+        (
             "params: {createdField: 'updated'}",
             "params: typeField, createdField and updatedField have to be three names"
         ),
@@ -111,6 +119,14 @@ import Testing
         expectError(.schema, "schema.json5:1: \(message)") {
             try parse("{format: 'onetable:1.1.0', indexes: {primary: {hash: 'id'}}, models: {}, \(part)}")
         }
+    }
+
+    @Test(arguments: ["typeField", "createdField", "updatedField"])
+    func namesInParametersHaveALongest(parameter: String) throws {
+        let longest = String(repeating: "n", count: 255)
+        #expect(try schema("sk: {}", params: "\(parameter): '\(longest)'").warnings.isEmpty)
+        let message = error { try schema("sk: {}", params: "\(parameter): '\(longest)n'") }.message
+        #expect(message.hasSuffix("is no name of a field: 1 to 255 bytes without a dot"))
     }
 
     @Test func unknownKeysWarnWithTheirLines() throws {

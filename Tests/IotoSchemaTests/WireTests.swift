@@ -103,6 +103,21 @@ import Testing
         #expect(try self.wire(model, body).hasPrefix(#"{"org":"acme","id":"u1","n":7"#))
     }
 
+    @Test(arguments: ["/", "::"])
+    func encodingThatNamesNoSeparatorHasThatOfTheParameters(separator: String) throws {
+        let fields = "sk: {value: 'a\(separator)${id}\(separator)${n}'}, id: {encode: ['sk', 1]}, n: {encode: ['sk', '\(separator)', 2]}"
+        let model = try #require(try schema(fields, params: "separator: '\(separator)'").model("Fault"))
+        let body = ##"{"id":"u#1","n":"2"}"##
+        let wire = try wire(model, body, omitsEncoded: true)
+        #expect(wire == ##"{"_type":"Fault","sk":"a\##(separator)u#1\##(separator)2"}"##)
+        #expect(try model.replicated(wire) == body)
+    }
+
+    @Test func encodingWithoutAnySeparatorWarns() throws {
+        let schema = try schema("sk: {value: 'a#${id}'}, id: {encode: ['sk', 1]}", params: "separator: ''")
+        #expect(schema.warnings.count == 1)
+    }
+
     @Test func propertyThatCanNotBeFoundAgainStays() throws {
         let model = try encoded()
         let body = #"{"org":"a#b","id":"u1","n":7}"#

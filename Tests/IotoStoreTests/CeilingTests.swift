@@ -1,3 +1,4 @@
+import CSQLite
 import Foundation
 import IotoBase
 import IotoSchema
@@ -99,6 +100,30 @@ import Testing
         expectError(.full) { try store.put(fault, "4") }
         try other.answer(try other.pending(), .acknowledged)
         try store.put(fault, "4")
+    }
+
+    /// Whatever is asked: a statement is kept for each of the library's own, of which there are so many.
+    @Test func preparedStatementsTakeBoundedMemory() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let shared = try fixture.model("Shared")
+        func use(_ round: Int) throws -> Int64 {
+            for id in 0..<20 {
+                try store.put(shared, "\(round)-\(id)", id)
+                _ = try store.get(shared, "\(round)-\(id)")
+                _ = try store.scanned(shared, prefix: Text("shared#\(round)-\(id)"), isReversed: id % 2 == 0)
+                try store.write { (transaction) throws(IotoError) in
+                    try transaction.scan(shared, hash: nil, sortPrefix: Text("shared#\(id)"), after: nil, isReversed: id % 3 == 0) { _ in true }
+                }
+            }
+            try store.answer(try store.pending(), .acknowledged)
+            try store.remove(shared, "\(round)-0")
+            return try #require(store.writer).status(SQLITE_DBSTATUS_STMT_USED)
+        }
+        // Some are of use once there is something to remove.
+        _ = try use(0)
+        let used = try (1..<12).map { try use($0) }
+        #expect(used[0] > 0 && Set(used).count == 1, "\(used)")
     }
 
     @Test func theMeterCountsWhatIsWritten() throws {

@@ -71,14 +71,20 @@ import Testing
 }
 
 extension FormatFixtureTests {
-    /// Opens a copy of a file of an older format.
-    private func openFixture(
-        _ name: String, _ configure: (inout StoreOptions) -> Void = { _ in }
-    ) throws -> (Fixture, Store) {
+    /// A copy of a file of an older format.
+    private func copyFixture(_ name: String) throws -> Fixture {
         let fixture = try Fixture(try FormatFixtureTests.schema())
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Fixtures")
         try FileManager.default.copyItem(
             at: folder.appendingPathComponent(name), to: URL(fileURLWithPath: fixture.path.string))
+        return fixture
+    }
+
+    /// The same, opened.
+    private func openFixture(
+        _ name: String, _ configure: (inout StoreOptions) -> Void = { _ in }
+    ) throws -> (Fixture, Store) {
+        let fixture = try copyFixture(name)
         return (fixture, try fixture.open("state.db", schema: nil, configure))
     }
 
@@ -124,6 +130,26 @@ extension FormatFixtureTests {
         var told: [ToldVersion] = []
         _ = try store.explain(key(shared, id), model: shared) { told.append($0) }
         return told
+    }
+
+    /// The last of its steps finds that it has been done; none of the others may be left.
+    @Test(arguments: ["format-1000.db", "format-1001.db", "format-1002.db"])
+    func aMigrationIsWholeOrNotAtAll(_ name: String) throws {
+        let fixture = try copyFixture(name)
+        let raw = try Connection(path: fixture.path, mode: .writer(.normal))
+        try raw.execute("ALTER TABLE tombstone ADD COLUMN trail TEXT")
+        let format = try raw.integer("PRAGMA user_version")
+        let shape: Text = "SELECT count(*) * 1000 + sum(length(sql)) FROM sqlite_schema"
+        let before = try raw.integer(shape)
+        expectError(.corrupt) { try fixture.open() }
+        #expect(try raw.integer(shape) == before)
+        #expect(try raw.integer("PRAGMA user_version") == format)
+        try raw.execute("ALTER TABLE tombstone DROP COLUMN trail")
+        raw.close()
+        let store = try fixture.open()
+        #expect(try store.number("PRAGMA user_version") == 1003)
+        #expect(try store.scanned(try fixture.model("Fault")).count == 16)
+        #expect(try store.pendingCount() == 12)
     }
 
     @Test func aFileOfFormat1002GetsTrails() throws {

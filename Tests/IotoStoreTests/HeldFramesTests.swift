@@ -112,6 +112,26 @@ import Testing
         #expect(subject.files.headers.load(ordering: .relaxed) > 20 || pageBytes != 4096)
     }
 
+    /// Two connections that take turns: what makes the log longer is not written over the other one's frames.
+    @Test func syncedCommitsDoNotEachMakeTheLogLonger() throws {
+        let subject = try Subject(synchronous: "FULL")
+        defer { subject.end() }
+        let meter = try #require(subject.meter)
+        var other: OpaquePointer?
+        #expect(sqlite3_open_v2(subject.path("a.db"), &other, SQLITE_OPEN_READWRITE, meter.name) == SQLITE_OK)
+        defer { sqlite3_close(other) }
+        var sizes: Set<UInt64> = []
+        for turn in 0..<60 {
+            let handle = turn % 3 == 0 ? other : subject.handle
+            #expect(sqlite3_exec(handle, "INSERT INTO t(v) VALUES(randomblob(3000))", nil, nil, nil) == SQLITE_OK)
+            let size = try FileManager.default.attributesOfItem(atPath: subject.path("a.db-wal"))[.size] as? UInt64
+            sizes.insert(try #require(size))
+            let isSame = try subject.recovered() == subject.rows
+            #expect(isSame, "turn \(turn)")
+        }
+        #expect(sizes.count < 15)
+    }
+
     /// A transaction whose pages did not fit the cache is rolled back, and another connection writes to the same place.
     @Test func whatIsRolledBackIsNotWrittenOverAnotherOnesFrames() throws {
         let subject = try Subject(cachePages: 10)

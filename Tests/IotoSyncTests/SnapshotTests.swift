@@ -4,6 +4,29 @@ import Testing
 
 @testable import IotoSync
 
+extension Loopback {
+    /// The cloud removes a setting and keeps no tombstone of it.
+    fileprivate func forget(_ setting: Text) throws {
+        try cloudChange("Setting", setting, "", isRemoval: true)
+        cloud.purge()
+    }
+
+    /// The device comes back and asks; what it is answered stands in `down`.
+    fileprivate func ask() {
+        down = []
+        connect()
+        deliverUp()
+    }
+
+    /// Puts another text in what is on its way to the device.
+    fileprivate func rewriteDown(_ part: String, _ other: String) {
+        down = down.map { message in
+            let text = String(decoding: message.payload, as: UTF8.self).replacing(part, with: other)
+            return Publication(topic: message.topic, payload: Array(text.utf8))
+        }
+    }
+}
+
 /// A stream that begins anew: what the hub does not name is not there.
 struct SnapshotTests {
     /// A device that has settings 1 to `count`, and is away.
@@ -25,8 +48,7 @@ struct SnapshotTests {
 
     @Test func removalWhoseTombstoneIsGoneReachesADeviceThatWasAway() throws {
         let loop = try awayWithSettings(3)
-        try loop.cloudChange("Setting", "2", "", isRemoval: true)
-        loop.cloud.purge()
+        try loop.forget("2")
         loop.comeBack()
         #expect(loop.replica.value("Setting", "1") == "v")
         #expect(loop.replica.value("Setting", "2") == nil)
@@ -57,9 +79,7 @@ struct SnapshotTests {
         loop.disconnect()
         try loop.cloudChange("Notice", "1", "", device: nil, isRemoval: true)
         loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.deliverUp()
+        loop.ask()
         let late = loop.down.filter { $0.topic.string.hasSuffix("BATCH") }
         loop.restartDevice()
         loop.connect()
@@ -92,8 +112,7 @@ struct SnapshotTests {
         try loop.cloudChange("Setting", "1", "v")
         loop.settle()
         loop.disconnect()
-        try loop.cloudChange("Setting", "1", "", isRemoval: true)
-        loop.cloud.purge()
+        try loop.forget("1")
         loop.comeBack()
         #expect(loop.replica.value("Note", "mine") == "kept")
         #expect(loop.replica.pendingCount() == 0)
@@ -113,8 +132,7 @@ struct SnapshotTests {
     @Test func pendingChangeSurvivesAndGoesUp() throws {
         let loop = try awayWithSettings(1)
         try loop.change("Note", "new", "pending")
-        try loop.cloudChange("Setting", "1", "", isRemoval: true)
-        loop.cloud.purge()
+        try loop.forget("1")
         loop.comeBack()
         #expect(loop.replica.value("Note", "new") == "pending")
         #expect(loop.cloud.value("Note", "new") == "pending")
@@ -191,9 +209,7 @@ struct SnapshotTests {
         let loop = try awayWithSettings(850)
         for index in [3, 847] { try loop.cloudChange("Setting", Text(decimal: index), "", isRemoval: true) }
         loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.deliverUp()
+        loop.ask()
         // The first page alone arrives.
         loop.down = Array(loop.down.prefix(1))
         loop.deliverDown()
@@ -210,11 +226,8 @@ struct SnapshotTests {
     /// Several processes of the hub answer: the one has read the page before the other stores the change.
     @Test func ownChangeThatIsStoredBehindTheLastPageStays() throws {
         let loop = try awayWithSettings(2)
-        try loop.cloudChange("Setting", "1", "", isRemoval: true)
-        loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.deliverUp()
+        try loop.forget("1")
+        loop.ask()
         let page = loop.down
         loop.down = []
         try loop.change("Note", "mine", "kept")
@@ -229,11 +242,8 @@ struct SnapshotTests {
 
     @Test func moreOwnChangesThanAreRememberedHaveTheEndAskedForAgain() throws {
         let loop = try awayWithSettings(2)
-        try loop.cloudChange("Setting", "1", "", isRemoval: true)
-        loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.deliverUp()
+        try loop.forget("1")
+        loop.ask()
         let page = loop.down
         loop.down = []
         let count = DeviceReplicator<MemoryReplica>.settledMax + 10
@@ -255,17 +265,13 @@ struct SnapshotTests {
 
     @Test func tombstonesThatGoMeanwhileMakeItBeginAnew() throws {
         let loop = try awayWithSettings(850)
-        try loop.cloudChange("Setting", "3", "", isRemoval: true)
-        loop.cloud.purge()
-        loop.down = []
-        loop.connect()
-        loop.deliverUp()
+        try loop.forget("3")
+        loop.ask()
         loop.down = Array(loop.down.prefix(1))
         loop.deliverDown()
         loop.up = []
         // Named already.
-        try loop.cloudChange("Setting", "5", "", isRemoval: true)
-        loop.cloud.purge()
+        try loop.forget("5")
         loop.comeBack()
         #expect(loop.replica.value("Setting", "5") == nil)
         #expect(loop.replica.rows.values.filter { !$0.change.isRemoval }.count == 848)
@@ -274,8 +280,7 @@ struct SnapshotTests {
 
     @Test func failureAtTheEndIsRepeatedWhole() throws {
         let loop = try awayWithSettings(2)
-        try loop.cloudChange("Setting", "2", "", isRemoval: true)
-        loop.cloud.purge()
+        try loop.forget("2")
         loop.down = []
         loop.connect()
         loop.replica.failure = IotoError(.full, "disk full")
@@ -289,13 +294,8 @@ struct SnapshotTests {
     @Test func pageThatLeavesSomethingOutDoesNotEndASnapshot() throws {
         let loop = try awayWithSettings(2)
         loop.cloud.history = 0xBBBB
-        loop.down = []
-        loop.connect()
-        loop.deliverUp()
-        loop.down = loop.down.map { message in
-            let text = String(decoding: message.payload, as: UTF8.self).replacing(#","snapshot":true"#, with: "")
-            return Publication(topic: message.topic, payload: Array(text.utf8))
-        }
+        loop.ask()
+        loop.rewriteDown(#","snapshot":true"#, "")
         loop.deliverDown()
         #expect(loop.replica.cursors["device/d1"]?.history == 0xAAAA)
         #expect(loop.replica.value("Setting", "1") == "v")
@@ -304,14 +304,9 @@ struct SnapshotTests {
     @Test func itemThatTheDeviceCannotTakeIsNotRemovedForThat() throws {
         let loop = try awayWithSettings(2)
         loop.cloud.history = 0xBBBB
-        loop.down = []
-        loop.connect()
-        loop.deliverUp()
+        loop.ask()
         // A cloud with another schema says what does not fit here.
-        loop.down = loop.down.map { message in
-            let text = String(decoding: message.payload, as: UTF8.self).replacing(#""value":"v""#, with: #""value":{}"#)
-            return Publication(topic: message.topic, payload: Array(text.utf8))
-        }
+        loop.rewriteDown(#""value":"v""#, #""value":{}"#)
         loop.settle()
         #expect(loop.replica.value("Setting", "1") == "v")
         #expect(loop.device.isCaughtUp)
@@ -322,8 +317,7 @@ struct SnapshotTests {
         try loop.cloudChange("Notice", "1", "all", device: nil)
         loop.comeBack()
         loop.disconnect()
-        try loop.cloudChange("Setting", "2", "", isRemoval: true)
-        loop.cloud.purge()
+        try loop.forget("2")
         loop.comeBack()
         #expect(loop.replica.value("Notice", "1") == "all")
         #expect(loop.replica.value("Setting", "2") == nil)

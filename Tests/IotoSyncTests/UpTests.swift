@@ -173,6 +173,20 @@ struct UpTests {
         #expect(loop.replica.rejected.count == 1)
     }
 
+    @Test func brokerOfSmallPacketsGetsSmallMessages() throws {
+        let loop = Loopback()
+        loop.device.messageBytesMax = 2_000
+        let large = Text([UInt8](repeating: 0x61, count: 2_000))
+        for index in 0..<50 { try loop.replica.put("Reading", Text(decimal: index), value: "0123456789") }
+        try loop.replica.put("Reading", "large", value: large)
+        try loop.replica.put("Reading", "behind", value: "a")
+        loop.connect()
+        loop.settle()
+        #expect(loop.published.allSatisfy { $0.count <= 2_000 })
+        #expect(loop.cloud.stored.count == 51 && loop.cloud.value("Reading", "behind") == "a")
+        #expect(loop.replica.rejected.map(\.code) == [ErrorCode.limit.rawValue])
+    }
+
     @Test func refusedChangeLeavesTheQueueWithItsReason() throws {
         let loop = Loopback()
         // The hub's schema may be stricter than the device's: here a forged row of a model that does not go up.

@@ -62,12 +62,18 @@ static void operatorsSelect(Db *db)
     EXPECT_NUMBER(count(db, "Gauge", DB_JSON("{id: {between: ['o2', 'o4']}}")), 3);
     claim("operators select by the field that the key is made of");
 
-    EXPECT_NUMBER(count(db, "Gauge", DB_JSON("{level: {'~': 1}}")), 0);
+    EXPECT_CODE(update(db, "Gauge", DB_JSON("{id: 'o1', place: {floor: 2}}")), 0);
+    EXPECT_NUMBER(count(db, "Gauge", DB_JSON("{place: {floor: 2}}")), 1);
+    EXPECT_NUMBER(count(db, "Gauge", DB_JSON("{place: {floor: 3}}")), 0);
+    EXPECT_NUMBER(dbCount(db, "Gauge", DB_JSON("{level: {'~': 1}}"), NULL), DB_ERR_FIELD);
+    EXPECT_NUMBER(dbCount(db, "Gauge", DB_JSON("{label: {beginsWith: 'L'}}"), NULL), DB_ERR_FIELD);
+    EXPECT_ERROR_NAMES("label");
+    EXPECT_CODE(dbRemove(db, "Gauge", DB_JSON("{id: {from: 'o1'}}"), DB_PARAMS(.many = true)), DB_ERR_FIELD);
     EXPECT(dbFind(db, "Gauge", DB_JSON("{level: {between: [1]}}"), NULL) == NULL);
     EXPECT(dbGetErrorCode() < 0);
     EXPECT(dbFind(db, "Gauge", DB_JSON("{label: {begins: 1}}"), NULL) == NULL);
     EXPECT(dbGetErrorCode() < 0);
-    claim("an object that is no operator is a value like others; an operator without its operand is refused");
+    claim("an object that is no operator is a value like others, which has to fit; an operator without its operand is refused");
 }
 
 static void malformedIsRefused(Db *db)

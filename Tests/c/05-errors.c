@@ -6,6 +6,7 @@
 #include "support/check.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define MODELS(body) "{\n  format: 'onetable:1.1.0',\n  indexes: { primary: { hash: 'pk', sort: 'sk' } },\n" body "\n}\n"
@@ -70,6 +71,26 @@ static void schemasAreRefused(void)
     EXPECT_CODE(create(db, "Fault", DB_PROPS("id", "1", "x", "y")), 0);
     dbClose(db);
     claim("keys that nobody knows are no error, and control stands for process");
+}
+
+/** IOTO_BARE says that the library under test was built without PCRE2. */
+static void expressionsNeedPCRE2(void)
+{
+    bool isBare = getenv("IOTO_BARE") != NULL;
+    writeFile(scratch("pattern.json5"), MODELS("  models: { Fault: { " KEYS "\n      mac: { validate: '/^[0-9a-f]+$/' } } },"));
+    Db *db = dbOpen(scratch("pattern.db"), scratch("pattern.json5"), 0);
+    EXPECT(db == NULL || !isBare);
+    if (db == NULL) {
+        EXPECT_FAILED(DB_ERR_SCHEMA);
+        EXPECT_ERROR_NAMES("pattern.json5:5: model \"Fault\": field \"mac\": validate: 'validate' needs PCRE2, which this library was "
+                           "built without");
+        EXPECT(access(scratch("pattern.db"), F_OK) != 0);
+    } else {
+        EXPECT_CODE(create(db, "Fault", DB_PROPS("id", "1", "mac", "xyz")), DB_ERR_FIELD);
+        EXPECT_CODE(create(db, "Fault", DB_PROPS("id", "1", "mac", "09af")), 0);
+    }
+    dbClose(db);
+    claim("an expression is matched, or refused with its place by a library without PCRE2");
 }
 
 static void filesAreRefused(void)
@@ -167,6 +188,7 @@ int main(void)
 {
     scenarioBegin();
     schemasAreRefused();
+    expressionsNeedPCRE2();
     filesAreRefused();
     Db *db = openScratch("errors.db", 0);
     REQUIRE(db != NULL);

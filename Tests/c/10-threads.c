@@ -1,7 +1,8 @@
 /*
-    Four threads of a firmware work on one database at the same time: two write items of their own and one that they
-    share, one reads all of them again and again, one adds and removes triggers. No call may fail, no snapshot may be
-    half of a change, and at the end every item must hold what its writer wrote last.
+    Six threads of a firmware work on one database at the same time: two write items of their own and one that they
+    share, one reads all of them again and again, one adds and removes triggers, and two save, check, tidy and configure the
+    whole of it. No call may fail, no snapshot may be half of a change, and at the end every item must hold what its writer
+    wrote last.
  */
 #include "support/check.h"
 
@@ -93,14 +94,62 @@ static void *changeTriggers(void *argument)
     return NULL;
 }
 
+static bool countPending(void *context, const DbPending *change)
+{
+    return change->size == sizeof *change && ++*(int *) context < 5;
+}
+
+/** One of the calls that are about more than an item; whether it went well. */
+static bool callAnother(Worker *worker, int turn)
+{
+    Db *db = worker->db;
+    DbStats stats = {.size = sizeof stats};
+    DbLimits limits = {.size = sizeof limits, .outboxItems = 100000 + turn, .cacheBytes = turn % 2 == 0 ? 0 : 1024 * 1024};
+    int pending = 0;
+    switch (turn % 14) {
+    case 0: return dbSave(db, scratch(format("backup-%c.db", worker->name))) == 0;
+    case 1: return dbVacuum(db) >= 0;
+    case 2: return dbCheck(db, NULL, NULL) == 0;
+    case 3: return dbLoadData(db, scratch("load.json5")) == 0;
+    case 4: return dbRemoveExpired(db, true) == 0;
+    case 5: return dbGetStats(db, &stats) == 0 && stats.commits > 0;
+    case 6: return dbSetLimits(db, &limits) == 0;
+    case 7: return dbEachPending(db, countPending, &pending) == pending;
+    case 8: return dbEachRejected(db, countPending, &pending) == 0;
+    case 9: return dbAddContext(db, "accountId", "a1") == 0;
+    case 10: return dbCount(db, "Note", NULL, DB_PARAMS(.filter = "${count} >= {0}")) >= 0;
+    case 11: return dbBegin(db) == 0 && dbSetNum(db, "Gauge", "level", turn, DB_PROPS("id", "g"), NULL) == 0 && dbCommit(db) == 0;
+    case 12: return dbBegin(db) == 0 && dbRemove(db, "Gauge", NULL, DB_PARAMS(.many = true)) == 1 && dbRollback(db) == 0;
+    default: return dbGetModel(db, "Note") != NULL && dbGetNum(db, "Gauge", "level", DB_PROPS("id", "g"), -1) >= 0;
+    }
+}
+
+static void *callOthers(void *argument)
+{
+    Worker *worker = argument;
+    // Each call, whatever the others have come to by then.
+    for (int turn = 0; turn < 28 || goesOn(); turn++) {
+        worker->fired++;
+        if (callAnother(worker, turn + worker->name)) continue;
+        note("call %d: %s", (turn + worker->name) % 14, dbGetError(worker->db));
+        worker->failures++;
+    }
+    return NULL;
+}
+
+#define WORKERS 6
+
 int main(void)
 {
     scenarioBegin();
     Db *db = openScratch("threads.db", DB_DURABILITY_NORMAL);
     REQUIRE(db != NULL);
-    Worker workers[4] = {{.db = db, .name = 'a'}, {.db = db, .name = 'b'}, {.db = db, .name = 'r'}, {.db = db, .name = 't'}};
-    void *(*const works[4])(void *) = {writeItems, writeItems, readItems, changeTriggers};
-    for (int index = 0; index < 4; index++) {
+    writeFile(scratch("load.json5"), "{Gauge: {id: 'g', label: 'loaded', level: 1}}");
+    EXPECT_CODE(dbLoadData(db, scratch("load.json5")), 0);
+    Worker workers[WORKERS] = {{.db = db, .name = 'a'}, {.db = db, .name = 'b'}, {.db = db, .name = 'r'}, {.db = db, .name = 't'},
+                               {.db = db, .name = 'x'}, {.db = db, .name = 'z'}};
+    void *(*const works[WORKERS])(void *) = {writeItems, writeItems, readItems, changeTriggers, callOthers, callOthers};
+    for (int index = 0; index < WORKERS; index++) {
         REQUIRE(pthread_create(&workers[index].thread, NULL, works[index], &workers[index]) == 0);
     }
     pthread_join(workers[0].thread, NULL);
@@ -108,8 +157,7 @@ int main(void)
     pthread_mutex_lock(&lock);
     isOver = true;
     pthread_mutex_unlock(&lock);
-    pthread_join(workers[2].thread, NULL);
-    pthread_join(workers[3].thread, NULL);
+    for (int index = 2; index < WORKERS; index++) pthread_join(workers[index].thread, NULL);
 
     EXPECT_NUMBER(workers[0].failures, 0);
     EXPECT_NUMBER(workers[1].failures, 0);
@@ -119,6 +167,10 @@ int main(void)
     EXPECT_NUMBER(workers[3].failures, 0);
     EXPECT(workers[3].fired > 0);
     claim("a fourth adds and removes triggers, which fire while they are there");
+
+    EXPECT_NUMBER(workers[4].failures + workers[5].failures, 0);
+    note("%d and %d calls beside", workers[4].fired, workers[5].fired);
+    claim("two more save, check, tidy and configure the database meanwhile");
 
     EXPECT_NUMBER(count(db, "Note", NULL), 2 * ITEMS + 1);
     EXPECT_NUMBER(count(db, "Local", NULL), 0);

@@ -166,6 +166,68 @@ static void triggersCallTheDatabase(void)
     claim("a trigger adds another, which is told what is committed afterwards");
 }
 
+static void ofAnotherModel(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params, const char *cmd,
+                           int events)
+{
+    (void) arg, (void) db, (void) model, (void) item, (void) params, (void) cmd, (void) events;
+}
+
+static bool countPending(void *context, const DbPending *change)
+{
+    (void) change;
+    ++*(int *) context;
+    return true;
+}
+
+/** Calls what changes, saves, tidies and tells of the database as a whole; the sum of what went wrong. */
+static void callEverything(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params, const char *cmd,
+                           int events)
+{
+    Inside *inside = arg;
+    (void) model, (void) item, (void) params, (void) cmd, (void) events;
+    DbLimits limits = {.size = sizeof limits, .outboxItems = 1000};
+    DbStats stats = {.size = sizeof stats};
+    int wrong = 0, pending = 0;
+    wrong += dbBegin(db) != 0 || create(db, "Local", DB_PROPS("id", "kept")) != 0 || dbCommit(db) != 0;
+    wrong += dbBegin(db) != 0 || create(db, "Local", DB_PROPS("id", "not kept")) != 0 || dbRollback(db) != 0;
+    wrong += dbSave(db, scratch("inside-backup.db")) != 0;
+    wrong += dbLoadData(db, scratch("inside.json5")) != 0;
+    wrong += dbRemoveExpired(db, true) != 0;
+    wrong += dbVacuum(db) < 0;
+    wrong += dbCheck(db, NULL, NULL) != 0;
+    wrong += dbSetLimits(db, &limits) != 0 || dbGetStats(db, &stats) != 0 || stats.items == 0;
+    wrong += dbEachPending(db, countPending, &pending) < 1 || pending < 1;
+    wrong += dbEachRejected(db, countPending, &pending) != 0;
+    wrong += dbAddContext(db, "accountId", "a1") != 0;
+    wrong += dbAddTrigger(db, ofAnotherModel, "Plan", NULL, DB_ON_CHANGE) != 0;
+    wrong += dbRemoveTrigger(db, ofAnotherModel, "Plan", NULL) != 1;
+    wrong += count(db, "Local", NULL) != 2;
+    wrong += dbRemove(db, "Local", NULL, DB_PARAMS(.many = true)) != 2;
+    if (wrong != 0) note("%s: %s", ioStrError(dbGetErrorCode()), dbGetError(db));
+    dbClose(db);
+    wrong += dbGetErrorCode() != DB_ERR_MISUSE;
+    inside->code += wrong;
+    inside->calls++;
+}
+
+static void triggersCallEverything(bool isOnLoop)
+{
+    writeFile(scratch("inside.json5"), "{Local: [{id: 'loaded'}]}");
+    static Inside inside;
+    inside = (Inside){0};
+    Db *db = openScratch("everything.db", DB_OPEN_RESET | DB_DURABILITY_NORMAL);
+    REQUIRE(db != NULL);
+    if (isOnLoop) EXPECT(dbGetFd(db) >= 0);
+    EXPECT_CODE(dbAddTrigger(db, callEverything, "Note", &inside, DB_ON_CHANGE), 0);
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "1")), 0);
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "2")), 0);
+    if (isOnLoop) EXPECT_NUMBER(dbDispatch(db, -1), 2);
+    dbClose(db);
+    EXPECT_NUMBER(inside.calls, 2);
+    EXPECT_NUMBER(inside.code, 0);
+    claim("a trigger on %s may call what works on the whole database, and closes nothing", isOnLoop ? "the loop" : "the thread");
+}
+
 static void orderIsKept(void)
 {
     Db *db = openScratch("order.db", DB_DURABILITY_NORMAL);
@@ -193,6 +255,8 @@ int main(void)
     changesAreTold();
     sameTriggerTwice();
     triggersCallTheDatabase();
+    triggersCallEverything(false);
+    triggersCallEverything(true);
     orderIsKept();
     return scenarioEnd();
 }

@@ -57,14 +57,17 @@ static int firmware(char **argv)
     return 1;
 }
 
-/** Run the firmware, kill it after a while; returns the number of operations told. */
-static int liveAndDie(const char *mode)
+/** Run the firmware, kill it after a while, which begins with its start or with its first operation; returns the number of
+ *  operations told. */
+static int liveAndDie(const char *mode, bool isAtWork)
 {
     char line[64];
     int last = -1;
-    int64_t deadline_ms = clock_ms() + 20 + rand() % 200;
+    int64_t life_ms = 20 + rand() % 200, deadline_ms = isAtWork ? INT64_MAX : clock_ms() + life_ms;
     Child child = childStartSelf("firmware", (const char *[]){mode, NULL});
-    while (clock_ms() < deadline_ms && childLine(&child, line, sizeof line)) sscanf(line, "did %d", &last);
+    while (clock_ms() < deadline_ms && childLine(&child, line, sizeof line)) {
+        if (sscanf(line, "did %d", &last) == 1 && deadline_ms == INT64_MAX) deadline_ms = clock_ms() + life_ms;
+    }
     childSignal(&child, SIGKILL);
     while (childLine(&child, line, sizeof line)) sscanf(line, "did %d", &last);
     EXPECT_NUMBER(childWait(&child), 128 + SIGKILL);
@@ -83,7 +86,7 @@ int main(int argc, char **argv)
     for (int mode = 0; mode < 2; mode++) {
         int total = 0;
         for (int death = 0; death < DEATHS; death++) {
-            int told = liveAndDie(modes[mode]);
+            int told = liveAndDie(modes[mode], death % 2 != 0);
             Db *db = openScratch("crash.db", 0);
             REQUIRE(db != NULL);
             if (!EXPECT(isStateAfter(db, told) || isStateAfter(db, told + 1))) note("%d operations were told", told);

@@ -3,7 +3,7 @@
     descriptor must be readable as long as something waits and not longer; a bounded dispatch must end; and writers must
     neither fill the memory nor wait for a loop that is busy writing.
  */
-#include "support/check.h"
+#include "support/device.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -209,6 +209,28 @@ static void bounded(void)
     claim("dbClose does not wait for a writer that waits for the loop");
 }
 
+static void ofAnAgent(void)
+{
+    Log log = {.thread = pthread_self()};
+    Io *io = deviceOpen("agent.db", freePort(), SYNC_NEVER);
+    REQUIRE(io != NULL);
+    Db *db = ioGetDb(io);
+    EXPECT_CODE(ioDispatch(io, 0), DB_ERR_MISUSE);
+    EXPECT_CODE(dbAddTrigger(db, record, "Note", &log, DB_ON_CHANGE), 0);
+    int fd = ioGetFd(io);
+    EXPECT(fd >= 0 && fd == dbGetFd(db) && !isReadable(fd));
+    for (int number = 1; number <= 3; number++) EXPECT_CODE(write1(db, number), 0);
+    EXPECT(isReadable(fd));
+    EXPECT_NUMBER(ioDispatch(io, 0), 1);
+    EXPECT_NUMBER(ioDispatch(io, -1), 2);
+    EXPECT(!isReadable(fd));
+    for (int number = 4; number <= 5; number++) EXPECT_CODE(write1(db, number), 0);
+    ioClose(io);
+    EXPECT_NUMBER(log.calls, 5);
+    EXPECT_NUMBER(log.elsewhere + log.disordered + log.nested, 0);
+    claim("an agent's loop gets its triggers in the same way, and the rest when it is closed");
+}
+
 int main(void)
 {
     scenarioBegin();
@@ -216,5 +238,6 @@ int main(void)
     takenOver();
     removesItself();
     bounded();
+    ofAnAgent();
     return scenarioEnd();
 }

@@ -177,6 +177,38 @@ static void fileSize(void)
     free(text);
 }
 
+/** Memory for items and pages after every item was read, as text and on its own. */
+static int64_t memoryOfReads(Db *db, int items)
+{
+    for (int index = 0; index < items; index++) EXPECT(exists(db, "Log", DB_PROPS("id", format("%04d", index))));
+    EXPECT_NUMBER(dbCount(db, "Log", NULL, DB_PARAMS(.filter = "contains(${text}, {y})")), 0);
+    return stats(db).cacheBytes;
+}
+
+static void memoryOfPages(void)
+{
+    enum { ITEMS = 4000, CACHE_BYTES = 512 * 1024 };
+    Db *db = open("cache.db", false);
+    REQUIRE(db != NULL);
+    char *text = repeat('x', 500);
+    EXPECT_CODE(dbBegin(db), 0);
+    for (int index = 0; index < ITEMS; index++) {
+        EXPECT_CODE(create(db, "Log", DB_PROPS("id", format("%04d", index), "text", text)), 0);
+    }
+    EXPECT_CODE(dbCommit(db), 0);
+    free(text);
+    int64_t without = memoryOfReads(db, ITEMS);
+    DbLimits limits = {.size = sizeof limits, .cacheBytes = CACHE_BYTES};
+    EXPECT_CODE(dbSetLimits(db, &limits), 0);
+    int64_t with = memoryOfReads(db, ITEMS);
+    note("%lld bytes without a limit, %lld with one of %d", (long long) without, (long long) with, CACHE_BYTES);
+    EXPECT(without > 2 * CACHE_BYTES && with <= CACHE_BYTES && with > 0);
+    EXPECT_CODE(dbSetLimits(db, NULL), 0);
+    EXPECT(memoryOfReads(db, ITEMS) > 2 * CACHE_BYTES);
+    dbClose(db);
+    claim("what was read is kept in no more memory than is allowed, and nothing fails for it");
+}
+
 static void misuse(void)
 {
     Db *db = open("misuse.db", false);
@@ -200,6 +232,7 @@ int main(void)
     outboxBytes();
     reserve();
     fileSize();
+    memoryOfPages();
     misuse();
     return scenarioEnd();
 }

@@ -135,6 +135,45 @@ static void asked(void)
     claim("dbVacuum gives the file's free space back, while another thread writes");
 }
 
+static atomic_bool isReading, isVacuumed;
+static bool wasInTime;
+
+/** A reader that stays with an item until the vacuum is over, or for longer than that may take. */
+static bool readLong(void *context, const DbItem *item)
+{
+    (void) context, (void) item;
+    isReading = true;
+    int64_t until_ms = clock_ms() + 5000;
+    while (!isVacuumed && clock_ms() < until_ms) pause_ms(5);
+    wasInTime = isVacuumed;
+    return true;
+}
+
+static void *findLong(void *db)
+{
+    dbFreeItem(dbFindOne(db, "Local", NULL, DB_PARAMS(.where = readLong)));
+    return NULL;
+}
+
+static void besideAReader(void)
+{
+    Db *db = openScratch("reader.db", DB_DURABILITY_NORMAL);
+    REQUIRE(db != NULL);
+    fillAndEmpty(db, "kept");
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, findLong, db) == 0);
+    EXPECT_WITHIN(5000, isReading);
+    EXPECT(dbVacuum(db) > 2 * 1024 * 1024);
+    isVacuumed = true;
+    pthread_join(thread, NULL);
+    EXPECT(wasInTime);
+    EXPECT_CODE(dbSet(db, "Local", DB_PROPS("id", "kept"), NULL), 0);
+    EXPECT(dbVacuum(db) >= 0);
+    EXPECT(stats(db).fileBytes < 256 * 1024 && stats(db).logBytes == 0);
+    dbClose(db);
+    claim("dbVacuum waits for nobody who reads, and empties the log when nobody does");
+}
+
 static void byItself(void)
 {
     Db *db = openScratch("itself.db", DB_DURABILITY_NORMAL);
@@ -152,6 +191,7 @@ int main(void)
     scenarioBegin();
     counters();
     asked();
+    besideAReader();
     byItself();
     return scenarioEnd();
 }

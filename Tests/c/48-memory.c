@@ -50,6 +50,15 @@ static void onFull(void *arg, Db *db, const DbModel *model, const DbItem *item, 
     if (events == DB_ON_FULL && strncmp(dbTriggerReason(item), "refused: ", 9) == 0) refusals++;
 }
 
+static atomic_int complaints;
+
+static void onLog(void *context, IoLogLevel level, const char *message)
+{
+    (void) context;
+    note("log %d: %s", (int) level, message);
+    complaints++;
+}
+
 static void memoryAlone(void)
 {
     Db *db = open("alone.db");
@@ -76,6 +85,7 @@ static void memoryAlone(void)
     EXPECT_CODE(dbAddTrigger(db, onFull, "Live", NULL, DB_ON_FULL), 0);
     DbLimits limits = {.size = sizeof limits, .memoryBytes = 256 * 1024};
     EXPECT_CODE(dbSetLimits(db, &limits), 0);
+    ioSetLog(onLog, NULL, IO_LOG_ERROR);
     int code = 0, items = 0;
     while (items < 10000 && (code = set(db, "Live", items, items)) == 0) items++;
     EXPECT_CODE(code, DB_ERR_FULL);
@@ -84,6 +94,8 @@ static void memoryAlone(void)
     EXPECT_NUMBER(stats(db).refused, 1);
     EXPECT_WITHIN(5000, atomic_load(&refusals) == 1);
     EXPECT_NUMBER(count(db, "Live", NULL), items);
+    EXPECT_NUMBER(atomic_load(&complaints), 0);
+    scenarioLog(IO_LOG_WARNING);
     EXPECT_NUMBER(dbRemove(db, "Live", NULL, DB_PARAMS(.many = true)), items);
     EXPECT_CODE(set(db, "Live", 1, 1), 0);
     dbClose(db);
@@ -117,6 +129,40 @@ static void delayed(void)
     EXPECT(value(db, "Sample", 31) == 31);
     dbClose(db);
     claim("a backup and a close commit them");
+}
+
+/** Has each of these calls commit what has gathered. */
+static void ofAnAgent(void)
+{
+    writeFile(scratch("memory.json5"), schema);
+    static int (*const calls[])(Io *io, int timeout_ms) = {ioSync, ioSyncUp, ioSyncDown};
+    Io *io = deviceOpenUnder(scratch("memory.json5"), "agent.db", freePort(), SYNC_NEVER);
+    REQUIRE(io != NULL);
+    Db *db = ioGetDb(io);
+    int waiting = 0;
+    for (size_t index = 0; index < sizeof calls / sizeof calls[0]; index++) {
+        EXPECT_CODE(set(db, "Sample", waiting, 1), 0);
+        EXPECT_NUMBER(stats(db).outboxItems, waiting);
+        EXPECT_CODE(calls[index](io, 0), DB_ERR_OFFLINE);
+        EXPECT_NUMBER(stats(db).outboxItems, ++waiting);
+    }
+    EXPECT_CODE(set(db, "Sample", waiting, 1), 0);
+    EXPECT_CODE(ioFlushSync(io), DB_ERR_OFFLINE);
+    EXPECT_NUMBER(stats(db).outboxItems, ++waiting);
+    EXPECT_CODE(set(db, "Sample", waiting, 1), 0);
+    EXPECT_CODE(dbBegin(db), 0);
+    EXPECT_CODE(dbRollback(db), 0);
+    EXPECT(value(db, "Sample", waiting) == 1);
+    EXPECT_NUMBER(stats(db).outboxItems, waiting);
+    EXPECT_CODE(dbBegin(db), 0);
+    EXPECT_CODE(dbCommit(db), 0);
+    EXPECT_NUMBER(stats(db).outboxItems, ++waiting);
+    EXPECT_CODE(set(db, "Sample", waiting, 1), 0);
+    ioClose(io);
+    db = open("agent.db");
+    EXPECT_NUMBER(stats(db).outboxItems, waiting + 1);
+    dbClose(db);
+    claim("whatever asks the agent to synchronize commits them, and so do a transaction that commits and the agent's end");
 }
 
 static int firmware(char **argv)
@@ -157,6 +203,7 @@ int main(int argc, char **argv)
     scenarioBegin();
     memoryAlone();
     delayed();
+    ofAnAgent();
     crash();
     return scenarioEnd();
 }

@@ -5,6 +5,7 @@
     again, changed and forgotten, by calls and by iotodb.
  */
 #include "support/device.h"
+#include "support/tool.h"
 
 #include <stdatomic.h>
 
@@ -89,11 +90,10 @@ static Letters letters(Db *db)
     return found;
 }
 
-/** Runs iotodb; its exit code. */
-static int tool(const char *schema, const char *command, const char *argument, const char *more)
+/** Runs iotodb under the schema that lets settings go up; its exit code. */
+static int change(const char *verb, const char *argument, const char *more)
 {
-    const char *arguments[] = {getenv("IOTODB"), command, "--schema", schema, scratch("receipts.db"), argument, more, NULL};
-    return childRun(arguments, scratch("iotodb.log"), NULL);
+    return tool(verb, "--schema", scratch("both.json5"), scratch("receipts.db"), argument, more, NULL);
 }
 
 /** The device's schema lets settings go up, the cloud's does not. */
@@ -153,9 +153,10 @@ static void ofWhatIsRefused(int port)
     EXPECT(exists(db, "Setting", DB_PROPS("id", "s1")));
     claim("a dead letter is edited, sent again and discarded by calls");
 
-    int before = refusals;
+    // The second one of the update may be told of later than its receipt.
+    EXPECT_WITHIN(PATIENCE_MS, refusals == 2);
     EXPECT_CODE(dbRemove(db, "Setting", DB_PROPS("id", "s1"), NULL), 1);
-    EXPECT_WITHIN(PATIENCE_MS, refusals == before + 1);
+    EXPECT_WITHIN(PATIENCE_MS, refusals == 3);
     EXPECT_TEXT(command, "remove");
     EXPECT_CODE(dbDiscardRejected(db, letters(db).last), 0);
     claim("a refused removal is told as one");
@@ -167,9 +168,9 @@ static void ofWhatIsRefused(int port)
     REQUIRE(closed != NULL);
     found = letters(closed);
     dbClose(closed);
-    EXPECT_NUMBER(tool(scratch("both.json5"), "retry", "x", NULL), 2);
-    EXPECT_NUMBER(tool(scratch("both.json5"), "retry", "1", NULL), 1);
-    EXPECT_NUMBER(tool(scratch("both.json5"), "retry", format("%lld", (long long) found.last), "value=v4"), 0);
+    EXPECT_NUMBER(change("retry", "x", NULL), 2);
+    EXPECT_NUMBER(change("retry", "1", NULL), 1);
+    EXPECT_NUMBER(change("retry", format("%lld", (long long) found.last), "value=v4"), 0);
     io = deviceOpenUnder(scratch("both.json5"), "receipts.db", port, SYNC_SOON);
     REQUIRE(io != NULL);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
@@ -178,9 +179,9 @@ static void ofWhatIsRefused(int port)
     found = letters(ioGetDb(io));
     EXPECT_TEXT(found.text, "v4");
     ioClose(io);
-    EXPECT_NUMBER(tool(scratch("both.json5"), "discard", format("%lld", (long long) found.last), "x"), 2);
-    EXPECT_NUMBER(tool(scratch("both.json5"), "discard", format("%lld", (long long) found.last), NULL), 0);
-    EXPECT_NUMBER(tool(scratch("both.json5"), "discard", format("%lld", (long long) found.last), NULL), 1);
+    EXPECT_NUMBER(change("discard", format("%lld", (long long) found.last), "x"), 2);
+    EXPECT_NUMBER(change("discard", format("%lld", (long long) found.last), NULL), 0);
+    EXPECT_NUMBER(change("discard", format("%lld", (long long) found.last), NULL), 1);
     claim("a dead letter is edited, sent again and discarded by iotodb");
 }
 
@@ -205,5 +206,6 @@ int main(void)
 
     ofWhatIsRefused(services.broker.port);
     servicesStop(&services);
+    toolFree();
     return scenarioEnd();
 }

@@ -4,6 +4,7 @@
     it is. The tools print the same lines, so that diff finds it.
  */
 #include "support/device.h"
+#include "support/tool.h"
 
 #include <unistd.h>
 
@@ -42,13 +43,12 @@ static bool listItem(void *context, const char *model, const char *hash, const c
     return ++listing->count < listing->most;
 }
 
-/** What iotodb prints of the database. */
+/** What iotodb prints of the database, freed by the caller. */
 static char *toolDigest(const char *database)
 {
-    const char *arguments[] = {getenv("IOTODB"), "digest", "--list", "--schema", testData("schema.json5"), scratch(database),
-                               "device/d1", NULL};
-    char *text = NULL;
-    EXPECT_NUMBER(childRun(arguments, scratch("iotodb.log"), &text), 0);
+    EXPECT_NUMBER(tool("digest", "--list", scratch(database), "device/d1", NULL), 0);
+    char *text = toolOutput;
+    toolOutput = NULL;
     return text;
 }
 
@@ -192,5 +192,6 @@ int main(void)
     isRefused(db);
     ioClose(io);
     servicesStop(&services);
+    toolFree();
     return scenarioEnd();
 }

@@ -3,6 +3,7 @@
     wrote them, when, how they came, and which of them gave way to which, so that the conflict behind it is seen from either end.
  */
 #include "support/device.h"
+#include "support/tool.h"
 
 #include <cjson/cJSON.h>
 
@@ -23,10 +24,10 @@ static bool says(const char *json, int index, const char *cmd, const char *by, c
     return isSo;
 }
 
-/** What ioExplain() tells, as the cloud's tool writes it. */
 /** The item that the story is of, for the cloud's tool. */
 static const char note1[] = "{\"deviceId\":\"d1\",\"id\":\"1\"}";
 
+/** What ioExplain() tells, as the cloud's tool writes it. */
 typedef struct Story {
     char text[2048];
     size_t length;
@@ -167,13 +168,8 @@ static void ofARemoval(Io *io)
 
 static bool tells(const char *line)
 {
-    char *table = NULL;
-    const char *arguments[] = {getenv("IOTODB"), "explain", "--schema", testData("schema.json5"), "--context", "deviceId=d1",
-                               scratch("explain.db"), "Note", "id=1", NULL};
-    EXPECT_NUMBER(childRun(arguments, scratch("iotodb.log"), &table), 0);
-    bool is_told = table != NULL && strstr(table, "TIME") == table && strstr(table, line) != NULL;
-    free(table);
-    return is_told;
+    EXPECT_NUMBER(tool("explain", scratch("explain.db"), "Note", "id=1", NULL), 0);
+    return strstr(toolOutput, "TIME") == toolOutput && strstr(toolOutput, line) != NULL;
 }
 
 static void asATable(void)
@@ -197,5 +193,6 @@ int main(void)
     asATable();
     ioClose(io);
     servicesStop(&services);
+    toolFree();
     return scenarioEnd();
 }

@@ -1,6 +1,7 @@
 /*
     The largest item that may be stored comes down, with a small one behind it: as a page, as the answer to a change that it
-    overrules, compressed and plain. Up goes what fits a message of a device; what does not is refused and keeps nothing waiting.
+    overrules, compressed and plain. Up goes what fits a message of a device; what does not is refused and keeps nothing waiting,
+    with a broker that takes small packets, too, whether it tells so (MQTT 5) or the configuration does.
  */
 #include "support/device.h"
 
@@ -8,6 +9,7 @@
 #define ROOM 1024
 #define ITEM_MAX (256 * 1024 - ROOM)
 #define MESSAGE_MAX (120 * 1024 - ROOM)
+#define SMALL_PACKET 20000
 
 static void cloudPutLarge(const char *model, const char *id, const char *field, const char *text)
 {
@@ -26,12 +28,12 @@ static bool deviceSays(Db *db, const char *model, const char *id, const char *fi
     return isSo;
 }
 
-static Io *start(const char *compress, int port)
+static Io *start(const char *compress, int port, const char *mqtt)
 {
     const char *config = format("{ deviceId: 'd1', accountId: 'a1',\n"
-                                "  database: { path: '%s', schema: '%s', syncDelay: '50ms', compress: '%s' },\n"
-                                "  mqtt: { endpoint: '127.0.0.1', port: %d } }\n",
-                                scratch("large.db"), testData("schema.json5"), compress, port);
+                                "  database: { path: '%s', schema: '%s', syncDelay: '50ms', syncLimit: '100K', compress: '%s' },\n"
+                                "  mqtt: { endpoint: '127.0.0.1', port: %d%s } }\n",
+                                scratch("large.db"), testData("schema.json5"), compress, port, mqtt);
     Io *io = ioOpen(config);
     REQUIRE(io != NULL);
     EXPECT_CODE(ioStart(io), 0);
@@ -82,38 +84,71 @@ static void conflict(Io *io, char letter)
     free(large);
 }
 
-static void up(Io *io)
+/** Changes of the device, of which one is larger than a message may be: `group` names them. */
+static void up(Io *io, const char *group, size_t message_bytes)
 {
     Db *db = ioGetDb(io);
-    char *fits = repeat('f', MESSAGE_MAX), *large = repeat('l', 120 * 1024);
-    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "fits", "text", fits)), 0);
-    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "too-large", "text", large)), 0);
-    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "behind", "text", "small")), 0);
+    int64_t rejected = deviceStatus(io).rejectedItems;
+    char *fits = repeat('f', message_bytes - ROOM), *large = repeat('l', message_bytes);
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", format("%s-fits", group), "text", fits)), 0);
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", format("%s-too-large", group), "text", large)), 0);
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", format("%s-behind", group), "text", "small")), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
-    EXPECT(cloudFieldIs("Note", "fits", "text", fits));
-    EXPECT(cloudHas("Note", "behind") && !cloudHas("Note", "too-large"));
-    EXPECT_NUMBER(deviceStatus(io).rejectedItems, 1);
+    EXPECT(cloudFieldIs("Note", format("%s-fits", group), "text", fits));
+    EXPECT(cloudHas("Note", format("%s-behind", group)) && !cloudHas("Note", format("%s-too-large", group)));
+    EXPECT_NUMBER(deviceStatus(io).rejectedItems, rejected + 1);
     free(fits);
     free(large);
+}
+
+/** With a broker that takes small packets: one message may hold less than `syncLimit` says. */
+static void upInSmallPackets(const char *group, const char *mqtt)
+{
+    Services services = {.broker = brokerMake()};
+    services.cloud = cloudMake(services.broker.port);
+    FILE *settings = fopen(scratch("mosquitto.conf"), "a");
+    REQUIRE(settings != NULL);
+    fprintf(settings, "max_packet_size %d\n", SMALL_PACKET);
+    fclose(settings);
+    brokerStart(&services.broker);
+    cloudStart(&services.cloud);
+    Io *io = start("none", services.broker.port, mqtt);
+    ioStop(io);
+    char *text = repeat('b', 5000);
+    for (int index = 0; index < 20; index++) {
+        EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", format("%s-%d", group, index), "text", text)), 0);
+    }
+    free(text);
+    EXPECT_CODE(ioStart(io), 0);
+    up(io, group, SMALL_PACKET);
+    EXPECT(cloudHas("Note", format("%s-0", group)) && cloudHas("Note", format("%s-19", group)));
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
+    EXPECT_NUMBER(deviceStatus(io).connections, 2);
+    ioClose(io);
+    servicesStop(&services);
 }
 
 int main(void)
 {
     scenarioBegin();
     Services services = servicesStart();
-    Io *io = start("none", services.broker.port);
+    Io *io = start("none", services.broker.port, "");
     down(io, 'x');
     claim("the largest item comes down, and what is behind it");
     conflict(io, 'y');
     claim("it comes also where it overrules a change of the device");
-    up(io);
+    up(io, "message", MESSAGE_MAX + ROOM);
     claim("up goes what fits a message; what does not is refused, and what is behind it goes");
     ioClose(io);
-    io = start("zlib", services.broker.port);
+    io = start("zlib", services.broker.port, "");
     down(io, 'c');
     conflict(io, 'd');
     claim("compressed messages carry the same");
     ioClose(io);
     servicesStop(&services);
+    upInSmallPackets("told", "");
+    claim("a broker that tells of small packets gets small messages; what fits none is refused");
+    upInSmallPackets("known", format(", version: '3.1.1', packetSize: %d", SMALL_PACKET));
+    claim("so does one that can't tell, by the configuration");
     return scenarioEnd();
 }

@@ -7,9 +7,10 @@ import Synchronization
 
 /// The cloud at work: it joins the store and the broker by the hub's protocol, until it is told to stop.
 ///
-/// Every input of the hub's state machine passes through one inbox to one thread, its owner. Requests to the store run
-/// beside it, and so may be many at once; when there is nothing else to do, the owner carries a small one out itself, since
-/// each change of threads takes as long as that. Nothing is acknowledged before the store has it.
+/// Every input of the hub's state machine passes through one inbox to one owner at a time: the hub's thread, or the broker's
+/// for a small message that comes alone. Requests to the store run beside it, and so may be many at once; when there is
+/// nothing else to do, the owner carries a small one out itself, since each change of threads takes as long as that. Nothing
+/// is acknowledged before the store has it.
 public final class CloudService: Sendable {
     fileprivate let store: any CloudStore
     private let schema: Schema
@@ -35,7 +36,8 @@ public final class CloudService: Sendable {
         let hub = HubReplicator(schema: schema, clock: try await store.clock())
         let session = try BrokerSession(
             broker: broker, clientID: clientID, filters: subscriptions, inbox: inbox)
-        try session.start()
+        let work = HubWork(service: self, hub: hub, session: session, ready: ready)
+        try session.start { work.runSmall() }
         let watch = Task { [inbox] in
             for await streams in moved { inbox.put(moved: streams) }
         }
@@ -48,7 +50,6 @@ public final class CloudService: Sendable {
         }
         let expiry = Task { [store, schema] in await CloudExpiry(store: store, schema: schema).run() }
 
-        let work = HubWork(service: self, hub: hub, session: session, ready: ready)
         let failure = await work.runOnThread()
         watch.cancel()
         for task in [purge, expiry] {
@@ -87,9 +88,9 @@ public final class CloudService: Sendable {
 
 }
 
-/// The hub and its thread.
+/// The hub and its thread. Whoever is the inbox's owner has the hub.
 private final class HubWork: @unchecked Sendable {
-    /// Changes that the hub's thread stores itself at most, while messages come in that it would else read.
+    /// Changes that the hub's owner stores itself at most, while messages come in that it would else read.
     private static let smallMax = 16
 
     private let store: any CloudStore
@@ -128,19 +129,27 @@ private final class HubWork: @unchecked Sendable {
 
     private func run() {
         while let events = inbox.next() {
-            for (place, event) in events.enumerated() {
-                var inputs = [input(event)].compactMap { $0 }
-                while !inputs.isEmpty {
-                    let input = inputs.removeFirst()
-                    for effect in hub.handle(input, now: .now) {
-                        let isLast = place == events.count - 1 && inputs.isEmpty
-                        if let answer = carryOut(effect, isLast) { inputs.append(answer) }
-                    }
-                    guard case .connected = input, !isReady else { continue }
-                    isReady = true
-                    ready()
-                }
+            for (place, event) in events.enumerated() { work(on: event, isLast: place == events.count - 1) }
+        }
+    }
+
+    /// Sees to a small message on the thread that has read it, if nothing else is under way.
+    func runSmall() {
+        guard let event = inbox.takeSmall() else { return }
+        work(on: event, isLast: true)
+        inbox.release()
+    }
+
+    private func work(on event: HubInbox.Event, isLast: Bool) {
+        var inputs = [input(event)].compactMap { $0 }
+        while !inputs.isEmpty {
+            let input = inputs.removeFirst()
+            for effect in hub.handle(input, now: .now) {
+                if let answer = carryOut(effect, isLast && inputs.isEmpty) { inputs.append(answer) }
             }
+            guard case .connected = input, !isReady else { continue }
+            isReady = true
+            ready()
         }
     }
 

@@ -3,6 +3,9 @@ import IotoSync
 
 /// What waits for the hub: its only owner takes it from here, one after the other, whatever thread it comes from.
 ///
+/// The owner is the hub's thread, but for a small message that comes when nothing is under way: the thread that has read it
+/// takes the hub for that one, since to wake another thread takes longer than what the hub does with it.
+///
 /// It is bounded. Messages and requests to the store that are out count as load, and messages by their bytes; at a limit, the
 /// thread that reads from the broker has to wait, the broker with it, and in the end the devices.
 final class HubInbox: @unchecked Sendable {
@@ -20,6 +23,8 @@ final class HubInbox: @unchecked Sendable {
     static let bytesMax = 64 * 1024 * 1024
     /// How long the broker's thread waits for room, in milliseconds: less than a keepalive.
     static let patience: Int64 = 5_000
+    /// Largest message that the broker's thread sees to itself, in bytes.
+    static let smallBytes = 4 * 1024
 
     private let loadMax: Int
     private let bytesMax: Int
@@ -35,6 +40,9 @@ final class HubInbox: @unchecked Sendable {
     private var bytes = 0
     private var requests = 0
     private var isDraining = false
+    /// Whether the hub's thread works on what it has taken last, or somebody else does.
+    private var isOwned = false
+    private var isLent = false
 
     init(
         loadMax: Int = HubInbox.loadMax, bytesMax: Int = HubInbox.bytesMax, patience: Int64 = HubInbox.patience
@@ -53,9 +61,12 @@ final class HubInbox: @unchecked Sendable {
 
     /// Waits for room, and puts a message.
     ///
+    /// What is small is not told to the hub's thread before `takeSmall()`.
+    ///
     /// - Returns: False when there was no room in time, or the hub is to stop: the message is dropped.
     func put(message topic: Text, _ payload: [UInt8]) -> Bool {
         lock.withLock {
+            if load >= loadMax || bytes > 0 { arrival.broadcast() }
             while load >= loadMax || bytes > 0 && bytes + payload.count > bytesMax, !isDraining {
                 if !room.wait(lock, timeout: patience) { return false }
             }
@@ -63,8 +74,30 @@ final class HubInbox: @unchecked Sendable {
             load += 1
             bytes += payload.count
             events.append(.message(topic: topic, payload: payload))
-            arrival.broadcast()
+            if payload.count > HubInbox.smallBytes { arrival.broadcast() }
             return true
+        }
+    }
+
+    /// Takes the message that waits if it is small and alone, and nothing else is under way; the caller is the hub's owner then, until
+    /// `release()`. Else the hub's thread is told of what waits.
+    func takeSmall() -> Event? {
+        lock.withLock {
+            guard !isOwned, !isLent, events.count == 1, load == 1, moved.isEmpty, !isDraining, case .message(_, let payload) = events[0],
+                payload.count <= HubInbox.smallBytes
+            else {
+                if !events.isEmpty { arrival.broadcast() }
+                return nil
+            }
+            isLent = true
+            return take()[0]
+        }
+    }
+
+    func release() {
+        lock.withLock {
+            isLent = false
+            if !events.isEmpty || !moved.isEmpty || isDraining { arrival.broadcast() }
         }
     }
 
@@ -115,23 +148,29 @@ final class HubInbox: @unchecked Sendable {
     /// - Returns: All that wait, at least one; nil when it is drained. For the owner alone.
     func next() -> [Event]? {
         lock.withLock {
-            while events.isEmpty, moved.isEmpty {
-                if isDraining && requests == 0 { return nil }
+            isOwned = false
+            while isLent || events.isEmpty && moved.isEmpty {
+                if !isLent && isDraining && requests == 0 { return nil }
                 arrival.wait(lock)
             }
-            var taken = events
-            events = []
-            bytes = 0
-            for event in taken {
-                switch event {
-                case .message, .answer: load -= 1
-                case .subscribed, .moved, .published: break
-                }
-            }
-            if !moved.isEmpty { taken.append(.moved(moved)) }
-            moved = []
-            if load < loadMax { room.broadcast() }
-            return taken
+            isOwned = true
+            return take()
         }
+    }
+
+    private func take() -> [Event] {
+        var taken = events
+        events = []
+        bytes = 0
+        for event in taken {
+            switch event {
+            case .message, .answer: load -= 1
+            case .subscribed, .moved, .published: break
+            }
+        }
+        if !moved.isEmpty { taken.append(.moved(moved)) }
+        moved = []
+        if load < loadMax { room.broadcast() }
+        return taken
     }
 }

@@ -88,6 +88,7 @@ struct ServeCommand: AsyncParsableCommand {
         let (store, schema, text) = try await storage.open(.create)
         for warning in schema.warnings { logger.warning("\(warning)") }
         if try await store.schema() != text { try await store.save(text) }
+        try await store.reserveLog()
 
         let service = CloudService(store: store, schema: schema, broker: address, prefix: prefix)
         let signals = StopSignals { service.stop() }

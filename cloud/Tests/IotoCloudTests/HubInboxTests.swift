@@ -1,11 +1,17 @@
 import Foundation
 import IotoBase
 import IotoSync
+import Synchronization
 import Testing
 
 @testable import IotoCloud
 
 @Suite struct HubInboxTests {
+    private func isTheThreads(_ inbox: HubInbox) -> Bool {
+        if case .none = inbox.takeSmall() { return true }
+        return false
+    }
+
     private func failure() -> HubAnswer { .failed(IotoError(.storage, "")) }
 
     @Test func messageBeyondTheLoadIsDropped() async throws {
@@ -45,6 +51,39 @@ import Testing
         inbox.endRequest(ticket: 1, failure())
         #expect(inbox.next()?.count == 1)
         #expect(inbox.put(message: "a", []))
+    }
+
+    @Test func smallMessageThatComesAloneIsForWhoHasReadIt() async throws {
+        let inbox = HubInbox()
+        #expect(inbox.put(message: "a", [1]))
+        guard case .message("a", [1]) = inbox.takeSmall() else {
+            Issue.record("it is not taken")
+            return
+        }
+        // What comes meanwhile is the hub's thread's, once the hub is given back.
+        #expect(inbox.put(message: "b", [2]) && isTheThreads(inbox))
+        let isBack = Atomic(false)
+        let back = try IotoBase.Thread(name: "back") {
+            usleep(20_000)
+            isBack.store(true, ordering: .relaxed)
+            inbox.release()
+        }
+        #expect(inbox.next()?.count == 1)
+        let isBackFirst = isBack.load(ordering: .relaxed)
+        #expect(isBackFirst)
+        back.join()
+        // While that works, too.
+        #expect(inbox.put(message: "c", [3]) && isTheThreads(inbox))
+    }
+
+    @Test func whatIsNotAloneOrNotSmallIsTheHubsThreads() async throws {
+        let inbox = HubInbox()
+        #expect(inbox.put(message: "a", []) && inbox.put(message: "b", []) && isTheThreads(inbox))
+        #expect(inbox.next()?.count == 2)
+        let other = HubInbox()
+        #expect(other.put(message: "a", [UInt8](repeating: 0, count: HubInbox.smallBytes + 1)) && isTheThreads(other))
+        let third = HubInbox()
+        #expect(third.beginRequest() && third.put(message: "a", []) && isTheThreads(third))
     }
 
     @Test func movesAreGathered() async throws {

@@ -29,6 +29,26 @@ import Testing
         #expect(try await test.store.item(key("a"))?.body == change("a", time: 10).change.body)
     }
 
+    @Test func commitsDoNotMakeALogLongerThatHasItsRoom() async throws {
+        let test = try TestStore()
+        try await test.apply(change("a", time: 10))
+        try await test.store.reserveLog()
+        func size() throws -> UInt64? {
+            try FileManager.default.attributesOfItem(atPath: test.store.path + "-wal")[.size] as? UInt64
+        }
+        let reserved = try #require(try size())
+        #expect(reserved > 16_000_000)
+        for time in 11...40 { try await test.apply(change("a", time: UInt64(time))) }
+        try await test.store.reserveLog()
+        #expect(try size() == reserved)
+        // As after a kill: the files as they are.
+        let copy = test.store.path + ".copy"
+        for suffix in ["", "-wal"] { try FileManager.default.copyItem(atPath: test.store.path + suffix, toPath: copy + suffix) }
+        let again = try SQLiteStore(path: copy, mode: .existing)
+        #expect(try await again.item(key("a"))?.version.time == 40)
+        await again.close()
+    }
+
     @Test func writerDecidesBetweenEqualTimes() async throws {
         let test = try TestStore()
         try await test.apply(change("a", time: 10, writer: 1 << 63))

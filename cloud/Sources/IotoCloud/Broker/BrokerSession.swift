@@ -2,6 +2,7 @@ import CPlatform
 import IotoBase
 import IotoMQTT
 import IotoSync
+import Synchronization
 
 /// The cloud's place at the broker: a thread that owns the MQTT client, keeps the connection up, and passes messages
 /// between it and the inbox of the hub.
@@ -45,6 +46,10 @@ final class BrokerSession: @unchecked Sendable {
     private var isNew = false
     private var early: [(Text, [UInt8])] = []
     private var earlyBytes = 0
+    /// Called after each step, on the thread: what has come may be seen to there.
+    private var turn: () -> Void = {}
+    /// Of the thread, once it runs.
+    private let identity = Atomic<UInt>(0)
 
     /// - Throws: `.configuration` and `.memory` as `MQTTClient`.
     init(broker: BrokerAddress, clientID: Text, filters: [Text], inbox: HubInbox) throws(IotoError) {
@@ -60,8 +65,9 @@ final class BrokerSession: @unchecked Sendable {
         platform_close(event)
     }
 
-    func start() throws(IotoError) {
+    func start(turn: @escaping () -> Void) throws(IotoError) {
         client.delegate = self
+        self.turn = turn
         thread = try IotoBase.Thread(name: "ioto-mqtt") { self.run() }
     }
 
@@ -72,7 +78,8 @@ final class BrokerSession: @unchecked Sendable {
             Log.warning("\(publication.topic): too many messages wait for the broker, one is dropped")
             if let ticket = publication.ticket { inbox.put(.published(ticket: ticket, isSent: false)) }
         }
-        platform_event_signal(event)
+        // The thread itself looks before it waits.
+        if identity.load(ordering: .relaxed) != Thread.currentIdentity { platform_event_signal(event) }
     }
 
     /// Sends what is queued, says goodbye and waits for the thread to end. To be called once, if it was started.
@@ -91,6 +98,8 @@ final class BrokerSession: @unchecked Sendable {
     // MARK: - On the thread
 
     private func run() {
+        identity.store(Thread.currentIdentity, ordering: .relaxed)
+        defer { turn = {} }
         var stopAt = Int64.max
         while true {
             let now = Instant.now.monotonic
@@ -102,6 +111,7 @@ final class BrokerSession: @unchecked Sendable {
             send()
             let due = min(stopAt, isIdle ? connectAt : Int64.max)
             client.step(wake: event, timeout: due == Int64.max ? -1 : max(0, due - Instant.now.monotonic))
+            turn()
         }
         client.disconnect()
         while !isIdle { client.step(wake: event, timeout: -1) }
@@ -122,10 +132,13 @@ final class BrokerSession: @unchecked Sendable {
     }
 
     private func send() {
+        var hasSent = false
+        defer { if hasSent { client.flush() } }
         while isSubscribed, unacknowledged < BrokerSession.unacknowledgedMax,
             let publication = lock.withLock({ outgoing.removeFirst() }) {
             do throws(IotoError) {
                 let id = try client.publish(MQTTMessage(topic: publication.topic, payload: publication.payload), qos: 1)
+                hasSent = true
                 unacknowledged += 1
                 if let ticket = publication.ticket { tickets[id] = ticket }
             } catch {

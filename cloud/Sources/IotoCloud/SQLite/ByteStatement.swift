@@ -13,6 +13,11 @@ struct ByteStatement {
     init(_ sql: String, in db: Database) throws {
         statement = try db.cachedStatement(sql: sql)
         connection = db.sqliteConnection
+        renew()
+    }
+
+    /// Makes it ready for another run.
+    func renew() {
         sqlite3_reset(pointer)
         sqlite3_clear_bindings(pointer)
     }

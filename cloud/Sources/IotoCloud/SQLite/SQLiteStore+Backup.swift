@@ -70,7 +70,7 @@ extension SQLiteStore {
             try Files.replace(Text(target), by: Text(part))
         } catch {
             try? Files.removeDatabase(Text(part))
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 }

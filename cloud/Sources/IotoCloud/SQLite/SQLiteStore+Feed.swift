@@ -9,6 +9,8 @@ struct FeedWriter {
     let history: UInt64
     /// The store's clock, for the entries that follow.
     var time: UInt64 = 0
+    /// What stores an item that is new, once there was one.
+    var insertion: ByteStatement?
     /// In order of first use.
     private(set) var advances: [FeedAdvance] = []
 

@@ -168,7 +168,9 @@ extension SQLiteStore {
     ///
     /// - Returns: False, and nothing is stored, when it is.
     static func insert(_ item: ItemState, feed: inout FeedWriter) throws -> Bool {
-        let statement = try ByteStatement(insert, in: feed.db)
+        let statement = try feed.insertion ?? ByteStatement(insert, in: feed.db)
+        // To find it by its text takes as long as to fill it in.
+        if feed.insertion == nil { feed.insertion = statement } else { statement.renew() }
         let before = feed
         try bind(item, to: statement, feed: &feed)
         try statement.run()

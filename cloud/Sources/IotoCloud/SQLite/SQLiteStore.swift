@@ -2,6 +2,7 @@ import Foundation
 import GRDB
 import IotoBase
 import IotoSchema
+import IotoStore
 import IotoSync
 import Synchronization
 
@@ -16,7 +17,7 @@ public final class SQLiteStore: CloudStore {
     /// Memory for pages of the connection that writes.
     private static let cacheKiB = 16 * 1024
     /// Pages of the log from which on a commit moves them into the file: many commits change the same ones.
-    private static let checkpointPages = 4000
+    static let checkpointPages = 4000
 
     public let path: String
     public let writer: UInt64
@@ -34,6 +35,7 @@ public final class SQLiteStore: CloudStore {
     ///   of a newer program; `.corrupt`, `.busy`, `.io` and `.storage` as SQLite says.
     public init(path: String, mode: Mode = .create) throws(IotoError) {
         self.path = path
+        DefaultLayer.install()
         if FileManager.default.fileExists(atPath: path) {
             // Before the pool is opened, which would turn another program's file to the WAL mode.
             try SQLiteStore.check(path)
@@ -68,7 +70,7 @@ public final class SQLiteStore: CloudStore {
             }
             self.pool = Mutex(pool)
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -81,7 +83,7 @@ public final class SQLiteStore: CloudStore {
             defer { try? queue.close() }
             try StoreFormat.check(try queue.read(StoreFormat.kind), path: path)
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -105,7 +107,7 @@ public final class SQLiteStore: CloudStore {
             watchers.withLock { $0.append(watcher) }
             return AsyncStream { await watcher.next() } onCancel: { watcher.stop() }
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -137,7 +139,7 @@ public final class SQLiteStore: CloudStore {
         do {
             return try await opened().read(body)
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -152,7 +154,7 @@ public final class SQLiteStore: CloudStore {
             if !isTold { watchers.withLock { $0 }.forEach { $0.look() } }
             return value
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -163,7 +165,7 @@ public final class SQLiteStore: CloudStore {
             guard isWrite else { return try pool.read(body) }
             return try pool.writeWithoutTransaction { db in try SQLiteStore.transaction(db, body) }
         } catch {
-            throw IotoError(error, path: path)
+            throw IotoError.of(error, path: path)
         }
     }
 
@@ -198,10 +200,10 @@ public final class SQLiteStore: CloudStore {
 
 extension IotoError {
     /// The store's error for whatever GRDB, SQLite or the store itself threw.
-    init(_ error: any Error, path: String) {
+    static func of(_ error: any Error, path: String) -> IotoError {
         switch error {
         case let error as IotoError:
-            self = error
+            return error
         case let error as DatabaseError:
             let code: ErrorCode =
                 switch error.resultCode {
@@ -214,10 +216,10 @@ extension IotoError {
                 case .SQLITE_NOMEM: .memory
                 default: .storage
                 }
-            self.init(
+            return IotoError(
                 code, "\(path): \(error.message ?? "SQLite error")", detail: error.extendedResultCode.rawValue)
         default:
-            self.init(.storage, "\(path): \(error)")
+            return IotoError(.storage, "\(path): \(error)")
         }
     }
 }
