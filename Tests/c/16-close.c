@@ -6,6 +6,7 @@
 #include "support/device.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define ROUNDS 30
 #define CALLERS 4
@@ -246,6 +247,56 @@ static void startsAndStops(void)
     claim("a trigger can't stop its agent");
 }
 
+/** An agent whose thread is kept in the status callback, so that a stop of it does not end. */
+typedef struct Gate {
+    Io *io;
+    atomic_bool isKept, isOpen;
+    atomic_int code;
+} Gate;
+
+static void keepAgent(void *context, Io *io, const IoStatus *status)
+{
+    (void) io, (void) status;
+    Gate *gate = context;
+    gate->isKept = true;
+    while (!gate->isOpen) pause_ms(1);
+}
+
+static void *stopKept(void *argument)
+{
+    ioStop(((Gate *) argument)->io);
+    return NULL;
+}
+
+/** Starts the agent until that fails: at first nothing stops it. */
+static void startFromTrigger(void *arg, Db *db, const DbModel *model, const DbItem *item, const DbParams *params,
+                             const char *cmd, int events)
+{
+    (void) db, (void) model, (void) item, (void) params, (void) cmd, (void) events;
+    Gate *gate = arg;
+    int code = 0;
+    while (code == 0 && !gate->isOpen) code = ioStart(gate->io);
+    gate->code = code;
+}
+
+static void startBesideAStop(void)
+{
+    Gate gate = {.io = deviceOpen("kept.db", freePort(), SYNC_NEVER)};
+    pthread_t stopper;
+    EXPECT_CODE(ioSetStatusProc(gate.io, keepAgent, &gate), 0);
+    EXPECT_CODE(dbAddTrigger(ioGetDb(gate.io), startFromTrigger, NULL, &gate, DB_ON_CHANGE), 0);
+    EXPECT_CODE(ioStart(gate.io), 0);
+    EXPECT_WITHIN(PATIENCE_MS, gate.isKept);
+    EXPECT_CODE(create(ioGetDb(gate.io), "Note", DB_PROPS("id", "a")), 0);
+    REQUIRE(pthread_create(&stopper, NULL, stopKept, &gate) == 0);
+    EXPECT_WITHIN(PATIENCE_MS, gate.code != 0);
+    EXPECT_CODE(gate.code, DB_ERR_OFFLINE);
+    gate.isOpen = true;
+    pthread_join(stopper, NULL);
+    ioClose(gate.io);
+    claim("a trigger that starts an agent does not wait for who stops it");
+}
+
 static void manyHandles(void)
 {
     enum { MOST = 256 };
@@ -273,6 +324,7 @@ int main(void)
     closeFromWithin();
     closeAgent();
     startsAndStops();
+    startBesideAStop();
     manyHandles();
     return scenarioEnd();
 }

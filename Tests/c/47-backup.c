@@ -113,6 +113,16 @@ static int64_t fileSize(const char *path)
     return stat(path, &status) == 0 ? (int64_t) status.st_size : -1;
 }
 
+/** Damage a page, of which 0 has the header. */
+static void spoil(const char *path, int page)
+{
+    int fd = open(path, O_WRONLY);
+    char *spoiled = repeat('#', 4096);
+    REQUIRE(fd >= 0 && pwrite(fd, spoiled, 4096, page * 4096) == 4096);
+    close(fd);
+    free(spoiled);
+}
+
 static void recovery(void)
 {
     Db *db = openScratch("damaged.db", 0);
@@ -130,12 +140,8 @@ static void recovery(void)
     EXPECT(fileSize(scratch("damaged.db.corrupt-1")) < 0);
     claim("a sound file is left as it is");
 
-    // The header, and a page among the items.
-    int fd = open(scratch("damaged.db"), O_WRONLY);
-    char *spoiled = repeat('#', 4096);
-    REQUIRE(fd >= 0 && pwrite(fd, spoiled, 4096, 0) == 4096 && pwrite(fd, spoiled, 4096, 30 * 4096) == 4096);
-    close(fd);
-    free(spoiled);
+    spoil(scratch("damaged.db"), 0);
+    spoil(scratch("damaged.db"), 30);
     int64_t size = fileSize(scratch("damaged.db"));
     EXPECT(openScratch("damaged.db", 0) == NULL);
     EXPECT_NUMBER(dbGetErrorCode(), DB_ERR_CORRUPT);
@@ -158,11 +164,34 @@ static void recovery(void)
     claim("what can be read is recovered, and the damaged file is kept beside it");
 }
 
+/** A name without a folder is one of the working directory's. */
+static void inTheWorkingDirectory(void)
+{
+    REQUIRE(chdir(scratchFolder()) == 0);
+    Db *db = openScratch("at.db", 0);
+    REQUIRE(db != NULL);
+    EXPECT_CODE(create(db, "Note", DB_PROPS("id", "a")), 0);
+    EXPECT_CODE(dbSave(db, "bare.db"), 0);
+    dbClose(db);
+    db = dbOpen("bare.db", testData("schema.json5"), 0);
+    REQUIRE(db != NULL);
+    dbAddContext(db, "deviceId", "d1");
+    EXPECT(exists(db, "Note", DB_PROPS("id", "a")));
+    dbClose(db);
+    spoil("bare.db", 0);
+    EXPECT(dbOpen("bare.db", testData("schema.json5"), 0) == NULL);
+    db = dbOpen("bare.db", testData("schema.json5"), DB_RECOVER);
+    EXPECT(db != NULL);
+    dbClose(db);
+    claim("a name without a folder is saved to and recovered in the working directory");
+}
+
 int main(void)
 {
     scenarioBegin();
     ioSetLog(NULL, NULL, 0);
     backup();
     recovery();
+    inTheWorkingDirectory();
     return scenarioEnd();
 }
