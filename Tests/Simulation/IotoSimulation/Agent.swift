@@ -115,7 +115,10 @@ final class Agent: ClientOwner {
         if let known = items[key], time(known["updated"]) > updated {
             // What looks older than its copy is passed over, and the copy is sent.
             guard let model = known["_type"]?.stringValue.flatMap({ Models.schema.model($0) }), model.syncsUp else { return }
-            if waiting[key] == nil { waiting[key] = Waiting(command: "update", item: known) }
+            if waiting[key] == nil {
+                waiting[key] = Waiting(command: "update", item: known)
+                if let value = known["value"]?.stringValue { judge.resent.insert(value) }
+            }
             return send([key])
         }
         var item = object

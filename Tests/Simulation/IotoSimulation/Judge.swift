@@ -52,7 +52,7 @@ final class Judge {
     var copied: Set<UInt64> = []
     /// Values of devices' items that the cloud has stored: each is written once.
     var values: [Text: AppliedVersion] = [:]
-    /// Those that wait in an older state of a database, which may have sent them before.
+    /// Those that wait in an older state of a database, which may have sent them before, or that an agent of version 1 says again.
     var resent: Set<Text> = []
     /// Versions that the hub stamped anew, and as what.
     var restamps: [Version: [Version]] = [:]
