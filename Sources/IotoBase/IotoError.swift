@@ -39,7 +39,7 @@ public struct ErrorCode: Equatable, Sendable {
 
 /// What went wrong: a code for programs, one impersonal line for people.
 ///
-/// A reference, since it is rarely made and passed on at two thousand places: one word goes there instead of three.
+/// A reference, since it is rarely made and passed on at 1,800 places: one word goes there instead of three.
 public final class IotoError: Error, Sendable {
     public let code: ErrorCode
     /// The source's own code: SQLite's extended result code, an errno, or an MQTT reason code; 0 when there is none.

@@ -119,12 +119,15 @@ import Testing
 
     // MARK: What a device says
 
+    private func opened() throws -> (Fixture, Store, Model) {
+        let fixture = try Fixture()
+        return (fixture, try fixture.open(), try fixture.model("Shared"))
+    }
+
     private func known(_ store: Store) throws -> [Bool] { try store.pending().map { $0.change.isKnown } }
 
     @Test func onlyAnOldEditOfWhatTheCloudHasHadIsSaidToBeOne() throws {
-        let fixture = try Fixture()
-        let store = try fixture.open()
-        let shared = try fixture.model("Shared")
+        let (fixture, store, shared) = try opened()
         // It never had this, however often it changes before it is sent.
         for value in 1...6 { try store.put(shared, "a", value) }
         fixture.clock.time += 2 * day
@@ -142,9 +145,7 @@ import Testing
     }
 
     @Test func whatTheCloudRefusedItHasNotHad() throws {
-        let fixture = try Fixture()
-        let store = try fixture.open()
-        let shared = try fixture.model("Shared")
+        let (fixture, store, shared) = try opened()
         try store.put(shared, "a", 1)
         try store.answer(try store.pending(), .rejected(code: -1, reason: "no"))
         try store.put(shared, "a", 2)
@@ -153,9 +154,7 @@ import Testing
     }
 
     @Test func whatACloudHadThatHasLostItIsNotKnownToIt() throws {
-        let fixture = try Fixture()
-        let store = try fixture.open()
-        let shared = try fixture.model("Shared")
+        let (fixture, store, shared) = try opened()
         try store.put(shared, "a", 1)
         try store.answer(try store.pending(), .acknowledged)
         try store.put(shared, "a", 2)

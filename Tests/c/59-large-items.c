@@ -28,13 +28,17 @@ static bool deviceSays(Db *db, const char *model, const char *id, const char *fi
     return isSo;
 }
 
+static const char *configuration(const char *compress, int port, const char *mqtt)
+{
+    return format("{ deviceId: 'd1', accountId: 'a1',\n"
+                  "  database: { path: '%s', schema: '%s', syncDelay: '50ms', syncLimit: '100K', compress: '%s' },\n"
+                  "  mqtt: { endpoint: '127.0.0.1', port: %d%s } }\n",
+                  scratch("large.db"), testData("schema.json5"), compress, port, mqtt);
+}
+
 static Io *start(const char *compress, int port, const char *mqtt)
 {
-    const char *config = format("{ deviceId: 'd1', accountId: 'a1',\n"
-                                "  database: { path: '%s', schema: '%s', syncDelay: '50ms', syncLimit: '100K', compress: '%s' },\n"
-                                "  mqtt: { endpoint: '127.0.0.1', port: %d%s } }\n",
-                                scratch("large.db"), testData("schema.json5"), compress, port, mqtt);
-    Io *io = ioOpen(config);
+    Io *io = ioOpen(configuration(compress, port, mqtt));
     REQUIRE(io != NULL);
     EXPECT_CODE(ioStart(io), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
@@ -101,17 +105,24 @@ static void up(Io *io, const char *group, size_t message_bytes)
     free(large);
 }
 
-/** With a broker that takes small packets: one message may hold less than `syncLimit` says. */
-static void upInSmallPackets(const char *group, const char *mqtt)
+/** A broker that takes packets of so many bytes, and a cloud. */
+static Services startLimited(int packet_bytes)
 {
     Services services = {.broker = brokerMake()};
     services.cloud = cloudMake(services.broker.port);
     FILE *settings = fopen(scratch("mosquitto.conf"), "a");
     REQUIRE(settings != NULL);
-    fprintf(settings, "max_packet_size %d\n", SMALL_PACKET);
+    fprintf(settings, "max_packet_size %d\n", packet_bytes);
     fclose(settings);
     brokerStart(&services.broker);
     cloudStart(&services.cloud);
+    return services;
+}
+
+/** With a broker that takes small packets: one message may hold less than `syncLimit` says. */
+static void upInSmallPackets(const char *group, const char *mqtt)
+{
+    Services services = startLimited(SMALL_PACKET);
     Io *io = start("none", services.broker.port, mqtt);
     ioStop(io);
     char *text = repeat('b', 5000);
@@ -124,6 +135,38 @@ static void upInSmallPackets(const char *group, const char *mqtt)
     EXPECT(cloudHas("Note", format("%s-0", group)) && cloudHas("Note", format("%s-19", group)));
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
     EXPECT_NUMBER(deviceStatus(io).connections, 2);
+    ioClose(io);
+    servicesStop(&services);
+}
+
+/** With a broker that takes next to nothing there is no use in a connection; nothing is refused for its sake. */
+static void waitsForLargerPackets(void)
+{
+    Services services = startLimited(500);
+    Io *io = ioOpen(configuration("none", services.broker.port, ""));
+    REQUIRE(io != NULL);
+    int64_t rejected = deviceStatus(io).rejectedItems;
+    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "waits", "text", "small")), 0);
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).lastError == DB_ERR_LIMIT);
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
+    EXPECT_NUMBER(deviceStatus(io).rejectedItems, rejected);
+    EXPECT_NUMBER(deviceStatus(io).connections, 0);
+    ioClose(io);
+    servicesStop(&services);
+}
+
+/** With one that takes large packets, whose size the configuration has, every item that may be stored goes up. */
+static void upInLargePackets(void)
+{
+    Services services = servicesStart();
+    Io *io = start("none", services.broker.port, ", packetSize: '1M'");
+    char *large = repeat('L', ITEM_MAX);
+    EXPECT_CODE(create(ioGetDb(io), "Note", DB_PROPS("id", "largest", "text", large)), 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT(cloudFieldIs("Note", "largest", "text", large) && cloudHas("Note", "waits"));
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
+    free(large);
     ioClose(io);
     servicesStop(&services);
 }
@@ -150,5 +193,9 @@ int main(void)
     claim("a broker that tells of small packets gets small messages; what fits none is refused");
     upInSmallPackets("known", format(", version: '3.1.1', packetSize: %d", SMALL_PACKET));
     claim("so does one that can't tell, by the configuration");
+    waitsForLargerPackets();
+    claim("a broker whose packets hold no message is no connection; what waits for it waits on");
+    upInLargePackets();
+    claim("by the configuration the largest item goes up as well");
     return scenarioEnd();
 }
