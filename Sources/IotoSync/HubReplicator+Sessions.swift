@@ -9,6 +9,7 @@ extension HubReplicator {
             do throws(IotoError) {
                 let message = try message(next)
                 session.inflates = message.json["z"]?.integerValue == 1 && Compression.isAvailable
+                session.joins = message.json["p"]?.integerValue == 1
                 switch (next.verb, message.isVersion1) {
                 case (.syncToDynamo, false): try receivedChanges(next, message, session)
                 case (.syncDown, false): try receivedCatchUp(message.json, session)
@@ -281,6 +282,14 @@ extension HubReplicator {
         // They are not simply acknowledged.
         var others = Set(ack.again.map { $0.version })
         for entry in met {
+            if !canCarry(entry.other, session) {
+                // Nothing could tell the device of it; what has taken its place is stored.
+                if entry.taken == nil {
+                    others.insert(entry.version)
+                    refuse(entry.version, HubReplicator.tooLarge, session.id, &ack)
+                }
+                continue
+            }
             bytes += entry.other.body.count + codec.overhead(of: entry.other)
             let fits = ack.met.isEmpty || bytes <= Limits.messageBytesMax
             // What gave way and no answer can carry is answered when it comes again.
@@ -330,12 +339,12 @@ extension HubReplicator {
         if isWhole, cursor.history == page.history {
             page.end(at: isReset && catchUp.snapshots[cursor.stream] == nil ? cursor.position : catchUp.seen[cursor.stream] ?? 0)
         }
-        publish(
-            to: session, "BATCH",
-            codec.encode(
-                message(
-                    page, for: record, answers: catchUp.number, isReset: isReset, isWhole: isWhole,
-                    hasOwn: catchUp.whole == cursor.stream)))
+        let payload = fit(&page, session, Topics.down(device: session.id, "BATCH")) { page in
+            message(
+                page, for: record, answers: catchUp.number, isReset: isReset, isWhole: isWhole,
+                hasOwn: catchUp.whole == cursor.stream)
+        }
+        if let payload { publish(to: session, "BATCH", payload) }
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
             // What was stored while the page was read may not be in it.

@@ -229,8 +229,9 @@ extension HubReplicator {
 
     private func append(_ change: Change, _ session: DeviceSession, _ agent: AgentFeed) {
         guard let payload = codec.version1Item(change, now: now.wall) else { return }
-        agent.outgoing.append(
-            Publication(topic: Topics.down(device: session.id, change.isRemoval ? "REMOVE" : "UPSERT"), payload: payload))
+        let topic = Topics.down(device: session.id, change.isRemoval ? "REMOVE" : "UPSERT")
+        guard payload.count <= payloadBytesMax(topic) ?? .max else { return logLeftOut(change, session) }
+        agent.outgoing.append(Publication(topic: topic, payload: payload))
     }
 
     func published(_ device: Text, _ round: Int64, _ isSent: Bool) {

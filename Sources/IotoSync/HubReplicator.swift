@@ -47,6 +47,10 @@ public final class HubReplicator {
     private var pleas: [Text] = []
     private var pleading = 0
     private var lastTicket: Int64 = 0
+    /// Largest packet that the broker takes, in bytes; nil: it is not known.
+    public var packetBytesMax: Int?
+    /// Counts the messages that went out in parts.
+    var partedMessages: UInt64 = 0
     var effects: [HubEffect] = []
     var now = Instant(monotonic: 0, wall: 0)
 
@@ -227,12 +231,6 @@ public final class HubReplicator {
         effects.append(.publish(Publication(topic: publication.topic, payload: publication.payload, ticket: lastTicket)))
     }
 
-    /// Publishes to one device.
-    func publish(to session: DeviceSession, _ verb: Text, _ payload: [UInt8]) {
-        publish(
-            Topics.down(device: session.id, verb), session.inflates ? Compression.deflate(payload) : payload)
-    }
-
     func publish(_ topic: Text, _ payload: [UInt8]) {
         effects.append(.publish(Publication(topic: topic, payload: payload)))
     }
@@ -325,6 +323,8 @@ final class DeviceSession {
     var agent: AgentFeed?
     /// The device reads compressed messages.
     var inflates = false
+    /// The device takes messages in parts.
+    var joins = false
     /// When it was heard last, on the monotonic clock.
     var heardAt: Int64 = 0
     /// The device's own feed has moved since it was last read for the device's question.
