@@ -56,6 +56,9 @@ final class AgentFeed {
 
 /// Agents that speak protocol version 1.
 extension HubReplicator {
+    /// Largest answer to changes, in bytes, but for one with a single key that takes more.
+    static let version1AckBytesMax = 4096
+
     // MARK: Up
 
     func receivedVersion1Changes(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
@@ -104,9 +107,10 @@ extension HubReplicator {
         let agent = session.agent ?? AgentFeed(round: 0, since: 0, streams: [])
         session.agent = agent
         // The time is not for an answer to say: the broker may have lost what the agent has asked for again behind its changes.
-        let answer = codec.version1Ack(ack.sequence, keys)
-        agent.outgoing.insert(
-            Publication(topic: Topics.down(device: session.id, "SYNC"), payload: answer), at: 0)
+        let topic = Topics.down(device: session.id, "SYNC")
+        let bytesMax = min(HubReplicator.version1AckBytesMax, payloadBytesMax(topic) ?? .max)
+        let answers = codec.version1Acks(ack.sequence, keys, bytesMax: bytesMax)
+        agent.outgoing.insert(contentsOf: answers.map { Publication(topic: topic, payload: $0) }, at: 0)
         for entry in met { append(entry.other, session, agent) }
         step(session, agent)
         for advance in advances { moved(advance.stream) }
@@ -271,6 +275,24 @@ extension WireCodec {
             "seq": .integer(sequence), "keys": .array(keys.map { .string($0) }),
             "updated": .string(ISODate.text(0)),
         ]).text
+    }
+
+    /// The answer to changes as several: each settles the keys that it names.
+    func version1Acks(_ sequence: Int64, _ keys: [Text], bytesMax: Int) -> [[UInt8]] {
+        var answers: [[UInt8]] = []
+        let empty = version1Ack(sequence, []).count
+        var (named, bytes): ([Text], Int) = ([], empty)
+        for key in keys {
+            let size = written(key)
+            if !named.isEmpty, bytes + size > bytesMax {
+                answers.append(version1Ack(sequence, named))
+                (named, bytes) = ([], empty)
+            }
+            named.append(key)
+            bytes += size
+        }
+        answers.append(version1Ack(sequence, named))
+        return answers
     }
 
     func version1CaughtUp(_ time: Int64) -> [UInt8] {
