@@ -5,7 +5,9 @@ import IotoSchema
 /// The work on one device's messages, one after the other.
 extension HubReplicator {
     func work(on session: DeviceSession) {
+        defer { if !session.isBusy { session.release() } }
         while !session.isBusy, let next = session.queue.first {
+            session.release()
             do throws(IotoError) {
                 let message = try message(next)
                 session.inflates = message.json["z"]?.integerValue == 1 && Compression.isAvailable
@@ -15,11 +17,11 @@ extension HubReplicator {
                 case (.syncDown, false): try receivedCatchUp(message.json, session)
                 case (.syncToDynamo, true): try receivedVersion1Changes(message.json, session)
                 case (.syncDown, true): try receivedVersion1CatchUp(message.json, session)
-                case (.offline, _): session.queue.removeFirst()
+                case (.offline, _): session.dequeue()
                 }
             } catch {
                 // It will not get better by being sent again, but only the device can do something about it.
-                let waiting = session.queue.removeFirst()
+                let waiting = session.dequeue()
                 log(.warning, "\(session.id): \(error.message.prefix(bytesMax: HubReplicator.reasonBytesMax))")
                 haveRetried(session.id, waiting, after: HubReplicator.refusalWait, error)
             }
@@ -33,16 +35,15 @@ extension HubReplicator {
 
     /// Reads changes that wait for the store, which meanwhile works on those before.
     func readAhead(_ session: DeviceSession) {
-        guard let last = session.queue.indices.last else { return }
-        let waiting = session.queue[last]
-        guard waiting.verb == .syncToDynamo, let record = session.record, !record.isVersion1,
+        guard let waiting = session.queue.last, waiting.verb == .syncToDynamo, let record = session.record, !record.isVersion1,
             let message = try? codec.parse(waiting.payload), !message.isVersion1,
             let read = try? read(message, session.context)
         else { return }
         var ahead = waiting
         (ahead.message, ahead.read, ahead.record) = (message, read, record)
         // A compressed one may be a thousand times as large when it is read.
-        if session.queueBytes - waiting.bytes + ahead.bytes <= DeviceSession.queueBytesMax { session.queue[last] = ahead }
+        let more = ahead.bytes - waiting.bytes
+        if session.queueBytes + more <= DeviceSession.queueBytesMax, hasRoom(more, session) { session.replaceLast(by: ahead) }
     }
 
     private func read(_ message: WireMessage, _ context: Context) throws(IotoError) -> UpRead {
@@ -86,7 +87,7 @@ extension HubReplicator {
         let up = try codec.decodeUp(message.json)
         guard let record = try record(session, replica: up.replica, account: up.account, up.epoch) else { return }
         var read = try read(waiting, message, record, session)
-        session.queue.removeFirst()
+        session.dequeue()
 
         var ack = AckMessage(
             sequence: up.sequence, keys: [], versions: [], rejections: [], time: 0)
@@ -100,7 +101,7 @@ extension HubReplicator {
                 let following = self.following(next, record, session), following.message.replica == up.replica,
                 following.message.account == up.account, following.message.epoch == up.epoch
             else { break }
-            session.queue.removeFirst()
+            session.dequeue()
             read = following
             ack.sequence = read.message.sequence
         }
@@ -112,6 +113,7 @@ extension HubReplicator {
             if Mutant.isActive(.hubAcksBeforeStoring) { sendAck(ack, session) }
         #endif
         session.isBusy = true
+        session.keep(accepted)
         request(.apply(accepted, device: session.id, by: record), .apply(device: session.id, ack))
     }
 
@@ -191,7 +193,7 @@ extension HubReplicator {
     private func receivedCatchUp(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
         let catchUp = try codec.decodeCatchUp(json)
         guard let record = try record(session, replica: catchUp.replica, account: catchUp.account, catchUp.epoch) else { return }
-        session.queue.removeFirst()
+        session.dequeue()
         answerNext(catchUp, session, record)
     }
 
@@ -237,7 +239,7 @@ extension HubReplicator {
             switch ticket {
             case .open:
                 guard !session.queue.isEmpty else { return }
-                let waiting = session.queue.removeFirst()
+                let waiting = session.dequeue()
                 if error.code == .fenced, let nonce = codec.nonce(of: waiting.payload) {
                     publish(
                         Topics.down(device: session.id, waiting.verb == .syncDown ? "BATCH" : "SYNC"),

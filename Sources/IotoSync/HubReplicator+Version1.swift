@@ -59,6 +59,9 @@ extension HubReplicator {
     /// Largest answer to changes, in bytes, but for one with a single key that takes more.
     static let version1AckBytesMax = 4096
 
+    /// What is read for all agents at once, in bytes, but for one item of each.
+    private static let agentsBytesMax = 32 * 1024 * 1024
+
     // MARK: Up
 
     func receivedVersion1Changes(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
@@ -67,7 +70,7 @@ extension HubReplicator {
         else { throw IotoError(.protocolViolation, "a syncToDynamo of version 1 without valid seq or changes") }
         let account = entries.first?["item"]?["accountId"]?.stringValue ?? ""
         guard let record = version1Record(session, account: account) else { return }
-        session.queue.removeFirst()
+        session.dequeue()
 
         var ack = Version1Ack(sequence: sequence, keys: [])
         var accepted: [StreamedChange] = []
@@ -95,6 +98,7 @@ extension HubReplicator {
         }
         guard !accepted.isEmpty else { return }
         session.isBusy = true
+        session.keep(accepted)
         request(.apply(accepted, device: session.id), .arrive(device: session.id, ack), isRepeated: true)
     }
 
@@ -131,7 +135,7 @@ extension HubReplicator {
             throw IotoError(.protocolViolation, "a syncDown of version 1 without a valid timestamp")
         }
         guard let record = version1Record(session, account: "") else { return }
-        session.queue.removeFirst()
+        session.dequeue()
         // Of a time that it was not told by this store, the agent can't know what it has missed.
         follow(session, record, since: max(0, min(timestamp, max(record.synced, session.agent?.synced ?? 0))))
         session.agent?.hasAsked = true
@@ -140,7 +144,7 @@ extension HubReplicator {
     /// Goes on with an agent after the hub has started anew: it asks only when it connects.
     func resume(_ record: DeviceRecord) {
         agents.insert(record.id)
-        let session = sessions[record.id] ?? DeviceSession(id: record.id)
+        let session = sessions[record.id] ?? DeviceSession(id: record.id, load: load)
         session.agent?.hasAsked = false
         guard session.agent == nil else { return }
         session.record = record
@@ -190,7 +194,9 @@ extension HubReplicator {
         agent.isReading = true
         agent.hasMoved.remove(follow.stream)
         let ticket = Ticket.follow(device: session.id, stream: follow.stream, round: agent.round)
-        let (bytes, items) = (HubReplicator.pageBytesMax, HubReplicator.pageItemsMax)
+        // They all may be read to at once.
+        let share = HubReplicator.agentsBytesMax / max(1, agents.count)
+        let (bytes, items) = (min(HubReplicator.pageBytesMax, share), HubReplicator.pageItemsMax)
         let read: HubRequest =
             if let position = follow.position {
                 .readFeed(stream: follow.stream, after: position, bytesMax: bytes, itemsMax: items)
