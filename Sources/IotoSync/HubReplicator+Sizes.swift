@@ -71,8 +71,12 @@ extension HubReplicator {
     }
 
     private func isSmall(_ payload: [UInt8], _ session: DeviceSession?, _ topic: Text) -> Bool {
-        guard let room = payloadBytesMax(topic) ?? (session == nil ? Limits.publishBytesMax : nil), payload.count > room else { return true }
-        return session?.inflates == true && Compression.deflate(payload).count <= room
+        guard let session else {
+            // Where there are agents of version 1 it goes to topics that may be longer.
+            return payload.count <= (payloadBytesMax(topic) ?? Limits.publishBytesMax) - HubReplicator.headBytes
+        }
+        guard let room = payloadBytesMax(topic), payload.count > room else { return true }
+        return session.inflates && Compression.deflate(payload).count <= room
     }
 
     /// What stands for a change that can't come: its version is none, so that every device says so and passes it over, and keeps what

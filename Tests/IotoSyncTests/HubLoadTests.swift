@@ -47,7 +47,7 @@ import Testing
         loop.holdsAnswers = true
         loop.run(Self.changes(of: 1, 1))
         loop.releaseAnswers()
-        #expect(loop.hub.sessions["d1"]?.queue.isEmpty == true && loop.hub.waitingBytes > 10_000)
+        #expect(loop.hub.sessions["d1"]?.queue.isEmpty == true && loop.hub.waitingBytes > 20_000)
         loop.releaseAnswers()
         #expect(loop.hub.waitingBytes == 0 && loop.cloud.rows.count == 1)
     }

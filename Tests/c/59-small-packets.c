@@ -148,5 +148,8 @@ int main(void)
     claim("so it does in many parts");
     run("max_packet_size 131072", "zlib", "d");
     claim("so it does to devices that read compressed messages");
+    cloudUsePackets("20K");
+    run("message_size_limit 20480", "none", "e");
+    claim("so it does where the cloud is told of the packets, and the broker drops what is larger");
     return scenarioEnd();
 }

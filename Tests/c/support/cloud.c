@@ -21,6 +21,10 @@ static const char *schemaFile(void) { return schemaPath[0] != '\0' ? schemaPath 
 
 void cloudUseSchema(const char *path) { snprintf(schemaPath, sizeof schemaPath, "%s", path); }
 
+static const char *packetSize;
+
+void cloudUsePackets(const char *size) { packetSize = size; }
+
 Cloud cloudMake(int brokerPort)
 {
     if (program() == NULL) scenarioSkip("IOTO_CLOUD does not name an ioto-cloud executable");
@@ -44,7 +48,8 @@ static int readyCount(const char *path)
 void cloudLaunch(Cloud *cloud)
 {
     const char *arguments[] = {program(), "serve", "--store", store(), "--schema", schemaFile(), "--broker",
-                               format("mqtt://127.0.0.1:%d", cloud->brokerPort), NULL};
+                               format("mqtt://127.0.0.1:%d", cloud->brokerPort),
+                               packetSize != NULL ? "--packet-size" : NULL, packetSize, NULL};
     cloud->child = childStart(arguments, scratch("cloud.log"), false);
 }
 

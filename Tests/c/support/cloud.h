@@ -18,6 +18,8 @@ typedef struct Cloud {
 Cloud cloudMake(int brokerPort);
 /** Serve under this schema instead of that of the scenarios. */
 void cloudUseSchema(const char *path);
+/** Tell it how large the broker's packets may be, which does not tell itself; NULL: do not. The text is not copied. */
+void cloudUsePackets(const char *size);
 /** Start `ioto-cloud serve` and wait until it says that it is ready. */
 void cloudStart(Cloud *cloud);
 /** Start it and do not wait. */
