@@ -9,6 +9,9 @@ import IotoSync
 final class NetworkSession: MQTTDelegate {
     /// First and longest wait before connecting again, in milliseconds.
     private static let reconnectWait = (first: Int64(1_000), last: Int64(120_000))
+    /// How long a connection lasts that was worth something, in milliseconds: after a shorter one the waits go on growing, so that
+    /// a broker that takes everybody and keeps nobody, or another client of the same id, is not met every second.
+    private static let connectionMin: Int64 = 10_000
     /// How long an orderly stop waits for the broker to take the goodbye, in milliseconds.
     private static let farewellWait: Int64 = 1_000
 
@@ -20,6 +23,8 @@ final class NetworkSession: MQTTDelegate {
     private var backoff = Backoff(first: reconnectWait.first, last: reconnectWait.last)
     /// When to connect, on the monotonic clock; nil: connected or connecting.
     private var connectAt: Int64? = 0
+    /// When the waits may begin anew, on the monotonic clock.
+    private var provenAt = Int64.max
     private var isEnded = false
     private var lastError: IotoError?
     private var connections: Int64 = 0
@@ -126,10 +131,11 @@ final class NetworkSession: MQTTDelegate {
             }
             replicator.messageBytesMax = min(replicator.messageBytesMax, payloadBytesMax)
         }
-        backoff.reset()
         connections += 1
         lastError = nil
-        replicator.connected(.now)
+        let now = Instant.now
+        provenAt = now.monotonic + NetworkSession.connectionMin
+        replicator.connected(now)
     }
 
     func mqttDisconnected(_ error: IotoError?) {
@@ -139,6 +145,8 @@ final class NetworkSession: MQTTDelegate {
             lastError = error
             Log.warning(error.message)
         }
+        if now.monotonic >= provenAt { backoff.reset() }
+        provenAt = Int64.max
         connectAt = now.monotonic + backoff.next(using: &random)
         isEnded = true
     }
