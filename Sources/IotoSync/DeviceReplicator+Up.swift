@@ -66,8 +66,8 @@ struct UpState {
 extension DeviceReplicator {
     /// Most sent changes that are remembered for late answers, and most bytes of their items.
     private static var sentMax: (items: Int, bytes: Int) { (4 * Limits.batchItemsMax, 4 << 20) }
-    /// Most messages that are on their way together.
-    private static var windowMax: Int { 16 }
+    /// Most messages that are on their way together: half a megabyte, and no more than the hub keeps of one device.
+    private var windowMax: Int { min(max((512 << 10) / max(configuration.syncLimit, 1), 4), 48) }
 
     func sendIfDue(_ now: Instant) {
         guard isConnected, now.monotonic >= up.holdUntil else { return }
@@ -119,7 +119,7 @@ extension DeviceReplicator {
 
     private func sendMessages(after start: Int64, count: Int, _ now: Instant) throws(IotoError) {
         var position = start
-        for _ in 0..<count where up.isUrgent && (up.inFlight?.open.count ?? 0) <= Limits.batchItemsMax {
+        for _ in 0..<count where up.isUrgent && (up.inFlight?.open.count ?? 0) <= 3 * Limits.batchItemsMax {
             try sendMessage(after: &position, now)
         }
         up.inFlight?.sentAt = now.monotonic
@@ -136,7 +136,7 @@ extension DeviceReplicator {
             up.inFlight?.position = nil
             return
         }
-        up.window = min(up.window * 2, DeviceReplicator.windowMax)
+        up.window = min(up.window * 2, windowMax)
         try sendMessages(after: position, count: up.window - Int(messages), now)
     }
 
@@ -365,7 +365,7 @@ extension DeviceReplicator {
         }
         up.inFlight = nil
         up.backoff.reset()
-        up.window = isSoon(batch, now) ? min(up.window * 2, DeviceReplicator.windowMax) : max(up.window / 2, 1)
+        up.window = isSoon(batch, now) ? min(up.window * 2, windowMax) : max(up.window / 2, 1)
         if var flush = up.flush { up.flush = try isFlushed(&flush) ? nil : flush }
         // What has won over the cloud's waits under another version, and nobody has told of it.
         if up.sendAt == nil, try storage.pendingRange() != nil { up.sendAt = now.monotonic + configuration.syncDelay }

@@ -95,7 +95,7 @@ extension HubReplicator {
                 admit(change, record, session, read.message.seen, into: &accepted, &ack)
             }
             // What the device has sent together is stored in one transaction and has one answer.
-            guard accepted.count + ack.rejections.count <= HubReplicator.togetherMax, let next = session.queue.first, next.verb == .syncToDynamo,
+            guard accepted.count + ack.rejections.count < HubReplicator.togetherMax, let next = session.queue.first, next.verb == .syncToDynamo,
                 let following = self.following(next, record, session), following.message.replica == up.replica,
                 following.message.account == up.account, following.message.epoch == up.epoch
             else { break }
@@ -129,7 +129,7 @@ extension HubReplicator {
     }
 
     /// Changes after which no further message is taken into a transaction: the device works on the next messages meanwhile.
-    private static var togetherMax: Int { 250 }
+    private static var togetherMax: Int { 500 }
 
     /// Checks one change of a device. The hub does not believe the device: the item has to fit the schema, its model has to
     /// go up, and it has to be the device's own.
