@@ -59,6 +59,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     var peer = Peer.unknown
     /// The hub reads compressed messages.
     private var peerInflates = false
+    private var joiner = PartJoiner()
     /// The hub refuses this device's messages; `lastError` says why.
     private var isRefused = false
 
@@ -85,6 +86,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         guard !isFenced else { return }
         isConnected = true
         peerInflates = false
+        joiner = PartJoiner()
         if peer == .version2 { peer = .unknown }
         up.backoff.reset()
         up.inFlight = nil
@@ -97,6 +99,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
 
     public func disconnected(_ now: Instant) {
         isConnected = false
+        joiner = PartJoiner()
         up.inFlight = nil
         settleLate(now)
         down.forgetAnswers()
@@ -117,6 +120,13 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         applyWaiting(now)
         do throws(IotoError) {
             guard verb == "SYNC" || verb == "BATCH" || Version1Verb(verb) != nil else { return }
+            var payload = payload
+            if payload.first == MessageParts.mark {
+                let joined = joiner.join(payload)
+                if joiner.isMissing { askForMissing(now) }
+                guard let joined else { return }
+                payload = joined
+            }
             let message = try codec.parse(payload)
             let json = message.json
             if compresses, json["z"]?.integerValue == 1 { peerInflates = true }
@@ -133,6 +143,13 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         } catch {
             note(error.prefixed(topic))
         }
+    }
+
+    /// A message has come in part. It may have been a page that nobody has asked for, which are of the device's own stream; answers are
+    /// missed in their time.
+    private func askForMissing(_ now: Instant) {
+        note(IotoError(.protocolViolation, "a part of a message is missing"))
+        ask(0, now)
     }
 
     /// To be called when `deadline` has come.

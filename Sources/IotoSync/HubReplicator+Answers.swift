@@ -16,7 +16,7 @@ extension HubReplicator {
     func sendAck(_ ack: AckMessage, _ session: DeviceSession) {
         var ack = ack
         ack.time = time
-        for part in codec.parts(of: ack, bytesMax: HubReplicator.pageBytesMax) {
+        for part in codec.parts(of: ack, bytesMax: entryBytesMax(session)) {
             publish(to: session, "SYNC", codec.encode(part))
         }
     }

@@ -51,10 +51,12 @@ extension HubReplicator {
         feed.isReading = false
         var goesOn = feed.hasMoved
         switch answer {
-        case .page(let page):
+        case .page(var page):
             if page.cursor > feed.sent {
+                let payload = fit(&page, session, topic(of: stream, device)) { message($0, for: session?.record) }
                 feed.sent = page.cursor
-                publish(codec.encode(message(page, for: session?.record)), stream, device)
+                // What is too large for all to hear, each has in the answer to its question.
+                publish(payload ?? HubReplicator.plea, stream, device)
                 goesOn = goesOn || page.hasMore
             }
         case .failed(let error):

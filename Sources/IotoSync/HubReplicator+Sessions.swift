@@ -5,20 +5,23 @@ import IotoSchema
 /// The work on one device's messages, one after the other.
 extension HubReplicator {
     func work(on session: DeviceSession) {
+        defer { if !session.isBusy { session.release() } }
         while !session.isBusy, let next = session.queue.first {
+            session.release()
             do throws(IotoError) {
                 let message = try message(next)
                 session.inflates = message.json["z"]?.integerValue == 1 && Compression.isAvailable
+                session.joins = message.json["p"]?.integerValue == 1
                 switch (next.verb, message.isVersion1) {
                 case (.syncToDynamo, false): try receivedChanges(next, message, session)
                 case (.syncDown, false): try receivedCatchUp(message.json, session)
                 case (.syncToDynamo, true): try receivedVersion1Changes(message.json, session)
                 case (.syncDown, true): try receivedVersion1CatchUp(message.json, session)
-                case (.offline, _): session.queue.removeFirst()
+                case (.offline, _): session.dequeue()
                 }
             } catch {
                 // It will not get better by being sent again, but only the device can do something about it.
-                let waiting = session.queue.removeFirst()
+                let waiting = session.dequeue()
                 log(.warning, "\(session.id): \(error.message.prefix(bytesMax: HubReplicator.reasonBytesMax))")
                 haveRetried(session.id, waiting, after: HubReplicator.refusalWait, error)
             }
@@ -32,16 +35,15 @@ extension HubReplicator {
 
     /// Reads changes that wait for the store, which meanwhile works on those before.
     func readAhead(_ session: DeviceSession) {
-        guard let last = session.queue.indices.last else { return }
-        let waiting = session.queue[last]
-        guard waiting.verb == .syncToDynamo, let record = session.record, !record.isVersion1,
+        guard let waiting = session.queue.last, waiting.verb == .syncToDynamo, let record = session.record, !record.isVersion1,
             let message = try? codec.parse(waiting.payload), !message.isVersion1,
             let read = try? read(message, session.context)
         else { return }
         var ahead = waiting
         (ahead.message, ahead.read, ahead.record) = (message, read, record)
         // A compressed one may be a thousand times as large when it is read.
-        if session.queueBytes - waiting.bytes + ahead.bytes <= DeviceSession.queueBytesMax { session.queue[last] = ahead }
+        let more = ahead.bytes - waiting.bytes
+        if session.queueBytes + more <= DeviceSession.queueBytesMax, hasRoom(more, session) { session.replaceLast(by: ahead) }
     }
 
     private func read(_ message: WireMessage, _ context: Context) throws(IotoError) -> UpRead {
@@ -85,7 +87,7 @@ extension HubReplicator {
         let up = try codec.decodeUp(message.json)
         guard let record = try record(session, replica: up.replica, account: up.account, up.epoch) else { return }
         var read = try read(waiting, message, record, session)
-        session.queue.removeFirst()
+        session.dequeue()
 
         var ack = AckMessage(
             sequence: up.sequence, keys: [], versions: [], rejections: [], time: 0)
@@ -99,7 +101,7 @@ extension HubReplicator {
                 let following = self.following(next, record, session), following.message.replica == up.replica,
                 following.message.account == up.account, following.message.epoch == up.epoch
             else { break }
-            session.queue.removeFirst()
+            session.dequeue()
             read = following
             ack.sequence = read.message.sequence
         }
@@ -111,6 +113,7 @@ extension HubReplicator {
             if Mutant.isActive(.hubAcksBeforeStoring) { sendAck(ack, session) }
         #endif
         session.isBusy = true
+        session.keep(accepted)
         request(.apply(accepted, device: session.id, by: record), .apply(device: session.id, ack))
     }
 
@@ -190,7 +193,7 @@ extension HubReplicator {
     private func receivedCatchUp(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
         let catchUp = try codec.decodeCatchUp(json)
         guard let record = try record(session, replica: catchUp.replica, account: catchUp.account, catchUp.epoch) else { return }
-        session.queue.removeFirst()
+        session.dequeue()
         answerNext(catchUp, session, record)
     }
 
@@ -236,7 +239,7 @@ extension HubReplicator {
             switch ticket {
             case .open:
                 guard !session.queue.isEmpty else { return }
-                let waiting = session.queue.removeFirst()
+                let waiting = session.dequeue()
                 if error.code == .fenced, let nonce = codec.nonce(of: waiting.payload) {
                     publish(
                         Topics.down(device: session.id, waiting.verb == .syncDown ? "BATCH" : "SYNC"),
@@ -281,6 +284,14 @@ extension HubReplicator {
         // They are not simply acknowledged.
         var others = Set(ack.again.map { $0.version })
         for entry in met {
+            if !canCarry(entry.other, session) {
+                // Nothing could tell the device of it; what has taken its place is stored.
+                if entry.taken == nil {
+                    others.insert(entry.version)
+                    refuse(entry.version, HubReplicator.tooLarge, session.id, &ack)
+                }
+                continue
+            }
             bytes += entry.other.body.count + codec.overhead(of: entry.other)
             let fits = ack.met.isEmpty || bytes <= Limits.messageBytesMax
             // What gave way and no answer can carry is answered when it comes again.
@@ -330,12 +341,12 @@ extension HubReplicator {
         if isWhole, cursor.history == page.history {
             page.end(at: isReset && catchUp.snapshots[cursor.stream] == nil ? cursor.position : catchUp.seen[cursor.stream] ?? 0)
         }
-        publish(
-            to: session, "BATCH",
-            codec.encode(
-                message(
-                    page, for: record, answers: catchUp.number, isReset: isReset, isWhole: isWhole,
-                    hasOwn: catchUp.whole == cursor.stream)))
+        let payload = fit(&page, session, Topics.down(device: session.id, "BATCH")) { page in
+            message(
+                page, for: record, answers: catchUp.number, isReset: isReset, isWhole: isWhole,
+                hasOwn: catchUp.whole == cursor.stream)
+        }
+        if let payload { publish(to: session, "BATCH", payload) }
         if cursor.stream == Stream.device(session.id), !page.hasMore {
             session.feed = LiveFeed(sent: page.cursor)
             // What was stored while the page was read may not be in it.

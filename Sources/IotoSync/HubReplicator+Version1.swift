@@ -56,6 +56,12 @@ final class AgentFeed {
 
 /// Agents that speak protocol version 1.
 extension HubReplicator {
+    /// Largest answer to changes, in bytes, but for one with a single key that takes more.
+    static let version1AckBytesMax = 4096
+
+    /// What is read for all agents at once, in bytes, but for one item of each.
+    private static let agentsBytesMax = 32 * 1024 * 1024
+
     // MARK: Up
 
     func receivedVersion1Changes(_ json: JSON, _ session: DeviceSession) throws(IotoError) {
@@ -64,7 +70,7 @@ extension HubReplicator {
         else { throw IotoError(.protocolViolation, "a syncToDynamo of version 1 without valid seq or changes") }
         let account = entries.first?["item"]?["accountId"]?.stringValue ?? ""
         guard let record = version1Record(session, account: account) else { return }
-        session.queue.removeFirst()
+        session.dequeue()
 
         var ack = Version1Ack(sequence: sequence, keys: [])
         var accepted: [StreamedChange] = []
@@ -92,6 +98,7 @@ extension HubReplicator {
         }
         guard !accepted.isEmpty else { return }
         session.isBusy = true
+        session.keep(accepted)
         request(.apply(accepted, device: session.id), .arrive(device: session.id, ack), isRepeated: true)
     }
 
@@ -104,9 +111,10 @@ extension HubReplicator {
         let agent = session.agent ?? AgentFeed(round: 0, since: 0, streams: [])
         session.agent = agent
         // The time is not for an answer to say: the broker may have lost what the agent has asked for again behind its changes.
-        let answer = codec.version1Ack(ack.sequence, keys)
-        agent.outgoing.insert(
-            Publication(topic: Topics.down(device: session.id, "SYNC"), payload: answer), at: 0)
+        let topic = Topics.down(device: session.id, "SYNC")
+        let bytesMax = min(HubReplicator.version1AckBytesMax, payloadBytesMax(topic) ?? .max)
+        let answers = codec.version1Acks(ack.sequence, keys, bytesMax: bytesMax)
+        agent.outgoing.insert(contentsOf: answers.map { Publication(topic: topic, payload: $0) }, at: 0)
         for entry in met { append(entry.other, session, agent) }
         step(session, agent)
         for advance in advances { moved(advance.stream) }
@@ -127,7 +135,7 @@ extension HubReplicator {
             throw IotoError(.protocolViolation, "a syncDown of version 1 without a valid timestamp")
         }
         guard let record = version1Record(session, account: "") else { return }
-        session.queue.removeFirst()
+        session.dequeue()
         // Of a time that it was not told by this store, the agent can't know what it has missed.
         follow(session, record, since: max(0, min(timestamp, max(record.synced, session.agent?.synced ?? 0))))
         session.agent?.hasAsked = true
@@ -136,7 +144,7 @@ extension HubReplicator {
     /// Goes on with an agent after the hub has started anew: it asks only when it connects.
     func resume(_ record: DeviceRecord) {
         agents.insert(record.id)
-        let session = sessions[record.id] ?? DeviceSession(id: record.id)
+        let session = sessions[record.id] ?? DeviceSession(id: record.id, load: load)
         session.agent?.hasAsked = false
         guard session.agent == nil else { return }
         session.record = record
@@ -186,7 +194,9 @@ extension HubReplicator {
         agent.isReading = true
         agent.hasMoved.remove(follow.stream)
         let ticket = Ticket.follow(device: session.id, stream: follow.stream, round: agent.round)
-        let (bytes, items) = (HubReplicator.pageBytesMax, HubReplicator.pageItemsMax)
+        // They all may be read to at once.
+        let share = HubReplicator.agentsBytesMax / max(1, agents.count)
+        let (bytes, items) = (min(HubReplicator.pageBytesMax, share), HubReplicator.pageItemsMax)
         let read: HubRequest =
             if let position = follow.position {
                 .readFeed(stream: follow.stream, after: position, bytesMax: bytes, itemsMax: items)
@@ -229,8 +239,9 @@ extension HubReplicator {
 
     private func append(_ change: Change, _ session: DeviceSession, _ agent: AgentFeed) {
         guard let payload = codec.version1Item(change, now: now.wall) else { return }
-        agent.outgoing.append(
-            Publication(topic: Topics.down(device: session.id, change.isRemoval ? "REMOVE" : "UPSERT"), payload: payload))
+        let topic = Topics.down(device: session.id, change.isRemoval ? "REMOVE" : "UPSERT")
+        guard payload.count <= payloadBytesMax(topic) ?? .max else { return logLeftOut(change, session) }
+        agent.outgoing.append(Publication(topic: topic, payload: payload))
     }
 
     func published(_ device: Text, _ round: Int64, _ isSent: Bool) {
@@ -270,6 +281,24 @@ extension WireCodec {
             "seq": .integer(sequence), "keys": .array(keys.map { .string($0) }),
             "updated": .string(ISODate.text(0)),
         ]).text
+    }
+
+    /// The answer to changes as several: each settles the keys that it names.
+    func version1Acks(_ sequence: Int64, _ keys: [Text], bytesMax: Int) -> [[UInt8]] {
+        var answers: [[UInt8]] = []
+        let empty = version1Ack(sequence, []).count
+        var (named, bytes): ([Text], Int) = ([], empty)
+        for key in keys {
+            let size = written(key)
+            if !named.isEmpty, bytes + size > bytesMax {
+                answers.append(version1Ack(sequence, named))
+                (named, bytes) = ([], empty)
+            }
+            named.append(key)
+            bytes += size
+        }
+        answers.append(version1Ack(sequence, named))
+        return answers
     }
 
     func version1CaughtUp(_ time: Int64) -> [UInt8] {

@@ -47,6 +47,15 @@ public final class HubReplicator {
     private var pleas: [Text] = []
     private var pleading = 0
     private var lastTicket: Int64 = 0
+    /// Largest packet that the broker takes, in bytes; nil: it is not known.
+    public var packetBytesMax: Int?
+    /// What waits here of all devices, and is at the store.
+    let load = HubLoad()
+    var loadBytesMax = HubReplicator.loadBytesMax
+    /// When sessions of silent devices are looked for, on the monotonic clock.
+    private var sweepAt: Int64 = .min
+    /// Counts the messages that went out in parts.
+    var partedMessages: UInt64 = 0
     var effects: [HubEffect] = []
     var now = Instant(monotonic: 0, wall: 0)
 
@@ -62,6 +71,7 @@ public final class HubReplicator {
 
     public func handle(_ input: HubInput, now: Instant) -> [HubEffect] {
         self.now = now
+        if now.monotonic >= sweepAt { forgetSilent() }
         switch input {
         case .connected(let devices, let feeds): connected(devices, feeds)
         case .message(let topic, let payload): received(topic, payload)
@@ -143,17 +153,17 @@ public final class HubReplicator {
             for (number, outstanding) in tickets where outstanding.ticket.device == device { tickets[number] = nil }
             return
         }
-        let session = sessions[device] ?? DeviceSession(id: device)
+        let session = sessions[device] ?? DeviceSession(id: device, load: load)
         sessions[device] = session
-        guard session.queue.isEmpty
+        let fits = session.queue.isEmpty
             || session.queue.count < DeviceSession.queueMax && session.queueBytes + payload.count <= DeviceSession.queueBytesMax
-        else {
+        guard fits, hasRoom(payload.count, session) else {
             log(.warning, "\(device): too many messages at once, one is dropped and will come again")
             haveRetried(device, WaitingMessage(verb: verb, payload: payload), after: HubReplicator.busyWait)
             return
         }
         session.heardAt = now.monotonic
-        session.queue.append(WaitingMessage(verb: verb, payload: payload))
+        session.enqueue(WaitingMessage(verb: verb, payload: payload))
         if session.isBusy { readAhead(session) }
         work(on: session)
     }
@@ -180,6 +190,28 @@ public final class HubReplicator {
             guard let session = sessions[device], let agent = session.agent, agent.round == round else { return }
             followed(stream, answer, session, agent)
         case .note, .send, .plea: break
+        }
+    }
+
+    /// Bytes of messages, as they came and as they were read ahead, that wait here or are at the store.
+    public var waitingBytes: Int { load.bytes }
+    public static let loadBytesMax = 64 * 1024 * 1024
+
+    /// Whether there is room for a message. Half of it is for those who have nothing here yet.
+    func hasRoom(_ bytes: Int, _ session: DeviceSession) -> Bool {
+        load.bytes == 0 || load.bytes + bytes <= (session.queue.isEmpty && !session.isBusy ? loadBytesMax : loadBytesMax / 2)
+    }
+
+    /// A device that is there asks at least once in an hour, or in 75 minutes where the hub has it wait; one that comes back later asks for all.
+    static let silenceMax: Int64 = 3 * 3_600_000
+    private static let sweepInterval: Int64 = 600_000
+
+    /// Forgets the devices that have not been heard for long. Agents of version 1 need not speak.
+    private func forgetSilent() {
+        sweepAt = now.monotonic + HubReplicator.sweepInterval
+        let limit = now.monotonic - HubReplicator.silenceMax
+        sessions = sessions.filter { (_, session) in
+            session.agent != nil || session.isBusy || !session.queue.isEmpty || session.heardAt > limit
         }
     }
 
@@ -225,12 +257,6 @@ public final class HubReplicator {
         lastTicket += 1
         tickets[lastTicket] = Outstanding(ticket: ticket)
         effects.append(.publish(Publication(topic: publication.topic, payload: publication.payload, ticket: lastTicket)))
-    }
-
-    /// Publishes to one device.
-    func publish(to session: DeviceSession, _ verb: Text, _ payload: [UInt8]) {
-        publish(
-            Topics.down(device: session.id, verb), session.inflates ? Compression.deflate(payload) : payload)
     }
 
     func publish(_ topic: Text, _ payload: [UInt8]) {
@@ -290,72 +316,4 @@ struct LiveFeed {
     var isReading = false
     /// It moved while it was read.
     var hasMoved = false
-}
-
-/// What the hub remembers of a device that it has heard from.
-final class DeviceSession {
-    /// Messages of one device that wait, and the bytes that these take as they came and as they were read ahead; those
-    /// beyond are dropped, and sent again by the device.
-    static let queueMax = 64
-    static let queueBytesMax = 8 * 1024 * 1024
-
-    let id: Text
-    var record: DeviceRecord? {
-        didSet {
-            context = Context()
-            context.set("deviceId", id)
-            if let record, !record.account.isEmpty { context.set("accountId", record.account) }
-        }
-    }
-    /// What the device's items have to say.
-    private(set) var context = Context()
-    /// The device's own stream.
-    let stream: Text
-    var queue: [WaitingMessage] = []
-    var queueBytes: Int {
-        var bytes = 0
-        for waiting in queue { bytes += waiting.bytes }
-        return bytes
-    }
-    /// A request to the store is out.
-    var isBusy = false
-    /// The device's own feed, once the device has caught up with it.
-    var feed: LiveFeed?
-    /// Of an agent of version 1: what goes down to it.
-    var agent: AgentFeed?
-    /// The device reads compressed messages.
-    var inflates = false
-    /// When it was heard last, on the monotonic clock.
-    var heardAt: Int64 = 0
-    /// The device's own feed has moved since it was last read for the device's question.
-    var hasMoved = false
-
-    init(id: Text) {
-        self.id = id
-        stream = Stream.device(id)
-    }
-}
-
-/// A message of a device that waits for its turn.
-struct WaitingMessage {
-    let verb: ServiceVerb
-    let payload: [UInt8]
-    /// What was read of it ahead, and as whose.
-    var message: WireMessage?
-    var read: UpRead?
-    var record: DeviceRecord?
-
-    init(verb: ServiceVerb, payload: [UInt8]) {
-        self.verb = verb
-        self.payload = payload
-    }
-
-    /// What it takes of memory, about: read, its text is there once more, and each change of it.
-    var bytes: Int { payload.count + (message.map { 3 * $0.text.count } ?? 0) }
-}
-
-/// A message of changes, as it was read.
-struct UpRead {
-    var message: UpMessage
-    var changes: [WireChange]
 }

@@ -16,7 +16,7 @@ extension WireCodec {
             cursors[cursor.stream] = .object(member)
         }
         var object: JSONObject = [
-            "v": .integer(2), "z": .integer(request.inflates ? 1 : 0), "seq": .integer(request.number),
+            "v": .integer(2), "p": .integer(1), "z": .integer(request.inflates ? 1 : 0), "seq": .integer(request.number),
             "timestamp": .string(ISODate.text(timestamp)),
             "replica": .string(.hexadecimal(request.replica)), "account": .string(request.account),
             "cursors": .object(cursors),

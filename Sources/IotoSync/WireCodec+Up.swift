@@ -6,7 +6,7 @@ import IotoSchema
 extension WireCodec {
     func encode(_ message: UpMessage) -> [UInt8] {
         var output: [UInt8] = []
-        output.append(literal: message.inflates ? #"{"v":2,"z":1,"seq":"# : #"{"v":2,"seq":"#)
+        output.append(literal: message.inflates ? #"{"v":2,"p":1,"z":1,"seq":"# : #"{"v":2,"p":1,"seq":"#)
         output.append(decimal: message.sequence)
         output.append(literal: #","replica":""#)
         output.append(hexadecimal: message.replica)

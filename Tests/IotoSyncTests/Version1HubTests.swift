@@ -220,6 +220,34 @@ struct Version1HubTests {
         #expect(hub.heard().isEmpty)
     }
 
+    @Test(arguments: [nil, 1_000]) func answerComesInMessagesThatTheAgentBears(packet: Int?) throws {
+        hub.loop.hub.packetBytesMax = packet
+        let keys = (0..<100).map { "k\($0)" + String(repeating: "\u{22}", count: 100) }
+        let changes = keys.map { key in
+            let item: JSONObject = [
+                "_type": "Store", "key": .string(Text(key)), "sk": .string(Text("s#" + key)), "updated": "2026-11-20T23:40:48.312Z",
+            ]
+            return String(decoding: JSON.object(["cmd": "upsert", "key": .string(Text("s#" + key)), "item": .object(item)]).text, as: UTF8.self)
+        }
+        hub.say("syncToDynamo", #"{"seq":9,"changes":[\#(changes.joined(separator: ","))]}"#)
+        let answers = hub.loop.down.filter { $0.topic.string.hasSuffix("SYNC") }
+        #expect(answers.count > 4 && answers.allSatisfy { $0.payload.count <= min(4096, packet ?? .max) })
+        let parsed = try answers.map { try JSON.parse($0.payload) }
+        #expect(parsed.allSatisfy { $0["seq"]?.integerValue == 9 })
+        #expect(parsed.flatMap { $0["keys"]?.arrayValue ?? [] } == keys.map { .string(Text("s#" + $0)) })
+    }
+
+    @Test func itemThatTheBrokerCanNotCarryKeepsNothingWaiting() throws {
+        hub.loop.hub.packetBytesMax = 4_096
+        hub.say("syncDown", #"{"timestamp":"1970-01-01T00:00:00.000Z"}"#)
+        _ = hub.heard()
+        try hub.cloudPut("large", String(repeating: "x", count: 5_000))
+        try hub.cloudPut("behind", "small")
+        let heard = hub.heard()
+        #expect(heard.count == 1 && heard[0].hasPrefix("UPSERT") && heard[0].contains("s#behind"))
+        #expect(hub.loop.logged.contains { $0.0 == .warning && $0.1.string.contains("s#large is left out") })
+    }
+
     @Test func answerNeverSkipsWhatWasNotSent() throws {
         hub.say("syncDown", #"{"timestamp":"1970-01-01T00:00:00.000Z"}"#)
         _ = hub.heard()

@@ -30,6 +30,10 @@ final class Loopback {
     /// Every payload that the hub ever published.
     var publishedDown: [[UInt8]] = []
 
+    var logged: [(LogLevel, Text)] = []
+    /// The device does not say that it joins parts.
+    var isOld = false
+
     init(replica: UInt64 = 0xD1, id: Text = "d1", schema: Schema = TestSchema.schema, compresses: Bool = false) {
         self.schema = schema
         self.replica = MemoryReplica(replica: replica)
@@ -134,7 +138,11 @@ final class Loopback {
     func deliverUp() {
         let messages = up
         up.removeAll()
-        for message in messages { run(.message(topic: message.topic, payload: message.payload)) }
+        for message in messages { run(.message(topic: message.topic, payload: isOld ? old(message.payload) : message.payload)) }
+    }
+
+    private func old(_ payload: [UInt8]) -> [UInt8] {
+        Array(String(decoding: payload, as: UTF8.self).replacing(#""p":1,"#, with: "").utf8)
     }
 
     func deliverDown() {
@@ -189,7 +197,7 @@ final class Loopback {
                     }
                 case .requestLater(let ticket, let request, let wait):
                     requestsDue.append((now.monotonic + wait, ticket, request))
-                case .log: break
+                case .log(let level, let message): logged.append((level, message))
                 }
             }
         }

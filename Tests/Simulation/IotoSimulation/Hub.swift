@@ -126,6 +126,8 @@ final class Hub: ClientOwner {
             case .published(let ticket): input = .published(ticket: ticket, isSent: true)
             }
             carryOut(replicator.handle(input, now: now))
+            let bytes = replicator.waitingBytes
+            world.require((0...HubReplicator.loadBytesMax).contains(bytes), .bounds, "\(who) keeps \(bytes) bytes of messages")
         }
     }
 

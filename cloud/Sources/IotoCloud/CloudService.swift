@@ -16,10 +16,14 @@ public final class CloudService: Sendable {
     private let schema: Schema
     private let broker: BrokerAddress
     private let prefix: Text
+    fileprivate let packetBytesMax: Int?
     fileprivate let inbox = HubInbox()
 
-    /// - Parameter prefix: Stands before `ioto/service/...` in one more subscription, for devices that are configured so.
-    public init(store: any CloudStore, schema: Schema, broker: BrokerAddress, prefix: String = "") {
+    /// - Parameters:
+    ///   - prefix: Stands before `ioto/service/...` in one more subscription, for devices that are configured so.
+    ///   - packetBytesMax: The largest packet that the broker takes, in bytes, if it does not tell; nil: not known.
+    public init(store: any CloudStore, schema: Schema, broker: BrokerAddress, prefix: String = "", packetBytesMax: Int? = nil) {
+        self.packetBytesMax = packetBytesMax
         self.store = store
         self.schema = schema
         self.broker = broker
@@ -97,6 +101,7 @@ private final class HubWork: @unchecked Sendable {
     private let inbox: HubInbox
     private let hub: HubReplicator
     private let session: BrokerSession
+    private let packetBytesMax: Int?
     private let ready: @Sendable () -> Void
     private var isReady = false
 
@@ -105,6 +110,7 @@ private final class HubWork: @unchecked Sendable {
         inbox = service.inbox
         self.hub = hub
         self.session = session
+        packetBytesMax = service.packetBytesMax
         self.ready = ready
     }
 
@@ -160,7 +166,9 @@ private final class HubWork: @unchecked Sendable {
         case .answer(let ticket, let answer): return .answer(ticket: ticket, answer)
         case .moved(let streams): return .feedsMoved(streams)
         case .published(let ticket, let isSent): return .published(ticket: ticket, isSent: isSent)
-        case .subscribed: return wait { [self] in await connected() }
+        case .subscribed:
+            hub.packetBytesMax = [packetBytesMax, session.packetBytesMax].compactMap { $0 }.min()
+            return wait { [self] in await connected() }
         }
     }
 

@@ -41,6 +41,12 @@ struct ServeCommand: AsyncParsableCommand {
             valueName: "topic"))
     var prefix = ""
 
+    @Option(
+        help: ArgumentHelp(
+            "Largest packet that the broker takes, in bytes, or with K or M. One of MQTT 5 tells.",
+            valueName: "size"))
+    var packetSize: PacketSize?
+
     @Option(help: "Least important log lines to write: debug, info, warning or error.")
     var logLevel = LogChoice.info
 
@@ -90,7 +96,7 @@ struct ServeCommand: AsyncParsableCommand {
         if try await store.schema() != text { try await store.save(text) }
         try await store.reserveLog()
 
-        let service = CloudService(store: store, schema: schema, broker: address, prefix: prefix)
+        let service = CloudService(store: store, schema: schema, broker: address, prefix: prefix, packetBytesMax: packetSize?.bytes)
         let signals = StopSignals { service.stop() }
         logger.info("\(store.path): serving \(schema.models.count) models to \(address.description)")
         try await service.run { writeError("ioto-cloud: ready") }
@@ -117,6 +123,18 @@ struct ServeCommand: AsyncParsableCommand {
             address.password = nil
         }
         return address
+    }
+}
+
+/// Size of a packet: `131072`, `128K` or `1M`.
+struct PacketSize: ExpressibleByArgument {
+    let bytes: Int
+
+    init?(argument: String) {
+        let unit = ["K": 1 << 10, "M": 1 << 20][argument.suffix(1).uppercased()]
+        guard let number = Int(unit == nil ? argument : String(argument.dropLast())), (1...(1 << 28)).contains(number) else { return nil }
+        bytes = number * (unit ?? 1)
+        guard (2048...(1 << 28)).contains(bytes) else { return nil }
     }
 }
 

@@ -31,6 +31,7 @@ final class BrokerSession: @unchecked Sendable {
     // Shared, under the lock.
     private let lock = Lock()
     private var outgoing = Outgoing()
+    private var toldPacketBytesMax: Int?
     private var isStopping = false
 
     // The thread's own.
@@ -81,6 +82,9 @@ final class BrokerSession: @unchecked Sendable {
         // The thread itself looks before it waits.
         if identity.load(ordering: .relaxed) != Thread.currentIdentity { platform_event_signal(event) }
     }
+
+    /// The largest packet that the broker takes, as it has told with this connection; nil: it has not. From any thread.
+    var packetBytesMax: Int? { lock.withLock { toldPacketBytesMax } }
 
     /// Sends what is queued, says goodbye and waits for the thread to end. To be called once, if it was started.
     func stop() async {
@@ -177,6 +181,7 @@ extension BrokerSession: MQTTDelegate {
         Log.info("\(place): subscribed")
         retry.reset()
         isSubscribed = true
+        lock.withLock { toldPacketBytesMax = client.packetBytesMax }
         inbox.put(.subscribed)
         if isNew { publish(HubReplicator.announcement) }
         for (topic, payload) in early { deliver(topic, payload) }
