@@ -81,14 +81,14 @@ final class NetworkSession: MQTTDelegate {
 
     // MARK: Connection
 
-    private func begin() {
+    func begin() {
         backoff.reset()
         replicator.recallEpoch()
         connectAt = 0
     }
 
     /// A database that another one has followed keeps away from the broker, which would throw the other one out.
-    private func obeyFence() {
+    func obeyFence() {
         let hasRejoined = agent.lock.withLock {
             defer { agent.hasRejoined = false }
             return agent.hasRejoined
@@ -282,7 +282,7 @@ final class NetworkSession: MQTTDelegate {
 
     /// Notes how things stand, which is there before any request is done. Who waits is woken once, when nothing is locked that he
     /// needs.
-    private func report(link: Agent.Link? = nil) {
+    func report(link: Agent.Link? = nil) {
         defer {
             finishRequests()
             if hasNews { agent.condition.broadcast() }
