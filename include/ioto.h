@@ -953,7 +953,9 @@ IOTO_API Io *ioOpen(const char *config);
 /** The agent's database, owned by the agent. NULL for NULL. Threads: any. @since 0.1 */
 IOTO_API Db *ioGetDb(Io *io);
 /**
- * Start replication: the agent's own thread connects, reconnects for as long as it runs, sends and receives.
+ * Start replication: the agent's own thread connects, reconnects for as long as it runs, sends and receives. It waits for up to a
+ * second before it connects again, twice as long after each further try, two minutes at most; each wait is drawn from the upper half of
+ * its span. After a connection that has lasted for ten seconds the waits begin anew.
  *
  * An ioStop() that is under way on another thread is waited for, but not in a callback of the agent or of its database.
  *

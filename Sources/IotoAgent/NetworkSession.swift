@@ -9,6 +9,9 @@ import IotoSync
 final class NetworkSession: MQTTDelegate {
     /// First and longest wait before connecting again, in milliseconds.
     private static let reconnectWait = (first: Int64(1_000), last: Int64(120_000))
+    /// How long a connection lasts that was worth something, in milliseconds: after a shorter one the waits go on growing, so that
+    /// a broker that takes everybody and keeps nobody, or another client of the same id, is not met every second.
+    private static let connectionMin: Int64 = 10_000
     /// How long an orderly stop waits for the broker to take the goodbye, in milliseconds.
     private static let farewellWait: Int64 = 1_000
 
@@ -20,6 +23,8 @@ final class NetworkSession: MQTTDelegate {
     private var backoff = Backoff(first: reconnectWait.first, last: reconnectWait.last)
     /// When to connect, on the monotonic clock; nil: connected or connecting.
     private var connectAt: Int64? = 0
+    /// When the waits may begin anew, on the monotonic clock.
+    private var provenAt = Int64.max
     private var isEnded = false
     private var lastError: IotoError?
     private var connections: Int64 = 0
@@ -76,14 +81,14 @@ final class NetworkSession: MQTTDelegate {
 
     // MARK: Connection
 
-    private func begin() {
+    func begin() {
         backoff.reset()
         replicator.recallEpoch()
         connectAt = 0
     }
 
     /// A database that another one has followed keeps away from the broker, which would throw the other one out.
-    private func obeyFence() {
+    func obeyFence() {
         let hasRejoined = agent.lock.withLock {
             defer { agent.hasRejoined = false }
             return agent.hasRejoined
@@ -126,10 +131,11 @@ final class NetworkSession: MQTTDelegate {
             }
             replicator.messageBytesMax = min(replicator.messageBytesMax, payloadBytesMax)
         }
-        backoff.reset()
         connections += 1
         lastError = nil
-        replicator.connected(.now)
+        let now = Instant.now
+        provenAt = now.monotonic + NetworkSession.connectionMin
+        replicator.connected(now)
     }
 
     func mqttDisconnected(_ error: IotoError?) {
@@ -139,6 +145,8 @@ final class NetworkSession: MQTTDelegate {
             lastError = error
             Log.warning(error.message)
         }
+        if now.monotonic >= provenAt { backoff.reset() }
+        provenAt = Int64.max
         connectAt = now.monotonic + backoff.next(using: &random)
         isEnded = true
     }
@@ -274,7 +282,7 @@ final class NetworkSession: MQTTDelegate {
 
     /// Notes how things stand, which is there before any request is done. Who waits is woken once, when nothing is locked that he
     /// needs.
-    private func report(link: Agent.Link? = nil) {
+    func report(link: Agent.Link? = nil) {
         defer {
             finishRequests()
             if hasNews { agent.condition.broadcast() }

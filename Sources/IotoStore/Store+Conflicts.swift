@@ -71,8 +71,8 @@ extension Store {
                 if part != nil { try transaction.name(change.key, in: cursor.stream) }
                 if try transaction.apply(change, hubTime: hubTime) {
                     applied += 1
-                } else if part != nil {
-                    try transaction.resendIfNewer(change)
+                } else {
+                    try transaction.resendIfNewer(change, isPart: part != nil, hubTime)
                 }
             }
             for key in part?.passedOver ?? [] { try transaction.name(key, in: cursor.stream) }

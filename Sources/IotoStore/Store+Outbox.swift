@@ -67,7 +67,7 @@ extension Store {
     /// Whether the cloud may have forgotten by now what it removed since; a clock that was not set says that of all.
     private func isOld(_ version: Version) -> Bool {
         let now = timeOfDay()
-        return now < Instant.earliestPlausible || version.milliseconds < now - StoreLimits.knownAfter
+        return now < Instant.earliestPlausible || version.milliseconds < now - options.forgottenAfter
     }
 
     /// Whether an item's trail shows that the cloud has had it before it entered the queue, and since it last lost what it had.

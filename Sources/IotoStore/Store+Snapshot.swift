@@ -46,12 +46,15 @@ extension StoreTransaction {
         _ = try statement.step(key: key)
     }
 
-    /// What the hub names is older than a change that it has acknowledged once, or has made itself and lost.
-    func resendIfNewer(_ change: Change) throws(IotoError) {
+    /// What the hub names is older than a removal, which it has forgotten, as it does with none that is young; or, in a snapshot,
+    /// than a change that it has acknowledged once, or has made itself and lost.
+    func resendIfNewer(_ change: Change, isPart: Bool, _ hubTime: UInt64) throws(IotoError) {
         let item = try current(change.key)
         guard let row = item == nil ? try tombstone(change.key) : item, row.version > change.version,
-            isSetBack || row.version.writer == store.replica, !row.isOfExpiry, let model = store.models.model(row.model),
-            model.syncsUp
+            item == nil && row.version.time > change.version.time
+                && row.version.time &+ UInt64(store.options.forgottenAfter) << 16 < hubTime
+                || isPart && (isSetBack || row.version.writer == store.replica),
+            !row.isOfExpiry, let model = store.models.model(row.model), model.syncsUp
         else { return }
         if let position = row.position, try isPending(position) { return }
         try modify { () throws(IotoError) in try requeue(change.key, isRemoval: item == nil) }

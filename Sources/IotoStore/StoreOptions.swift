@@ -27,5 +27,8 @@ public struct StoreOptions: Sendable {
     /// Where the id of a new database comes from.
     public var random: @Sendable () -> UInt64 = { SystemRandom.uint64() }
 
+    /// Age from which the cloud may have forgotten a removal, in milliseconds.
+    public var forgottenAfter = StoreLimits.knownAfter
+
     public init() {}
 }

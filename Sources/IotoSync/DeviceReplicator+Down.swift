@@ -366,11 +366,11 @@ extension DeviceReplicator {
         let applied: Int
         if let part {
             applied = try storage.apply(page.changes, part: part, cursor: cursor, hubTime: page.time)
-            // What the hub has lost waits in the outbox again.
-            if try storage.pendingRange() != nil { up.isUrgent = true }
         } else {
             applied = try storage.apply(page.changes, cursor: cursor, hubTime: page.time)
         }
+        // What the hub has lost or forgotten waits in the outbox again.
+        if part != nil || applied < page.changes.count, try storage.pendingRange() != nil { up.isUrgent = true }
         if page.stream == down.streams[0].name { release(now) }
         statistics.receivedItems += Int64(applied)
         statistics.lastDown = storage.timeOfDay()

@@ -268,8 +268,10 @@ extension DeviceReplicator {
         for kind in AckKind.allCases {
             for entry in json[kind.name]?.arrayValue ?? [] {
                 guard let version = codec.version(kind == .stored ? entry : entry["ver"]) else { continue }
-                if version.writer != storage.replica { isForeign = true }
-                guard let pending = up.sent.find(version) else { continue }
+                guard let pending = up.sent.find(version) else {
+                    if version.writer != storage.replica { isForeign = true }
+                    continue
+                }
                 if kind == .overruled, codec.schema.model(pending.change.model)?.process.resolve == .callback {
                     // The firmware decides, once the page with the other version is here.
                     up.held.insert(version)

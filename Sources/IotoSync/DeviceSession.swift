@@ -49,6 +49,8 @@ final class DeviceSession {
     var heardAt: Int64 = 0
     /// The device's own feed has moved since it was last read for the device's question.
     var hasMoved = false
+    /// It could not be read. The question may have come twice, and the device waits for no answer to this one.
+    var isUnread = false
 
     init(id: Text, load: HubLoad) {
         self.id = id

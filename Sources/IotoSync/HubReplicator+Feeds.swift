@@ -19,6 +19,8 @@ extension HubReplicator {
             }
             guard var feed = session.feed else {
                 session.hasMoved = true
+                if session.isUnread { publish(to: session, "BATCH", HubReplicator.plea) }
+                session.isUnread = false
                 return
             }
             read(stream, device, &feed)

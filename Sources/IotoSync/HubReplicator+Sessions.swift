@@ -208,7 +208,7 @@ extension HubReplicator {
             if isAllowed {
                 if cursor.stream == own {
                     session.feed = nil
-                    session.hasMoved = false
+                    (session.hasMoved, session.isUnread) = (false, false)
                 }
                 read(catchUp, after: cursor.position, isReset: false, session)
                 return
@@ -252,7 +252,11 @@ extension HubReplicator {
                 publish(Topics.down(device: session.id, "SYNC"), codec.encodeFence(session.record?.nonce ?? 0))
                 session.record = nil
             case .apply(_, let ack): haveRetried(session.id, .syncToDynamo, ack.sequence, after: wait)
-            case .answer(_, let catchUp, _): haveRetried(session.id, .syncDown, catchUp.number, after: wait)
+            case .answer(_, let catchUp, _):
+                haveRetried(session.id, .syncDown, catchUp.number, after: wait)
+                guard catchUp.cursors.first?.stream == session.stream else { return }
+                session.isUnread = true
+                if session.hasMoved { moved(session.stream) }
             default: break
             }
         case (.open, .device(let record)):

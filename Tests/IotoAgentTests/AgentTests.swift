@@ -1,6 +1,7 @@
 import Foundation
 import IotoBase
 import IotoStore
+import IotoSync
 import Testing
 
 @testable import IotoAgent
@@ -95,5 +96,31 @@ import Testing
         #expect(code { try agent.sync([.up, .down], timeout: 10) } == .timeout)
         #expect(agent.lock.withLock { agent.requests.count } == 0)
         agent.close()
+    }
+
+    /// The network thread's own steps, one by one: the application joins again when the thread has looked for that and not yet
+    /// reported.
+    @Test func aDatabaseThatHasJoinedAgainIsNotReportedAsFenced() throws {
+        let fixture = try Fixture()
+        let agent = try Agent(try configuration(fixture))
+        defer { agent.close() }
+        try agent.database.store.setEpoch(Epoch(number: 1, nonce: 1, isFenced: true))
+        let session = try NetworkSession(agent, nil)
+        defer { session.close() }
+        func step() -> (link: Agent.Link, isFailed: Bool) {
+            let request = Agent.Request(.down)
+            request.target = 1
+            agent.requests = [request]
+            session.report()
+            return (agent.status.link, request.outcome != nil)
+        }
+        session.begin()
+        session.obeyFence()
+        #expect(step() == (.fenced, true))
+        try agent.rejoin()
+        #expect(agent.status.link == .connecting)
+        #expect(step() == (.connecting, false))
+        session.obeyFence()
+        #expect(step() == (.waiting, false) && !agent.hasRejoined)
     }
 }

@@ -117,6 +117,76 @@ import Testing
         #expect(fleet.cloud.value("Note", "a") == nil)
     }
 
+    // MARK: What a device knows that the cloud has forgotten
+
+    /// Another database of the device, whose clock is behind, made the item without knowledge of the removal.
+    @Test(
+        arguments: [
+            "{sync: 'both'}", "{sync: 'both', resolve: 'cloud'}", "{sync: 'both', resolve: 'device'}",
+            "{sync: 'both', resolve: 'callback'}", "{sync: 'both', merge: 'fields'}",
+        ], [false, true])
+    func aRemovalThatADeviceRemembersStands(process: String, isOwn: Bool) throws {
+        let fleet = try Fleet(try schema(process))
+        let device = try fleet.add()
+        try device.put("Note", "a", "new")
+        fleet.connect(device)
+        try fleet.settle()
+        let made = try #require(fleet.cloud.rows.values.first { $0.change.model == "Note" })
+        fleet.wait(hour)
+        if isOwn { try device.remove("Note", "a") } else { try fleet.cloudPut("Note", "a", "", isRemoval: true) }
+        try fleet.settle()
+        fleet.wait(2 * day)
+        try fleet.settle()
+        fleet.cloud.purge()
+        var late = made.change
+        late.version = Version(time: made.change.version.time + 2, writer: 0xD2)
+        guard case .applied(1, _, let advances, _, _) = fleet.cloud.answer(
+            .apply([StreamedChange(change: late, stream: made.stream)], device: "d1", by: nil))
+        else { throw IotoError(.protocolViolation, "not stored") }
+        fleet.run(.feedsMoved(advances.map { $0.stream }))
+        for _ in 0..<5 {
+            fleet.deliver()
+            fleet.wait(1_000)
+        }
+        #expect(try device.value("Note", "a") == nil && fleet.cloud.value("Note", "a") == nil)
+        #expect(try device.store.pendingCount() == 0)
+        #expect(fleet.cloud.stored.count { $0.isRemoval } == 2 && fleet.up.isEmpty)
+        // It can be made anew.
+        try device.put("Note", "a", "once more")
+        try fleet.settle()
+        #expect(fleet.cloud.value("Note", "a") == "once more")
+    }
+
+    @Test func aRemovalIsSentAgainOnceAndWhereItsModelGoesUp() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let models = [try fixture.model("Shared"), try fixture.model("Setting")]
+        func changes(_ milliseconds: Int64, isRemoval: Bool = false) -> [Change] {
+            models.map { model in
+                Change(
+                    model: model.name, key: key(model, "a"),
+                    version: Version(time: HybridClock.time(testTime + milliseconds), writer: 42), isRemoval: isRemoval,
+                    body: body("a"))
+            }
+        }
+        func apply(_ changes: [Change], _ position: Int64, days: Int64 = 2) throws {
+            let cursor = StreamCursor(stream: "device/d1", history: 9, position: position)
+            _ = try store.apply(changes, cursor: cursor, hubTime: HybridClock.time(testTime + days * day))
+        }
+        try apply(changes(5, isRemoval: true), 2)
+        try apply(changes(5, isRemoval: true), 3)
+        #expect(try store.pendingCount() == 0)
+        // A page that was read before the removal may come late.
+        try apply(changes(1), 4, days: 0)
+        #expect(try store.pendingCount() == 0)
+        for position: Int64 in 5...6 { try apply(changes(1), position) }
+        let pending = try store.pending()
+        #expect(pending.map { $0.change.version } == [changes(5)[0].version] && pending.allSatisfy { $0.change.isRemoval })
+        // What is newer takes the place of it.
+        try apply(changes(6), 7)
+        #expect(try store.pendingCount() == 0 && store.get(models[0], "a") != nil)
+    }
+
     // MARK: What a device says
 
     private func opened() throws -> (Fixture, Store, Model) {

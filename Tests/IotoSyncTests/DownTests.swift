@@ -405,4 +405,25 @@ struct DownTests {
         loop.settle()
         #expect(loop.replica.value("Setting", "1") == "a")
     }
+
+    /// A broker brings a question twice, and the store fails the second time: the device has its answer, and asks no more.
+    @Test(arguments: [false, true])
+    func questionThatFailsWhenItComesTwiceKeepsNothingFromTheDevice(movesMeanwhile: Bool) throws {
+        let loop = Loopback()
+        loop.connect()
+        let question = loop.up
+        loop.settle()
+        loop.cloud.failure = IotoError(.busy, "the store is busy")
+        loop.holdsAnswers = movesMeanwhile
+        loop.up = question
+        loop.deliverUp()
+        if movesMeanwhile { try loop.cloudChange("Setting", "1", "news") }
+        loop.holdsAnswers = false
+        loop.releaseAnswers()
+        if !movesMeanwhile { try loop.cloudChange("Setting", "1", "news") }
+        loop.settle()
+        loop.wait(2_000)
+        loop.settle()
+        #expect(loop.replica.value("Setting", "1") == "news")
+    }
 }

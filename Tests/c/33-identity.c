@@ -5,6 +5,7 @@
  */
 #include "support/device.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 static void copyFile(const char *from, const char *to)
@@ -43,6 +44,16 @@ static void expectFenced(Io *io)
     EXPECT_CODE(ioSync(io, PATIENCE_MS), DB_ERR_FENCED);
 }
 
+/** Calls that said that it is fenced; those that came after it was not. */
+static atomic_int fences, returns;
+
+static void onStatus(void *context, Io *io, const IoStatus *status)
+{
+    (void) context, (void) io;
+    if (status->link == IO_LINK_FENCED && status->lastError == DB_ERR_FENCED) fences++;
+    if (status->link == IO_LINK_CONNECTED && status->lastError == 0) returns++;
+}
+
 static void clone(Broker *broker)
 {
     work("original.db", broker->port, "before");
@@ -51,8 +62,12 @@ static void clone(Broker *broker)
     Io *original = deviceStart("original.db", broker->port, SYNC_SOON);
     EXPECT_CODE(ioSync(original, PATIENCE_MS), 0);
 
-    Io *io = deviceStart("clone.db", broker->port, SYNC_SOON);
+    Io *io = deviceOpen("clone.db", broker->port, SYNC_SOON);
+    REQUIRE(io != NULL);
+    EXPECT_CODE(ioSetStatusProc(io, onStatus, NULL), 0);
+    EXPECT_CODE(ioStart(io), 0);
     expectFenced(io);
+    EXPECT_WITHIN(PATIENCE_MS, fences == 1);
     int64_t receipt = 0;
     EXPECT_CODE(dbSet(ioGetDb(io), "Note", DB_PROPS("id", "cloned", "text", "kept"), DB_PARAMS(.receipt = &receipt)), 0);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 1);
@@ -60,7 +75,7 @@ static void clone(Broker *broker)
     EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), DB_ERR_FENCED);
     EXPECT_CODE(ioWaitReceipt(io, receipt, 0), DB_ERR_FENCED);
     EXPECT(clock_ms() - before_ms < PATIENCE_MS / 2);
-    claim("a clone is fenced, says so, and works on by itself");
+    claim("a clone is fenced, says so, also to its callback, and works on by itself");
 
     /* The broker has thrown the original out once, when the clone came. */
     EXPECT_CODE(create(ioGetDb(original), "Note", DB_PROPS("id", "undisturbed", "text", "x")), 0);
@@ -69,8 +84,14 @@ static void clone(Broker *broker)
     EXPECT(cloudHas("Note", "undisturbed") && !cloudHas("Note", "cloned"));
     int64_t connections = deviceStatus(original).connections;
     ioClose(io);
-    io = deviceStart("clone.db", broker->port, SYNC_SOON);
+    io = deviceOpen("clone.db", broker->port, SYNC_SOON);
+    REQUIRE(io != NULL);
+    fences = returns = 0;
+    EXPECT_CODE(ioSetStatusProc(io, onStatus, NULL), 0);
+    EXPECT_CODE(ioStart(io), 0);
     pause_ms(500);
+    EXPECT_NUMBER(fences, 1);
+    EXPECT_NUMBER(returns, 0);
     EXPECT_NUMBER(deviceStatus(io).link, IO_LINK_FENCED);
     EXPECT_NUMBER(deviceStatus(io).connections, 0);
     EXPECT_NUMBER(deviceStatus(original).connections, connections);
@@ -81,6 +102,7 @@ static void clone(Broker *broker)
     EXPECT_CODE(ioWaitReceipt(io, receipt, PATIENCE_MS), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT_NUMBER(deviceStatus(io).link, IO_LINK_CONNECTED);
+    EXPECT_WITHIN(PATIENCE_MS, returns > 0);
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
     EXPECT(cloudHas("Note", "cloned"));
     EXPECT_NUMBER(count(ioGetDb(io), "Note", NULL), 4);

@@ -1,7 +1,7 @@
 /*
     A device on a metered link has a backlog of telemetry and a daily budget, and then there is an alarm. The alarm must be in the
     cloud, the telemetry stop at its budget, and the status say what is held back; a status callback is told as it happens, also
-    of the progress of a long catch-up.
+    of the progress of a long catch-up. The same for a budget of the whole device, and for windows of the day.
  */
 #include "support/device.h"
 
@@ -126,6 +126,77 @@ static void metered(Broker *broker)
     claim("neither a stop nor a restart makes more of the budget; a callback that is taken away is not called");
 }
 
+/** The part of the day, UTC, from `from` to `to` hours from now, as the configuration has it. */
+static const char *hours(int from, int to)
+{
+    int hour = (int) (wall_ms() / 3600000 % 24);
+    return format("%02d:00-%02d:00", (hour + from + 24) % 24, (hour + to) % 24);
+}
+
+static Io *openWith(const char *database, int port, const char *more)
+{
+    char schemaPath[256], path[256];
+    snprintf(schemaPath, sizeof schemaPath, "%s", scratch("free.json5"));
+    snprintf(path, sizeof path, "%s", scratch(database));
+    Io *io = ioOpen(format("{deviceId: 'd2', accountId: 'a1', database: {path: '%s', schema: '%s', syncDelay: '50ms', syncLimit: '2K', %s},"
+                           " mqtt: {endpoint: '127.0.0.1', port: %d}}",
+                           path, schemaPath, more, port));
+    REQUIRE(io != NULL);
+    return io;
+}
+
+/** Make `count` readings and an alarm, and wait for the alarm, and for `more` readings or until the rest is held back. */
+static void works(const char *name, int port, const char *more, int count, bool isHeld)
+{
+    Io *io = openWith(format("%s.db", name), port, more);
+    for (int index = 0; index < count; index++) {
+        EXPECT_CODE(create(ioGetDb(io), "Reading", DB_PROPS("id", format("%s%03d", name, index), "text", "0123456789")), 0);
+    }
+    EXPECT_CODE(create(ioGetDb(io), "Alarm", DB_PROPS("id", name, "text", "now")), 0);
+    int64_t before = cloudCount("Reading");
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_WITHIN(PATIENCE_MS, cloudHas("Alarm", name));
+    if (isHeld) {
+        EXPECT_WITHIN(PATIENCE_MS, deviceStatus(io).held);
+        pause_ms(500);
+        int64_t sent = cloudCount("Reading") - before;
+        note("%s: %lld readings went", name, (long long) sent);
+        EXPECT(strstr(more, "dailyBytes") != NULL ? sent > 10 && sent < count / 2 : sent == 0);
+        EXPECT_NUMBER(deviceStatus(io).pendingItems, count - sent);
+    } else {
+        EXPECT_CODE(ioSyncUp(io, PATIENCE_MS), 0);
+        EXPECT_NUMBER(cloudCount("Reading") - before, count);
+        EXPECT(!deviceStatus(io).held);
+    }
+    ioClose(io);
+}
+
+static void useWindow(const char *window)
+{
+    char text[2048];
+    snprintf(text, sizeof text, "%s", schema);
+    char *place = strstr(text, "dailyBytes: 10000");
+    REQUIRE(place != NULL);
+    snprintf(place, sizeof text - (size_t) (place - text), "%s%s%s%s", *window != '\0' ? "window: '" : "", window,
+             *window != '\0' ? "'" : "priority: 0", strstr(schema, "dailyBytes: 10000") + strlen("dailyBytes: 10000"));
+    writeFile(scratch("free.json5"), text);
+}
+
+static void ofTheWholeDevice(Broker *broker)
+{
+    useWindow("");
+    works("budget", broker->port, "dailyBytes: '10K'", READINGS, true);
+    claim("a budget of the whole device holds telemetry back and lets alarms pass");
+    works("shut", broker->port, format("window: '%s'", hours(3, 6)), 20, true);
+    works("open", broker->port, format("window: '%s'", hours(-3, 3)), 20, false);
+    claim("so does a window of the whole device, as long as it is shut");
+    useWindow(hours(3, 6));
+    works("modelshut", broker->port, "sizeMax: '100M'", 20, true);
+    useWindow(hours(-3, 3));
+    works("modelopen", broker->port, "sizeMax: '100M'", 20, false);
+    claim("and the window of a model");
+}
+
 static void progress(Broker *broker)
 {
     Told told = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -152,6 +223,7 @@ int main(void)
     Services services = servicesStart();
     metered(&services.broker);
     progress(&services.broker);
+    ofTheWholeDevice(&services.broker);
     servicesStop(&services);
     return scenarioEnd();
 }

@@ -96,6 +96,55 @@ static void cloudWins(Io *io)
     claim("cloud: the cloud's change wins though the device's is later");
 }
 
+/** The schema of the scenarios with an Order that is decided by the device. */
+static void useDevicesOrder(void)
+{
+    FILE *file = fopen(testData("schema.json5"), "r");
+    REQUIRE(file != NULL);
+    char *text = calloc(1, 65536);
+    REQUIRE(text != NULL && fread(text, 1, 65535, file) > 0);
+    fclose(file);
+    char *place = strstr(text, "resolve: 'cloud' }");
+    REQUIRE(place != NULL);
+    size_t rest = strlen(place);
+    memmove(place + 1, place, rest + 1);
+    memcpy(place, "resolve: 'device' }", strlen("resolve: 'device' }"));
+    writeFile(scratch("device.json5"), text);
+    free(text);
+    cloudUseSchema(scratch("device.json5"));
+}
+
+static void deviceWins(Services *services)
+{
+    cloudStop(&services->cloud);
+    useDevicesOrder();
+    cloudStart(&services->cloud);
+    Io *io = deviceOpenUnder(scratch("device.json5"), "conflicts.db", services->broker.port, SYNC_NEVER);
+    REQUIRE(io != NULL);
+    Db *db = ioGetDb(io);
+    told = (Told){0};
+    EXPECT_CODE(dbAddTrigger(db, onConflict, NULL, &told, DB_ON_CONFLICT), 0);
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    meet(io, "Order", "text:'device-1'", "\"text\":\"cloud-1\"", false);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Order", "1", "device-1") && cloudFieldIs("Order", "1", "text", "device-1"));
+    EXPECT_WITHIN(PATIENCE_MS, told.conflicts >= 1);
+    EXPECT_TEXT(told.winner, "device-1");
+    EXPECT_TEXT(told.loser, "cloud-1");
+    claim("device: the device's change wins though the cloud's is later, and the firmware is told both");
+
+    meet(io, "Order", "text:'device-2'", "\"text\":\"cloud-2\"", true);
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Order", "1", "device-2") && cloudFieldIs("Order", "1", "text", "device-2"));
+    EXPECT(cloudPut("Order", "{\"deviceId\":\"d1\",\"id\":\"1\",\"text\":\"known\"}"));
+    EXPECT_WITHIN(PATIENCE_MS, deviceSays(db, "Order", "1", "known"));
+    EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
+    EXPECT(cloudFieldIs("Order", "1", "text", "known"));
+    EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
+    EXPECT_WITHIN(PATIENCE_MS, cloudAgrees(db, "Order"));
+    ioClose(io);
+    claim("device: so does a later one, and what meets no change of the device comes down");
+}
+
 static void callbackDecides(Io *io)
 {
     Db *db = ioGetDb(io);
@@ -170,6 +219,7 @@ int main(void)
     EXPECT_NUMBER(deviceStatus(io).pendingItems, 0);
     claim("both sides hold the same");
     ioClose(io);
+    deviceWins(&services);
     servicesStop(&services);
     return scenarioEnd();
 }

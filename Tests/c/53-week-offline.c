@@ -72,6 +72,41 @@ static void week(int port)
     note("a week took %lld ms", (long long) (clock_ms() - begin_ms));
 }
 
+typedef struct Progress {
+    int64_t done, total;
+    int steps;
+    bool hasFallen;
+} Progress;
+
+static void onStatus(void *context, Io *io, const IoStatus *status)
+{
+    (void) io;
+    Progress *progress = context;
+    if (status->catchUpDone > progress->done) progress->steps++;
+    if (status->catchUpDone < progress->done) progress->hasFallen = true;
+    progress->done = status->catchUpDone;
+    progress->total = status->catchUpTotal;
+}
+
+/** A firmware with an empty database. */
+static void comesBack(int port)
+{
+    Progress progress = {0};
+    Io *io = deviceOpen("new.db", port, SYNC_SOON);
+    REQUIRE(io != NULL);
+    Db *db = ioGetDb(io);
+    EXPECT_CODE(ioSetStatusProc(io, onStatus, &progress), 0);
+    EXPECT_CODE(ioStart(io), 0);
+    EXPECT_CODE(ioSyncDown(io, 300000), 0);
+    EXPECT(count(db, "Note", NULL) > 1000);
+    EXPECT(cloudAgrees(db, "Note"));
+    EXPECT_NUMBER(count(db, "Setting", NULL), SETTINGS);
+    ioClose(io);
+    note("%lld of %lld entries in %d steps", (long long) progress.done, (long long) progress.total, progress.steps);
+    EXPECT(progress.steps > 2 && !progress.hasFallen && progress.done == progress.total && progress.total > 0);
+    claim("a new flash gets its notes back, page by page, and is told how far it has come");
+}
+
 int main(void)
 {
     scenarioBegin();
@@ -109,6 +144,7 @@ int main(void)
     EXPECT(cloudAgrees(db, "Setting"));
     claim("both sides hold the same");
     ioClose(io);
+    comesBack(proxyPort(proxy));
     cloudStop(&cloud);
     proxyStop(proxy);
     brokerStop(&broker);

@@ -1,7 +1,8 @@
 /*
     The session with the broker: its version, its keepalive and its beginning. A device speaks MQTT 5 and falls back to 3.1.1 with a
     broker that refuses 5 or hangs up on it. When nothing changes, all threads of the process together wake no more often than
-    the keepalive makes them. A device that came before the cloud ever did is heard soon after the cloud comes. And a store is served
+    the keepalive makes them. A device that came before the cloud ever did is heard soon after the cloud comes. A broker that ends
+    every connection is come to again after longer and longer waits. A death is told by the last will. And a store is served
     by one process, which ends on SIGTERM even when it was started with that blocked.
  */
 #include "support/device.h"
@@ -35,6 +36,13 @@ static int level(Proxy *proxy)
     return proxyFirstBytes(proxy, first, sizeof first) > 9 && memcmp(first + 4, "MQTT", 4) == 0 ? first[8] : -1;
 }
 
+/** Whether the last CONNECT that passed asks for the session that there is, and leaves the broker a will. */
+static bool keepsSessionAndWill(Proxy *proxy)
+{
+    unsigned char first[16];
+    return proxyFirstBytes(proxy, first, sizeof first) > 9 && (first[9] & 0x06) == 0x04;
+}
+
 static void speaks(int port, int refusal, const char *more, int expected, const char *text)
 {
     Proxy *proxy = proxyStart(port);
@@ -44,8 +52,8 @@ static void speaks(int port, int refusal, const char *more, int expected, const 
     EXPECT_CODE(dbSet(ioGetDb(io), "Note", DB_PROPS("id", id, "text", "version"), DB_PARAMS(.upsert = true)), 0);
     EXPECT_CODE(ioSync(io, PATIENCE_MS), 0);
     EXPECT_NUMBER(level(proxy), expected);
+    EXPECT(keepsSessionAndWill(proxy));
     EXPECT(cloudHas("Note", id));
-    // What the broker kept for the session comes, too.
     ioStop(io);
     EXPECT(cloudPut("Setting", format("{\"id\":\"%s\",\"deviceId\":\"d1\",\"value\":\"kept\"}", id)));
     EXPECT_CODE(ioStart(io), 0);
@@ -89,6 +97,7 @@ static int64_t sleeps(pid_t process)
 
 static void isIdle(int port)
 {
+    Spy *spy = spyStart(port);
     Child child = childStartSelf("idle", (const char *[]){format("%d", port), NULL});
     EXPECT(childAwaitLine(&child, "idle"));
     pause_ms(1000);
@@ -99,9 +108,37 @@ static void isIdle(int port)
     // To send a PINGREQ, and to read its answer.
     EXPECT(woken <= 2 * ((IDLE_S + KEEPALIVE_S - 1) / KEEPALIVE_S));
     EXPECT(woken > 0);
+    EXPECT_NUMBER(spyCount(spy, "service/d1/db/offline", NULL), 0);
     childKill(&child);
     childCloseOutput(&child);
     claim("an idle device wakes no more often than the keepalive");
+    EXPECT_WITHIN(PATIENCE_MS, spyCount(spy, "service/d1/db/offline", NULL) == 1);
+    spyStop(spy);
+    claim("its death is told by its last will");
+}
+
+/* ---- Connections that do not last ---- */
+
+static void isCutSoon(int port)
+{
+    Proxy *proxy = proxyStart(port);
+    Io *io = openAt("cut.db", proxyPort(proxy), "");
+    int64_t end_ms = clock_ms() + 6000;
+    while (clock_ms() < end_ms) {
+        pause_ms(20);
+        if (deviceStatus(io).link == IO_LINK_CONNECTED) proxyCut(proxy);
+    }
+    int connections = proxyConnections(proxy);
+    note("%d connections in 6 s", connections);
+    // It waits for the upper half of 1, 2, 4, 8 seconds: the fifth comes after 7.5 s.
+    EXPECT(connections >= 2 && connections <= 4);
+    EXPECT(deviceStatus(io).lastError != 0);
+    EXPECT_CODE(dbSet(ioGetDb(io), "Note", DB_PROPS("id", "cut", "text", "x"), DB_PARAMS(.upsert = true)), 0);
+    EXPECT_CODE(ioSync(io, 2 * PATIENCE_MS), 0);
+    EXPECT(cloudHas("Note", "cut"));
+    ioClose(io);
+    proxyStop(proxy);
+    claim("a broker that ends every connection is come to again after longer and longer waits");
 }
 
 /* ---- The cloud ---- */
@@ -159,6 +196,7 @@ int main(int argc, char **argv)
     speaks(services.broker.port, 2, "", 4, "and with one that hangs up on it");
     speaks(services.broker.port, 0, ", version: '3.1.1'", 4, "and when it is told to");
     isIdle(services.broker.port);
+    isCutSoon(services.broker.port);
     servicesStop(&services);
     return scenarioEnd();
 }

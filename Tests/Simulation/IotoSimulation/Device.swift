@@ -125,6 +125,7 @@ final class Device: ClientOwner, StoreObserver, ConflictResolver {
         bootTime = world.now
         disk.boot()
         var options = StoreOptions()
+        options.forgottenAfter = Simulation.forgottenAfter
         options.durability = durability
         options.vfs = Text(disk.name)
         let wall = wall

@@ -16,8 +16,11 @@ extension Judge {
         world.require(
             change.version > before?.change.version ?? .zero, .order,
             "the cloud's \(change.key.story) goes back to \(change.version.story)")
+        // Of a removal that it has forgotten it is told again where it has an older change of the item since.
+        let applied = AppliedVersion(key: change.key, version: change.version)
+        let isToldAgain = change.isRemoval && before?.change.isRemoval == false && forgotten.remove(applied) != nil
         world.require(
-            stored.insert(AppliedVersion(key: change.key, version: change.version)).inserted, .once,
+            stored.insert(applied).inserted || isToldAgain, .once,
             "the cloud stores \(change.key.story) at \(change.version.story) again")
         let content = Content(key: change.key, isRemoval: change.isRemoval, body: change.body)
         if device != nil { storedContents[change.version] = content }
@@ -125,6 +128,7 @@ extension Judge {
     /// The cloud's store forgets removals.
     func cloudPurged(_ keys: [ItemKey]) {
         taint(keys)
+        forgotten.formUnion(stored.filter { keys.contains($0.key) })
         guard cloud.losses > 0 else { return }
         // To a cloud that has lost something, a device that comes late tells once more what it removed.
         let gone = Set(keys)

@@ -44,6 +44,8 @@ final class Judge {
     /// Other contents that were sent under the version, by the other one of two databases with one id.
     var rivals: [Version: [Content]] = [:]
     var stored: Set<AppliedVersion> = []
+    /// Removals that the cloud has forgotten.
+    var forgotten: Set<AppliedVersion> = []
     /// What devices' changes were as the cloud stored them.
     var storedContents: [Version: Content] = [:]
     /// Devices of which there was an older state, or a second one: it may give a version again, and the hub heeds one of the two.

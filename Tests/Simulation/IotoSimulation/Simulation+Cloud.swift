@@ -10,9 +10,14 @@ extension Simulation {
     /// when that is forgotten, as none comes a month late.
     private static let messageAgeMax: Int64 = 400_000
 
+    /// Age from which devices take a removal for one that the cloud may have forgotten, and what keeps them from being right: how far
+    /// ahead versions may be.
+    static let forgottenAfter: Int64 = 30_000
+    private static let aheadMax: Int64 = 65_000
+
     /// The time for which removals are kept is over for some of them.
     func purgeRemovals() {
-        forgetRemovals(olderThan: world.random.integer(0...60_000))
+        forgetRemovals(olderThan: Simulation.forgottenAfter + Simulation.aheadMax + world.random.integer(0...60_000))
     }
 
     func forgetRemovals(olderThan age: Int64 = 0) {
