@@ -19,34 +19,35 @@ extension Store {
     }
 
     /// Removes tombstones that are older than `Limits.tombstoneRetention` by the hub's clock, which alone tells how old a
-    /// change in the cloud can be, and that the cloud knows of: a bounded number at a time. Opening does it once; a store
-    /// that stays open for weeks asks for it from time to time.
+    /// change in the cloud can be, and that the cloud knows of: a bounded number at a time. Opening does it once; while the store is
+    /// open, messages of the cloud do it once a day.
     ///
     /// - Returns: The number removed.
     public func purgeTombstones() throws(IotoError) -> Int {
+        let limit = tombstoneLimit(try lastHubTime())
+        // Most often there is none, and then nothing is written.
+        guard try !expiredTombstones(before: limit, StoreLimits.purgeStep).isEmpty else { return 0 }
+        return try write { (transaction) throws(IotoError) in
+            try transaction.purgeTombstones(before: limit, StoreLimits.purgeStep)
+        }
+    }
+
+    /// Versions of tombstones below are forgotten.
+    func tombstoneLimit(_ hubTime: UInt64) -> UInt64 {
         #if IOTO_MUTANTS
             let retention = Mutant.isActive(.purgedEarly) ? 0 : UInt64(Limits.tombstoneRetention) << 16
         #else
             let retention = UInt64(Limits.tombstoneRetention) << 16
         #endif
-        let now = try lastHubTime()
-        guard now > retention else { return 0 }
-        let limit = now - retention
-        // Most often there is none, and then nothing is written.
-        guard try !expiredTombstones(before: limit).isEmpty else { return 0 }
-        return try write { (transaction) throws(IotoError) in
-            let keys = try expiredTombstones(before: limit)
-            for key in keys { try transaction.run(.deleteTombstone, key) }
-            return keys.count
-        }
+        return hubTime > retention ? hubTime - retention : 0
     }
 
-    private func expiredTombstones(before time: UInt64) throws(IotoError) -> [ItemKey] {
+    func expiredTombstones(before time: UInt64, _ count: Int64) throws(IotoError) -> [ItemKey] {
         try read { (connection) throws(IotoError) in
             let statement = try connection.statement(.readExpiredTombstones)
             defer { statement.end() }
             try statement.bind(1, bits: time)
-            try statement.bind(2, StoreLimits.purgeStep)
+            try statement.bind(2, count)
             var keys: [ItemKey] = []
             while try statement.step() {
                 keys.append(ItemKey(hash: try statement.text(0), sort: try statement.text(1)))
@@ -61,10 +62,22 @@ extension StoreTransaction {
     func observe(hubTime: UInt64) throws(IotoError) {
         store.clock.observe(hubTime)
         let day = UInt64(Instant.dayLength) << 16
-        guard hubTime < HybridClock.timeMax, hubTime > store.hubTime &+ day else { return }
-        // Should this transaction fail, the file says an earlier day than there could be, and nothing is purged too soon.
-        store.hubTime = hubTime
-        try StoreFormat.writeMeta(connection, StoreFormat.metaHub, bits: hubTime)
+        if hubTime < HybridClock.timeMax, hubTime > store.hubTime &+ day {
+            // By the day before: whoever was away for long hears first of what the cloud has.
+            store.purgeLimit = store.tombstoneLimit(store.hubTime)
+            // Should this transaction fail, the file says an earlier day than there could be, and nothing is purged too soon.
+            store.hubTime = hubTime
+            try StoreFormat.writeMeta(connection, StoreFormat.metaHub, bits: hubTime)
+        }
+        guard store.purgeLimit > 0 else { return }
+        let step = StoreLimits.purgeStepOfMessage
+        if try purgeTombstones(before: store.purgeLimit, step) < step { store.purgeLimit = 0 }
+    }
+
+    func purgeTombstones(before time: UInt64, _ count: Int64) throws(IotoError) -> Int {
+        let keys = try store.expiredTombstones(before: time, count)
+        for key in keys { try run(.deleteTombstone, key) }
+        return keys.count
     }
 
     /// Takes over a change of the cloud when it is newer than what is stored.

@@ -109,6 +109,8 @@ public final class Store: DeviceStorage, @unchecked Sendable {
     var durableTime: UInt64 = 0
     /// The hub's clock, as it was heard of last, or up to a day before.
     var hubTime: UInt64 = 0
+    /// Tombstones below this time are removed with the next messages of the cloud; 0: there are none.
+    var purgeLimit: UInt64 = 0
 
     /// Opens a file, and makes it when there is none.
     ///

@@ -32,6 +32,8 @@ enum StoreLimits {
     static let receiptsOfItemMax: Int64 = 100
     /// Tombstones that one open looks at to find those whose time is over.
     static let purgeStep: Int64 = 1000
+    /// The same of one message of the cloud.
+    static let purgeStepOfMessage: Int64 = 100
     /// Items after which the log tells how far the making of indexes has come.
     static let indexingReport: Int64 = 10_000
     /// Items that one transaction looks at to remove those that have expired.

@@ -284,4 +284,26 @@ import Testing
         try second.answer(try second.pending(), .acknowledged)
         #expect(try second.purgeTombstones() == 1)
     }
+
+    @Test func oldTombstonesGoWhileTheStoreStaysOpen() throws {
+        let fixture = try Fixture()
+        let store = try fixture.open()
+        let setting = try fixture.model("Setting")
+        let count = Int(StoreLimits.purgeStepOfMessage) + 1
+        func hear(days: Int64) throws {
+            let time = HybridClock.time(testTime + Limits.tombstoneRetention + days * 86_400_000)
+            _ = try store.apply([], cursor: cursor(1), hubTime: time)
+        }
+        func left() throws -> Int64 { try store.number("SELECT count(*) FROM tombstone") }
+        let removals = (0..<count).map { change(setting, "\($0)", isRemoval: true) }
+        _ = try store.apply(removals, cursor: cursor(1), hubTime: HybridClock.time(testTime))
+        // After a long absence nothing is forgotten before the cloud has been heard.
+        try hear(days: 2)
+        try hear(days: 2)
+        #expect(try left() == Int64(count))
+        try hear(days: 4)
+        #expect(try left() == 1)
+        try hear(days: 4)
+        #expect(try left() == 0)
+    }
 }

@@ -50,6 +50,7 @@ final class Device: ClientOwner, StoreObserver, ConflictResolver {
     private var backoff = Backoff(first: 1_000, last: 120_000)
     private var jitter = JitterGenerator(seed: 0)
     private var inbox: [Message] = []
+    private var parts = Parts()
     /// A page that the replicator applies with its next call.
     private var waitingPage: Message?
     private var changedBytes: Int?
@@ -348,6 +349,7 @@ final class Device: ClientOwner, StoreObserver, ConflictResolver {
         guard replicator != nil else { return }
         backoff.reset()
         world.tell(who, "is connected")
+        parts = Parts()
         call(.none) { replicator!.connected(now) }
         scheduleStep(after: 0)
     }
@@ -386,9 +388,11 @@ final class Device: ClientOwner, StoreObserver, ConflictResolver {
                 applyWaiting()
                 continue
             }
-            let message = inbox.removeFirst()
-            world.tell(who, "receives \(describe(message))")
-            call(.message(message)) { replicator!.received(message.topic, message.payload, now) }
+            let arrived = inbox.removeFirst()
+            let whole = parts.take(arrived)
+            world.tell(who, "receives \(describe(whole ?? arrived))")
+            call(whole.map { .message($0) } ?? .none) { replicator!.received(arrived.topic, arrived.payload, now) }
+            guard let message = whole else { continue }
             if replicator?.deadline == 0 {
                 waitingPage = message
                 // The application may write in between, and the power go.

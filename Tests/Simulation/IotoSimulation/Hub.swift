@@ -22,6 +22,7 @@ final class Hub: ClientOwner {
     private var client: Client?
     private var replicator: HubReplicator?
     private var inbox: [Event] = []
+    private var parts = Parts()
     private var isReading = false
     private var isWorking = false
     /// Counts the processes.
@@ -55,7 +56,9 @@ final class Hub: ClientOwner {
     func start() {
         guard replicator == nil else { return }
         world.tell(who, "starts")
-        replicator = HubReplicator(schema: Models.schema, clock: cloud.clock)
+        let replicator = HubReplicator(schema: Models.schema, clock: cloud.clock)
+        replicator.packetBytesMax = broker.packetBytesMax
+        self.replicator = replicator
         let client = Client(
             world, id: id, filters: HubReplicator.subscriptions, cleanSession: false, will: nil, link: link,
             broker: broker, owner: self)
@@ -165,7 +168,10 @@ final class Hub: ClientOwner {
                 let message = Message(topic: publication.topic, payload: publication.payload, ticket: publication.ticket)
                 world.mark(message.payload)
                 world.tell(who, "sends \(describe(message)) to \(receiver(of: message))")
-                judge.hubPublishes(message)
+                if let whole = parts.take(message) { judge.hubPublishes(whole) }
+                if let most = broker.packetBytesMax {
+                    world.require(message.payload.count <= most, .bounds, "\(who) sends \(message.payload.count) bytes, and the broker takes \(most)")
+                }
                 client?.publish(message)
             case .request(let ticket, let request): carryOut(ticket, request)
             case .requestLater(let ticket, let request, let wait):

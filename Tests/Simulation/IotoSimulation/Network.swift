@@ -267,6 +267,8 @@ final class Broker {
     var isShared = false
     /// Messages that wait for one client; those beyond are dropped, as brokers do.
     var queueMax = 1000
+    /// The largest message that it takes, in bytes; nil: any.
+    var packetBytesMax: Int?
     private(set) var dropped = 0
 
     init(_ world: World) {

@@ -49,6 +49,8 @@ public final class Simulation {
         broker = Broker(world)
         broker.isLoose = mixture.isLoose
         broker.queueMax = mixture.hasShortQueues ? 8 : 1000
+        // What comes in many parts would never all have room in a short queue.
+        if seed % 4 == 3, script == nil, !mixture.hasShortQueues { broker.packetBytesMax = 800 }
         cloud = Cloud(world, wall: WallClock(world, offset: world.random.integer(-2_000...2_000), drift: 0))
         judge.cloud = cloud
         cloud.pageMax = mixture.pageMax

@@ -4,6 +4,7 @@ import IotoJSON
 /// A message in a few words.
 func describe(_ message: Message) -> String {
     let verb = message.topic.string.split(separator: "/").last ?? ""
+    if message.payload.first == UInt8(ascii: "P") { return "\(message.payload.count) bytes of \(verb)" }
     guard let json = try? JSON.parse(message.payload) else { return "\(verb), not JSON" }
     func changes() -> String {
         (json["changes"]?.arrayValue ?? []).map { change in
