@@ -11,7 +11,7 @@ typedef struct File {
 } File;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int calls, failures, firstFault, faultCount;
+static int calls, failures, syncFailures, firstFault, faultCount;
 static DiskFault faultKind;
 static sqlite3_vfs *system_;
 static sqlite3_vfs shim;
@@ -24,6 +24,7 @@ static bool isFailing(bool isSync)
     bool isFault = firstFault > 0 && calls >= firstFault && (faultCount < 0 || calls < firstFault + faultCount) &&
                    !(isSync && faultKind == DISK_FULL);
     if (isFault) failures++;
+    if (isFault && isSync) syncFailures++;
     pthread_mutex_unlock(&lock);
     return isFault;
 }
@@ -128,7 +129,7 @@ void diskInstall(void)
 void diskFail(int first, int count, DiskFault fault)
 {
     pthread_mutex_lock(&lock);
-    calls = failures = 0;
+    calls = failures = syncFailures = 0;
     firstFault = first;
     faultCount = count;
     faultKind = fault;
@@ -146,3 +147,5 @@ static int locked(const int *number)
 int diskCalls(void) { return locked(&calls); }
 
 int diskFailures(void) { return locked(&failures); }
+
+int diskSyncFailures(void) { return locked(&syncFailures); }

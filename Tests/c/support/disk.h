@@ -29,5 +29,7 @@ void diskFail(int first, int count, DiskFault fault);
 int diskCalls(void);
 /** Number of them that failed. */
 int diskFailures(void);
+/** Number of those that were syncs. */
+int diskSyncFailures(void);
 
 #endif /* DISK_H */
