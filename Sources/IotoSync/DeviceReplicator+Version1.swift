@@ -143,8 +143,9 @@ extension WireCodec {
             return UnversionedChange(model: model, hash: hash, sort: sort, body: nil, updated: nil)
         }
         let updated = self.updated(of: json)
-        // As agents of version 1 do: whatever comes to a device is the device's.
-        for entry in context.entries where model.field(at: entry.name) != nil { item[entry.name] = nil }
+        // As agents of version 1 do: whatever comes to a device is the device's. What the model lacks was added on the way up.
+        for entry in context.entries { item[entry.name] = nil }
+        if model.field(at: schema.updatedField) == nil { item[schema.updatedField] = nil }
         let prepared = try model.makeReplica(item, context: context)
         return UnversionedChange(
             model: model, hash: prepared.key.hash, sort: prepared.key.sort, body: prepared.text, updated: updated)

@@ -63,6 +63,18 @@ struct Version1DeviceTests {
         #expect(loop.replica.value("Setting", "1") == "b")
     }
 
+    @Test func whatTheServiceSendsBackIsWhatTheDeviceHas() throws {
+        connect()
+        try loop.change("Note", "1", "a")
+        try loop.flush()
+        let change = try #require(sent().first { $0.verb == "syncToDynamo" }?.json["changes"]?.arrayValue?.first)
+        let item = try #require(change["item"])
+        // It was given what agents of version 1 send, of which the model knows nothing.
+        #expect(item["accountId"]?.stringValue == "a1" && item["updated"] != nil)
+        let back = try loop.device.codec.unversioned(item, isRemoval: false, context: loop.device.context)
+        #expect(back.body == loop.replica.rows.values.first?.change.body)
+    }
+
     @Test func removalByTypeAndSortKeyAlone() {
         connect()
         loop.receive("UPSERT", item("1", "a"))

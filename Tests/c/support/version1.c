@@ -14,8 +14,7 @@ struct Service1 {
     pthread_mutex_t lock;
     bool isGranted, answersUp, answersDown;
     const char *withheld;
-    /** By key: `at`, the time of the last change by the service's clock; the `item`; `removed`, if it is; `own`, if the device
-     *  has said it last: that is not told to it again. */
+    /** By key: `at`, the time of the last change by the service's clock; the `item`; `removed`, if it is. */
     cJSON *rows;
     /** Every change that has come, in order. */
     cJSON *changes;
@@ -115,7 +114,7 @@ static void receiveChanges(Service1 *service, const cJSON *message)
         const char *key = textOf(change, "key");
         if (!isOne || !service->answersUp || (service->withheld != NULL && strcmp(service->withheld, key) == 0)) continue;
         cJSON *item = cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(change, "item"), true);
-        cJSON_AddTrueToObject(store(service, now, item, strcmp(textOf(change, "cmd"), "remove") == 0), "own");
+        store(service, now, item, strcmp(textOf(change, "cmd"), "remove") == 0);
         cJSON_AddItemToArray(keys, cJSON_CreateString(key));
     }
     service->unfit += !isFit;
@@ -154,7 +153,7 @@ static void receiveQuestion(Service1 *service, const cJSON *message)
     const cJSON *row;
     cJSON_ArrayForEach(row, service->rows)
     {
-        if (strcmp(textOf(row, "at"), since) <= 0 || cJSON_HasObjectItem(row, "own")) continue;
+        if (strcmp(textOf(row, "at"), since) <= 0) continue;
         tell(service, "device/d1", cJSON_HasObjectItem(row, "removed") ? "REMOVE" : "UPSERT", row);
     }
     stamp(service, service->told);
