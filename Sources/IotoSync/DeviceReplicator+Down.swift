@@ -22,8 +22,8 @@ struct DownState {
         /// A snapshot has begun and not come to its end; nil: not asked of the storage yet.
         var isInSnapshot: Bool?
         /// Only answers move the cursor: the device's own stream, until it has been followed to its end with the device's own
-        /// changes in it. The process may have begun with an older state of the database, put in place of the one that wrote
-        /// them, and pages that come unasked leave them out.
+        /// changes in it by this connection. The process may have begun with an older state of the database, put in place of the
+        /// one that wrote them, or a copy of it have been connected since, and pages that come unasked leave them out.
         var isWhole = false
         /// It may never have been followed.
         var isUnknown = true
@@ -59,6 +59,7 @@ struct DownState {
 
     mutating func forgetAnswers() {
         waiting = nil
+        streams[0].isWhole = true
         for index in streams.indices {
             streams[index].askAt = nil
             streams[index].asked = nil

@@ -156,6 +156,20 @@ import Testing
         #expect(loop.replica.value("Note", "a") == "the copy's")
     }
 
+    @Test func pageForACopyThatWasConnectedMeanwhileMovesNoCursor() throws {
+        let loop = Loopback.connected()
+        loop.disconnect()
+        // The broker gives the original what it has kept for the copy: a page that leaves out what both write.
+        loop.receive(
+            "BATCH",
+            #"{"v":2,"stream":"device/d1","history":"\#(Text.hexadecimal(loop.cloud.history).string)","prev":0,"cursor":3,"#
+                + #""time":"0000000000000001","without":"\#(Text.hexadecimal(loop.replica.replica).string)","changes":[]}"#)
+        #expect(loop.replica.cursor(of: "device/d1")?.position ?? 0 == 0)
+        loop.connect()
+        loop.settle()
+        #expect(loop.device.isCaughtUp)
+    }
+
     @Test func anOlderStateThatGoesOnGetsItsOwnLaterItems() throws {
         let loop = Loopback.connected()
         let (rows, cursors, epoch) = (loop.replica.rows, loop.replica.cursors, loop.replica.keptEpoch)
