@@ -181,6 +181,7 @@ extension DeviceReplicator {
         if let retry = codec.decodeRetry(message.json) { return heed(retry, now) }
         guard let page = try codec.decodePage(message, context: context) else { return hubBeganAnew(now) }
         guard let index = down.streams.firstIndex(where: { $0.name == page.stream }) else { return }
+        try settleGathered()
         let stored = try storedCursor(page.stream)
         let isAnswer = page.answers != nil && page.answers == down.streams[index].asked
         if isAnswer {

@@ -15,6 +15,8 @@ struct UpState {
         /// The outbox has been sent up to here, and the window is filled again from there; nil: something may have come before
         /// that, which goes out when all of these are answered.
         var position: Int64?
+        /// How many messages more may go out.
+        var room: Int
     }
 
     var sequence: Int64
@@ -42,6 +44,9 @@ struct UpState {
     var meter = SendMeter()
     /// When the storage has to have on its disk what it took at leisure, on the monotonic clock.
     var settleAt: Int64?
+    /// Acknowledgements that are settled together, and the bytes of their items.
+    var gathered: Settlement?
+    var gatheredBodies = 0
     /// What all calls of `flush` together want; nil: nothing.
     var flush: FlushProgress?
 
@@ -50,6 +55,12 @@ struct UpState {
         sequence = Int64(seed % (1 << 31))
         start = sequence
         backoff = Backoff(first: timeout.first, last: timeout.last)
+    }
+
+    /// More of a backlog may go out, before an answer comes.
+    var hasRoom: Bool {
+        guard let batch = inFlight, batch.position != nil, batch.room > 0 else { return false }
+        return isUrgent && batch.open.count <= 3 * Limits.batchItemsMax
     }
 
     mutating func remember(_ sequence: Int64, _ changes: [PendingChange]) {
@@ -68,6 +79,9 @@ extension DeviceReplicator {
     private static var sentMax: (items: Int, bytes: Int) { (4 * Limits.batchItemsMax, 4 << 20) }
     /// Most messages that are on their way together: half a megabyte, and no more than the hub keeps of one device.
     private var windowMax: Int { min(max((512 << 10) / max(configuration.syncLimit, 1), 4), 48) }
+
+    /// Messages that are read and written before the first of them goes out: the hub works on these while the next are written.
+    private static var stepMax: Int { 4 }
 
     func sendIfDue(_ now: Instant) {
         guard isConnected, now.monotonic >= up.holdUntil else { return }
@@ -101,10 +115,12 @@ extension DeviceReplicator {
     }
 
     private func sendBatch(_ now: Instant) throws(IotoError) {
+        try settleGathered()
         up.gatheredBytes = 0
         up.sendAt = nil
         up.isUrgent = true
-        up.inFlight = UpState.Batch(open: [], deadline: 0, sentAt: now.monotonic)
+        up.inFlight = UpState.Batch(
+            open: [], deadline: 0, sentAt: now.monotonic, position: .min, room: peer == .version2 ? up.window : 1)
         defer {
             if var batch = up.inFlight, !batch.open.isEmpty {
                 batch.deadline = now.monotonic + up.backoff.next(using: &random)
@@ -113,31 +129,47 @@ extension DeviceReplicator {
                 up.inFlight = nil
             }
         }
-        try sendMessages(after: .min, count: peer == .version2 ? up.window : 1, now)
+        try sendMessages(now)
         if up.inFlight?.open.isEmpty == true { up.flush = nil }
     }
 
-    private func sendMessages(after start: Int64, count: Int, _ now: Instant) throws(IotoError) {
-        var position = start
-        for _ in 0..<count where up.isUrgent && (up.inFlight?.open.count ?? 0) <= 3 * Limits.batchItemsMax {
+    /// Sends as many of the messages that the window has room for as a step may take.
+    private func sendMessages(_ now: Instant) throws(IotoError) {
+        guard var position = up.inFlight?.position else { return }
+        defer {
+            up.inFlight?.sentAt = now.monotonic
+            up.inFlight?.position = position
+        }
+        for _ in 0..<DeviceReplicator.stepMax where up.hasRoom {
+            up.inFlight?.room -= 1
             try sendMessage(after: &position, now)
         }
-        up.inFlight?.sentAt = now.monotonic
-        up.inFlight?.position = position
+    }
+
+    /// Goes on with what the step before has left.
+    func sendRest(_ now: Instant) {
+        guard up.hasRoom else { return }
+        do throws(IotoError) {
+            try sendMessages(now)
+        } catch {
+            note(error)
+            up.inFlight?.position = nil
+        }
     }
 
     /// Answers have come up to a message: others follow the backlog's last one.
     private func fillWindow(_ answered: Int64, _ now: Instant) throws(IotoError) {
+        guard var batch = up.inFlight, batch.position != nil, up.isUrgent, peer == .version2 else { return }
         let messages = up.sequence &- answered
-        guard let batch = up.inFlight, let position = batch.position, up.isUrgent, peer == .version2, messages >= 0,
-            messages <= Int64(up.window / 2)
-        else { return }
+        guard messages >= 0, messages + Int64(batch.room) <= Int64(up.window / 2) else { return }
         guard isSoon(batch, now) else {
             up.inFlight?.position = nil
             return
         }
         up.window = min(up.window * 2, windowMax)
-        try sendMessages(after: position, count: up.window - Int(messages), now)
+        batch.room = up.window - Int(messages)
+        up.inFlight = batch
+        try sendMessages(now)
     }
 
     private func isSoon(_ batch: UpState.Batch, _ now: Instant) -> Bool { now.monotonic - batch.sentAt < 1_000 }
@@ -199,6 +231,7 @@ extension DeviceReplicator {
     private func ownCursor() throws(IotoError) -> StreamCursor {
         let stream = Stream.device(configuration.topics.device)
         var cursor = try storedCursor(stream)
+        if let moved = up.gathered?.advance?.applied(to: cursor, of: stream) { cursor = moved }
         if try isInSnapshot(0) { cursor.position = max(cursor.position, try storage.snapshotSeen(of: stream)) }
         return cursor
     }
@@ -316,44 +349,12 @@ extension DeviceReplicator {
             Settlement(entries: entries, hubTime: time, advance: advance), refused, answered: answered, now)
     }
 
-    /// How long the next change is waited for, to take an acknowledgement to the disk with it, in milliseconds.
-    private static var settleDelay: Int64 { 100 }
-
-    func settleLate(_ now: Instant) {
-        guard up.settleAt != nil else { return }
-        up.settleAt = nil
-        do throws(IotoError) {
-            guard try storage.settleLate() else {
-                up.settleAt = now.monotonic + DeviceReplicator.settleDelay
-                return
-            }
-        } catch {
-            note(error)
-            up.settleAt = now.monotonic + DeviceReplicator.storageRetryMax
-            return
-        }
-        // If it has come to nothing, the change waits again.
-        if up.sendAt == nil, up.inFlight == nil { up.sendAt = isPending ? now.monotonic + configuration.syncDelay : nil }
-    }
-
-    private var isPending: Bool {
-        do throws(IotoError) { return try storage.pendingRange() != nil } catch { return true }
-    }
-
     /// - Parameter answered: The last message that is answered, if that is known.
     func settle(_ settlement: Settlement, _ refused: Int, answered: Int64? = nil, _ now: Instant) throws(IotoError) {
-        if try storage.settleLater(settlement) {
-            up.settleAt = now.monotonic + DeviceReplicator.settleDelay
-        } else {
-            try storage.settle(settlement)
-        }
         let entries = settlement.entries
-        statistics.lastUp = storage.timeOfDay()
-        statistics.sentItems += Int64(entries.count - refused)
-        statistics.refusedItems += Int64(refused)
-        up.sent.remove(entries)
-        if down.streams[0].asked != nil, down.settled.count <= DeviceReplicator.settledMax {
-            for entry in entries { down.settled.append(entry.pending.change.key) }
+        if refused > 0 || !gather(settlement, now) {
+            try settleNow(settlement, refused, now)
+            up.sent.remove(entries)
         }
         for entry in entries { up.inFlight?.open.remove(entry.pending.change.version) }
         guard let batch = up.inFlight else { return }

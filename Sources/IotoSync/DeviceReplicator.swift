@@ -157,6 +157,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
         guard isConnected else { return }
         applyWaiting(now)
         if let settleAt = up.settleAt, now.monotonic >= settleAt { settleLate(now) }
+        sendRest(now)
         sendIfDue(now)
         askIfDue(now)
     }
@@ -301,7 +302,7 @@ public final class DeviceReplicator<Storage: DeviceStorage> {
     /// When `tick(_:)` is due, on the monotonic clock; nil: not before another input.
     public var deadline: Int64? {
         guard isConnected else { return nil }
-        if down.waiting != nil { return 0 }
+        if down.waiting != nil || up.hasRoom { return 0 }
         var earliest = up.inFlight?.deadline ?? up.sendAt
         if up.inFlight == nil, let resumeAt = up.meter.resumeAt { earliest = min(earliest ?? resumeAt, resumeAt) }
         if let settleAt = up.settleAt { earliest = min(earliest ?? settleAt, settleAt) }

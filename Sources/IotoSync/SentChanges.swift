@@ -6,6 +6,8 @@ import IotoSchema
 public final class SentChanges: @unchecked Sendable {
     private let lock = Lock()
     private var changes: [Version: PendingChange] = [:]
+    /// What is answered, and not settled yet.
+    private var answers: [Settlement.Entry] = []
     /// Of the items' bodies. The replicator's own to ask.
     private(set) var bytes = 0
 
@@ -18,7 +20,7 @@ public final class SentChanges: @unchecked Sendable {
     public func holds(_ key: ItemKey, from time: UInt64) -> Bool {
         lock.withLock {
             for (version, pending) in changes where pending.change.key == key && version.time >= time { return true }
-            return false
+            return answers.contains { $0.pending.change.key == key && $0.pending.change.version.time >= time }
         }
     }
 
@@ -31,6 +33,17 @@ public final class SentChanges: @unchecked Sendable {
                 changes[entry.change.version] = entry
             }
         }
+    }
+
+    /// These are answered; until they are settled they count as on their way.
+    func answered(_ entries: [Settlement.Entry]) {
+        remove(entries)
+        lock.withLock { answers += entries }
+    }
+
+    /// All that is answered is settled.
+    func settled() {
+        lock.withLock { answers = [] }
     }
 
     func remove(_ entries: [Settlement.Entry]) {

@@ -168,6 +168,7 @@ final class Loopback {
     // MARK: Wires
 
     private func collect() {
+        while device.up.hasRoom { device.sendRest(now) }
         let publications = device.takePublications()
         published += publications.map { $0.payload }
         up += publications
