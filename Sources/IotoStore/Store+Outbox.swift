@@ -242,13 +242,17 @@ extension StoreTransaction {
     private func endOfRun(_ entries: [Settlement.Entry], from start: Int) throws(IotoError) -> Int {
         if try mayHaveReceipts() { return start }
         var end = start
+        var plain: Text?
         while end < entries.count {
             let pending = entries[end].pending
             guard case .acknowledged = entries[end].answer, !pending.change.isRemoval,
                 pending.change.version.writer == store.replica,
-                Int64(bitPattern: pending.change.version.time) == pending.time,
-                let model = store.schema.model(pending.change.model), !model.mergesFields, model.ttlField == nil
+                Int64(bitPattern: pending.change.version.time) == pending.time
             else { break }
+            if pending.change.model != plain {
+                guard let model = store.schema.model(pending.change.model), !model.mergesFields, model.ttlField == nil else { break }
+                plain = model.name
+            }
             if end > start {
                 let last = entries[end - 1].pending.position
                 guard pending.previous == last, SendLanes.end(of: last) == SendLanes.end(of: pending.position) else { break }

@@ -293,6 +293,7 @@ extension DeviceReplicator {
         let answered = json["seq"]?.integerValue
         // For a process that is gone, or for a copy of the database, which may have given a version to another change.
         if let answered, answered <= up.start || answered > up.sequence { return }
+        let replica = json.hexadecimal("replica") ?? 0
         var entries: [Settlement.Entry] = []
         var refused = 0
         var again: Int64 = 0
@@ -300,7 +301,7 @@ extension DeviceReplicator {
         var isForeign = false
         for kind in AckKind.allCases {
             for entry in json[kind.name]?.arrayValue ?? [] {
-                guard let version = codec.version(kind == .stored ? entry : entry["ver"]) else { continue }
+                guard let version = codec.version(kind == .stored ? entry : entry["ver"], replica) else { continue }
                 guard let pending = up.sent.find(version) else {
                     if version.writer != storage.replica { isForeign = true }
                     continue

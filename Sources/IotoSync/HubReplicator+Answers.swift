@@ -26,7 +26,7 @@ extension WireCodec {
     /// An answer as several, none of which has more than `bytesMax` bytes of entries, but for one with a single large entry.
     func parts(of ack: AckMessage, bytesMax: Int) -> [AckMessage] {
         var parts: [AckMessage] = []
-        var part = AckMessage(sequence: ack.sequence, keys: [], versions: [], rejections: [], time: ack.time)
+        var part = AckMessage(sequence: ack.sequence, keys: [], versions: [], rejections: [], time: ack.time, replica: ack.replica)
         let empty = part
         var bytes = 0
         func makeRoom(_ size: Int) {

@@ -90,7 +90,8 @@ extension HubReplicator {
         session.dequeue()
 
         var ack = AckMessage(
-            sequence: up.sequence, keys: [], versions: [], rejections: [], time: 0)
+            sequence: up.sequence, keys: [], versions: [], rejections: [], time: 0,
+            replica: message.json["b"]?.integerValue == 1 ? up.replica : nil)
         var accepted: [StreamedChange] = []
         while true {
             for change in read.changes {
@@ -170,7 +171,7 @@ extension HubReplicator {
                 ConflictRule(winner: winner, seen: seen)
             }
             ack.versions.append(change.version)
-            ack.keys.append(codec.wireKey(of: change))
+            if ack.replica == nil { ack.keys.append(codec.wireKey(of: change)) }
             var streamed = StreamedChange(change: change, stream: stream, rule: rule)
             // A version ahead of every honest clock would win for ever.
             streamed.timeMax = HybridClock.time(now.wall &+ Limits.clockDriftMax)

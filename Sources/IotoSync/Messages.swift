@@ -65,6 +65,8 @@ struct AckMessage {
     var rejections: [Rejection]
     /// The hub's clock.
     var time: UInt64
+    /// To a device that reads brief answers: its versions stand as their times alone, and there are no keys.
+    var replica: UInt64?
     /// The feed's move past the device's own changes, which need not come back.
     var advance: FeedAdvance?
     var met: [MetChange] = []

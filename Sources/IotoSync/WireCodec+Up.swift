@@ -6,7 +6,7 @@ import IotoSchema
 extension WireCodec {
     func encode(_ message: UpMessage) -> [UInt8] {
         var output: [UInt8] = []
-        output.append(literal: message.inflates ? #"{"v":2,"p":1,"z":1,"seq":"# : #"{"v":2,"p":1,"seq":"#)
+        output.append(literal: message.inflates ? #"{"v":2,"p":1,"b":1,"z":1,"seq":"# : #"{"v":2,"p":1,"b":1,"seq":"#)
         output.append(decimal: message.sequence)
         output.append(literal: #","replica":""#)
         output.append(hexadecimal: message.replica)
@@ -64,18 +64,22 @@ extension WireCodec {
                 "prev": .integer(advance.previous), "cursor": .integer(advance.cursor),
             ])
         }
+        if let replica = ack.replica { object["replica"] = .string(.hexadecimal(replica)) }
         var output = JSON.object(object).text
         output.removeLast()
-        output.reserveCapacity(output.count + ack.versions.count * 80)
-        output.append(literal: #","keys":["#)
-        for (index, key) in ack.keys.enumerated() {
-            if index > 0 { output.append(literal: ",") }
-            JSON.write(string: key, to: &output)
+        output.reserveCapacity(output.count + ack.versions.count * (ack.replica == nil ? 80 : 20))
+        if ack.replica == nil {
+            output.append(literal: #","keys":["#)
+            for (index, key) in ack.keys.enumerated() {
+                if index > 0 { output.append(literal: ",") }
+                JSON.write(string: key, to: &output)
+            }
+            output.append(literal: "]")
         }
-        output.append(literal: #"],"vers":["#)
+        output.append(literal: #","vers":["#)
         for (index, version) in ack.versions.enumerated() {
             output.append(literal: index > 0 ? #",""# : #"""#)
-            output.append(version: version)
+            if version.writer == ack.replica { output.append(hexadecimal: version.time) } else { output.append(version: version) }
             output.append(literal: #"""#)
         }
         output.append(literal: "]")

@@ -69,13 +69,13 @@ import Testing
         return try JSON.parse(codec.encode(request, timestamp: 5))
     }
 
-    private func answer() throws -> JSON {
+    private func answer(replica: UInt64? = nil) throws -> JSON {
         let version = Version(time: 5 << 16, writer: 7)
         return try JSON.parse(
             codec.encode(
                 AckMessage(
                     sequence: 1, keys: ["k"], versions: [version], rejections: [.init(version: version, code: -1, reason: "r")],
-                    time: 5 << 16, advance: FeedAdvance(stream: "device/d1", history: 1, previous: 2, cursor: 3),
+                    time: 5 << 16, replica: replica, advance: FeedAdvance(stream: "device/d1", history: 1, previous: 2, cursor: 3),
                     met: [MetChange(version: version, other: change), MetChange(version: version, other: change, taken: 4)],
                     again: [NewVersion(version: version, newVersion: version)])))
     }
@@ -101,7 +101,7 @@ import Testing
         let messages: [String: [JSON]] = [
             "syncToDynamo": [try up()], "syncDown": [try request()],
             "offline": [try JSON.parse(DeviceReplicator<MemoryReplica>.farewell(topics).payload)],
-            "SYNC": [try answer(), retry, fence],
+            "SYNC": [try answer(), try answer(replica: 7), retry, fence],
             "BATCH": [try JSON.parse(page()), retry, fence, try JSON.parse(HubReplicator.plea)], "change": [whole],
         ]
         let rows = try rows()
