@@ -287,10 +287,18 @@ extension StoreTransaction {
             // What was settled before is not weighed any more.
             if cleared + left.count != end - start { store.gauge = nil }
             guard store.gauge != nil else { return left }
-            for place in start..<end where !left.contains(entries[place].pending.position) {
-                let change = entries[place].pending.change
-                guard let model = store.schema.model(change.model) else { continue }
-                store.gauge?.add(store.models.number(model), items: -1, bytes: -Int64(change.body.count))
+            var place = start
+            while place < end {
+                let name = entries[place].pending.change.model
+                var (items, bytes) = (Int64(0), Int64(0))
+                while place < end, entries[place].pending.change.model == name {
+                    if !left.contains(entries[place].pending.position) {
+                        items += 1
+                        bytes += Int64(entries[place].pending.change.body.count)
+                    }
+                    place += 1
+                }
+                if let model = store.schema.model(name) { store.gauge?.add(store.models.number(model), items: -items, bytes: -bytes) }
             }
             return left
         }

@@ -11,6 +11,7 @@ extension DeviceReplicator {
     /// leave the outbox together. If the process dies before, they are sent once more.
     ///
     /// - Returns: False when it has to be settled now.
+    @inline(never)
     func gather(_ settlement: Settlement, _ now: Instant) -> Bool {
         guard let batch = up.inFlight, batch.open.count > settlement.entries.count else { return false }
         var bytes = 0
@@ -30,6 +31,7 @@ extension DeviceReplicator {
     }
 
     /// Settles what waits for that. What can't be stored is sent again when the others are answered.
+    @inline(never)
     func settleGathered() throws(IotoError) {
         guard let gathered = up.gathered else { return }
         up.gathered = nil
@@ -45,6 +47,7 @@ extension DeviceReplicator {
         settled(gathered.entries, 0)
     }
 
+    @inline(never)
     func settleNow(_ settlement: Settlement, _ refused: Int, _ now: Instant) throws(IotoError) {
         if refused == 0, let gathered = up.gathered, let all = Settlement.joined(gathered, settlement) {
             up.gathered = all

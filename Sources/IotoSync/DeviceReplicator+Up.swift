@@ -134,6 +134,7 @@ extension DeviceReplicator {
     }
 
     /// Sends as many of the messages that the window has room for as a step may take.
+    @inline(never)
     private func sendMessages(_ now: Instant) throws(IotoError) {
         guard var position = up.inFlight?.position else { return }
         defer {
@@ -161,18 +162,26 @@ extension DeviceReplicator {
     private func fillWindow(_ answered: Int64, _ now: Instant) throws(IotoError) {
         guard var batch = up.inFlight, batch.position != nil, up.isUrgent, peer == .version2 else { return }
         let messages = up.sequence &- answered
-        guard messages >= 0, messages + Int64(batch.room) <= Int64(up.window / 2) else { return }
+        // A window that can't grow is kept full.
+        let most = up.window < windowMax ? up.window / 2 : up.window * 3 / 4
+        guard messages >= 0, messages + Int64(batch.room) <= Int64(most) else { return }
         guard isSoon(batch, now) else {
             up.inFlight?.position = nil
             return
         }
-        up.window = min(up.window * 2, windowMax)
+        widen(batch, now)
         batch.room = up.window - Int(messages)
         up.inFlight = batch
         try sendMessages(now)
     }
 
     private func isSoon(_ batch: UpState.Batch, _ now: Instant) -> Bool { now.monotonic - batch.sentAt < 1_000 }
+
+    /// An answer came soon: twice as many messages next time, four times as many where it came at once.
+    @inline(never)
+    private func widen(_ batch: UpState.Batch, _ now: Instant) {
+        up.window = min(up.window * (now.monotonic - batch.sentAt < 100 ? 4 : 2), windowMax)
+    }
 
     /// Sends one message of what waits behind `position`.
     private func sendMessage(after position: inout Int64, _ now: Instant) throws(IotoError) {
@@ -369,7 +378,7 @@ extension DeviceReplicator {
         }
         up.inFlight = nil
         up.backoff.reset()
-        up.window = isSoon(batch, now) ? min(up.window * 2, windowMax) : max(up.window / 2, 1)
+        if isSoon(batch, now) { widen(batch, now) } else { up.window = max(up.window / 2, 1) }
         if var flush = up.flush { up.flush = try isFlushed(&flush) ? nil : flush }
         // What has won over the cloud's waits under another version, and nobody has told of it.
         if up.sendAt == nil, try storage.pendingRange() != nil { up.sendAt = now.monotonic + configuration.syncDelay }

@@ -15,17 +15,25 @@ import Testing
 
     private func answers(_ loop: Loopback) -> Int { loop.down.filter { $0.topic == "ioto/device/d1/sync/SYNC" }.count }
 
-    @Test func windowGrowsWithSoonAnswers() throws {
-        let loop = try loop(2000)
+    /// How many messages were on their way each time that all of them were answered after so many milliseconds.
+    private func windows(_ loop: Loopback, answeredAfter wait: Int64, rounds: Int = 20) throws -> [Int] {
         // Whoever answered a question speaks version 2, or it takes the first answer.
         try loop.flush()
         var sizes: [Int] = []
-        while !loop.up.isEmpty, sizes.count < 20 {
+        while !loop.up.isEmpty, sizes.count < rounds {
             sizes.append(loop.up.count)
             loop.deliverUp()
+            loop.wait(wait)
             loop.deliverDown()
         }
-        #expect(sizes.starts(with: [1, 2, 3, 6, 12, 24]))
+        return sizes
+    }
+
+    @Test(arguments: [(Int64(0), [1, 4, 14, 40, 48]), (Int64(200), [1, 2, 3, 6, 12, 24])])
+    func windowGrowsWithSoonAnswers(_ wait: Int64, _ expected: [Int]) throws {
+        let loop = try loop(2000)
+        let sizes = try windows(loop, answeredAfter: wait)
+        #expect(sizes.starts(with: expected))
         // What the hub keeps of one device is 64 messages.
         #expect(sizes.max() == 48)
         #expect(loop.replica.pendingCount() == 0)
@@ -34,11 +42,7 @@ import Testing
 
     @Test func lateAnswersHalveTheWindowAndSilenceEndsIt() throws {
         let loop = try loop(600)
-        try loop.flush()
-        for _ in 0..<3 {
-            loop.deliverUp()
-            loop.deliverDown()
-        }
+        #expect(try windows(loop, answeredAfter: 200, rounds: 3) == [1, 2, 3])
         #expect(loop.up.count == 6)
         loop.deliverUp()
         loop.wait(2_000)

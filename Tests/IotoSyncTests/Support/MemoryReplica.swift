@@ -26,6 +26,8 @@ final class MemoryReplica: DeviceStorage {
     var cursors: [Text: StreamCursor] = [:]
     var rejected: [(change: Change, code: Int32, reason: Text)] = []
     var applied: [Change] = []
+    /// Calls of `settle` that were not in vain.
+    private(set) var settlements = 0
     var conflicts: [(winner: Change, loser: Change)] = []
     var schema = TestSchema.schema
     /// What the next changing call throws, once.
@@ -124,6 +126,7 @@ final class MemoryReplica: DeviceStorage {
 
     func settle(_ settlement: Settlement) throws(IotoError) {
         try failIfTold()
+        settlements += 1
         for entry in settlement.entries {
             let key = entry.pending.change.key
             guard let row = rows[key], let position = row.position else { continue }
