@@ -17,10 +17,10 @@
 #include <mosquitto.h>
 
 #define HOST "127.0.0.1"
-#define TO_ECHO "bench/to"
-#define FROM_ECHO "bench/from"
 
 bool isTuned = true;
+
+const Echo bareEcho = {"echo", "bench/echo/to", "bench/echo/from", "bench/echo/ready"};
 
 int programStart(const char *const *arguments, const char *log)
 {
@@ -76,7 +76,7 @@ int brokerStart(const char *folder)
 
 /* ---------------------------------------------------------------------------------------------------------------- */
 
-static struct mosquitto *client(int port, void *object)
+struct mosquitto *bareConnect(int port, void *object)
 {
     static bool isReady;
     if (!isReady) mosquitto_lib_init();
@@ -97,7 +97,7 @@ static void onCount(struct mosquitto *self, void *object, int id, int count, con
     if (*(int *) object == 0) *(int *) object = 1; // A retained message may come before
 }
 
-static void subscribe(struct mosquitto *self, const char *topic, int *isGranted)
+void bareSubscribe(struct mosquitto *self, const char *topic, int *isGranted)
 {
     mosquitto_subscribe_callback_set(self, onCount);
     mosquitto_subscribe(self, NULL, topic, 1);
@@ -106,21 +106,37 @@ static void subscribe(struct mosquitto *self, const char *topic, int *isGranted)
     }
 }
 
+void bareLoop(struct mosquitto *self)
+{
+    if (mosquitto_loop(self, 1000, 1) != MOSQ_ERR_SUCCESS) fail("the bare client has lost the broker");
+}
+
+void bareDisconnect(struct mosquitto *self)
+{
+    mosquitto_disconnect(self);
+    mosquitto_destroy(self);
+}
+
+void echoServe(const Echo *echo, int port, BareHeard *onMessage, void *object)
+{
+    struct mosquitto *self = bareConnect(port, object);
+    mosquitto_message_callback_set(self, onMessage);
+    bareSubscribe(self, echo->to, object);
+    mosquitto_publish(self, NULL, echo->ready, 0, NULL, 1, true);
+    while (mosquitto_loop(self, -1, 1) == MOSQ_ERR_SUCCESS) continue;
+    mosquitto_destroy(self);
+}
+
 static void onEcho(struct mosquitto *self, void *object, const struct mosquitto_message *message)
 {
     (void) object;
-    mosquitto_publish(self, NULL, FROM_ECHO, message->payloadlen, message->payload, 1, false);
+    mosquitto_publish(self, NULL, bareEcho.from, message->payloadlen, message->payload, 1, false);
 }
 
-void echoRun(int port)
+void bareServe(int port)
 {
     int isGranted = 0;
-    struct mosquitto *self = client(port, &isGranted);
-    mosquitto_message_callback_set(self, onEcho);
-    subscribe(self, TO_ECHO, &isGranted);
-    mosquitto_publish(self, NULL, "bench/ready", 0, NULL, 1, true);
-    while (mosquitto_loop(self, -1, 1) == MOSQ_ERR_SUCCESS) continue;
-    mosquitto_destroy(self);
+    echoServe(&bareEcho, port, onEcho, &isGranted);
 }
 
 static void onReady(struct mosquitto *self, void *object, const struct mosquitto_message *message)
@@ -130,15 +146,16 @@ static void onReady(struct mosquitto *self, void *object, const struct mosquitto
     *(int *) object = 2;
 }
 
-int echoStart(const char *program, int port)
+int echoStart(const Echo *echo, const char *program, int port, const char *file)
 {
-    char text[16];
+    char mode[32], text[16];
     int state = 0;
+    snprintf(mode, sizeof mode, "--%s%s", isTuned ? "" : "untuned-", echo->mode);
     snprintf(text, sizeof text, "%d", port);
-    int process = programStart((const char *[]){program, isTuned ? "--echo" : "--untuned-echo", text, NULL}, "/dev/null");
-    struct mosquitto *self = client(port, &state);
+    int process = programStart((const char *[]){program, mode, text, file, NULL}, "/dev/null");
+    struct mosquitto *self = bareConnect(port, &state);
     mosquitto_message_callback_set(self, onReady);
-    subscribe(self, "bench/ready", &state);
+    bareSubscribe(self, echo->ready, &state);
     while (state < 2) {
         if (mosquitto_loop(self, 100, 1) != MOSQ_ERR_SUCCESS) fail("the echo does not start");
     }
@@ -164,20 +181,17 @@ double bareRun(int port, int count, size_t size, double *out_seconds)
     if (payload == NULL) fail("memory");
     memset(payload, 'x', size);
     double begin = now();
-    struct mosquitto *self = client(port, &bare);
+    struct mosquitto *self = bareConnect(port, &bare);
     mosquitto_message_callback_set(self, onAnswer);
-    subscribe(self, FROM_ECHO, &bare.isGranted);
+    bareSubscribe(self, bareEcho.from, &bare.isGranted);
     for (int index = 0; index < count; index++) {
         double start = now();
-        mosquitto_publish(self, NULL, TO_ECHO, (int) size, payload, 1, false);
-        while (bare.echoes <= index) {
-            if (mosquitto_loop(self, 1000, 1) != MOSQ_ERR_SUCCESS) fail("the bare client has lost the broker");
-        }
+        mosquitto_publish(self, NULL, bareEcho.to, (int) size, payload, 1, false);
+        while (bare.echoes <= index) bareLoop(self);
         if (out_seconds != NULL) out_seconds[index] = now() - start;
     }
     double seconds = now() - begin;
-    mosquitto_disconnect(self);
-    mosquitto_destroy(self);
+    bareDisconnect(self);
     free(payload);
     return seconds;
 }
@@ -200,9 +214,9 @@ void earStart(int port)
     static int isGranted;
     heard = 0;
     isGranted = 0;
-    ear = client(port, &isGranted);
+    ear = bareConnect(port, &isGranted);
     mosquitto_message_callback_set(ear, onHeard);
-    subscribe(ear, "ioto/service/+/db/#", &isGranted);
+    bareSubscribe(ear, "ioto/service/+/db/#", &isGranted);
     mosquitto_loop_start(ear);
 }
 

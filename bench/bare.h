@@ -1,7 +1,7 @@
 /**
  * @file bare.h
  * What a bare libmosquitto client needs for the same bytes: it publishes with QoS 1, and another process publishes each message
- * back. And an ear that counts what passes the broker.
+ * back. And an ear that counts what passes the broker. All of it in the loop of one thread, but the ear.
  */
 #ifndef BARE_H
 #define BARE_H
@@ -20,10 +20,34 @@ int programStart(const char *const *arguments, const char *log);
 /** End a program by a signal. */
 void programStop(int process, int signal);
 
-/** Start the process that publishes each message back. */
-int echoStart(const char *program, int port);
-/** Its work; returns when the connection ends. */
-void echoRun(int port);
+struct mosquitto;
+struct mosquitto_message;
+
+/** Connect. `object` is the callbacks', and begins with an int for bareSubscribe(). */
+struct mosquitto *bareConnect(int port, void *object);
+/** Subscribe, and wait until that is granted: `isGranted` is 0 before. */
+void bareSubscribe(struct mosquitto *self, const char *topic, int *isGranted);
+/** Send and hear what there is; waits for it for up to a second. */
+void bareLoop(struct mosquitto *self);
+void bareDisconnect(struct mosquitto *self);
+
+/** Told of a message. */
+typedef void BareHeard(struct mosquitto *self, void *object, const struct mosquitto_message *message);
+
+/** A process that answers what is published: how this program is called for it, and its topics. */
+typedef struct Echo {
+    const char *mode, *to, *from, *ready;
+} Echo;
+
+/** The one that publishes each message back. */
+extern const Echo bareEcho;
+
+/** Start one, and wait until it hears; `file` is its argument, or NULL. Returns its process id. */
+int echoStart(const Echo *echo, const char *program, int port, const char *file);
+/** The work of one, in the callback; returns when the connection ends. `object` as for bareConnect(). */
+void echoServe(const Echo *echo, int port, BareHeard *onMessage, void *object);
+/** The work of the bare one. */
+void bareServe(int port);
 
 /**
  * Connect, publish `count` messages of `size` bytes, each when the echo of the one before is there, and disconnect.

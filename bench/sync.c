@@ -4,8 +4,12 @@
     A round of the bare client is a round trip for each batch of `syncLimit`: published with QoS 1 and published back by another
     process. Rounds take turns; a figure is the median of the rounds' ratios.
 
+    Neither the bare client nor its echo keeps anything. What a figure would be with the durable work alone, by SQLite's C API on both
+    sides, is its floor (floor.h): latency.p50.floor and up.drain.floor, to the same rounds of the bare client. Floors have no bars: what
+    a figure has above its floor is ours.
+
     Broker and bare client send without Nagle's delay, which is the hardest to keep up with. As they come, both have it: those are
-    the figures of --untuned, whose names end so.
+    the figures of --untuned, whose names end so; that delay alone would decide their floors.
  */
 #include "bench.h"
 
@@ -19,9 +23,10 @@
 #include <unistd.h>
 
 #include <ioto.h>
-#include <sqlite3.h>
 
 #include "bare.h"
+#include "floor.h"
+#include "sql.h"
 
 #define SYNC_LIMIT 10240
 #define ITEM_BYTES 230
@@ -162,10 +167,21 @@ static void wire(const char *name, const char *compression)
     ioClose(io);
 }
 
+/** Seconds in which a device of the floor drains as many items. */
+static double floorDrained(uint32_t round)
+{
+    Floor *device = floorOpen(path("floor.db"), ITEM_BYTES);
+    floorFill(device, round * size.changes, size.changes);
+    double seconds = floorDrain(device, port, SYNC_LIMIT);
+    floorClose(device);
+    return seconds;
+}
+
 static void drainAndCatchUp(void)
 {
-    if (!wants("up.drain") && !wants("down.catchup")) return;
-    double up[ROUNDS_MAX], down[ROUNDS_MAX], bare[ROUNDS_MAX], upRatio[ROUNDS_MAX], downRatio[ROUNDS_MAX];
+    if (!wants("up.drain") && !wants("up.drain.floor") && !wants("down.catchup")) return;
+    double up[ROUNDS_MAX], down[ROUNDS_MAX], floor[ROUNDS_MAX], bare[ROUNDS_MAX];
+    double upRatio[ROUNDS_MAX], downRatio[ROUNDS_MAX], floorRatio[ROUNDS_MAX];
     int batches = (int) (size.changes * ITEM_BYTES + SYNC_LIMIT - 1) / SYNC_LIMIT;
     for (int round = 0; round < size.rounds; round++) {
         char device[16];
@@ -191,21 +207,29 @@ static void drainAndCatchUp(void)
         if (list == NULL || dbListCount(list) != size.changes) fail("the catch-up ended with %zu items", dbListCount(list));
         dbFreeList(list);
         ioClose(io);
+        floor[round] = isTuned ? floorDrained((uint32_t) round) : 0;
         upRatio[round] = up[round] / bare[round];
         downRatio[round] = down[round] / bare[round];
+        floorRatio[round] = floor[round] / bare[round];
     }
     print("up.drain.bare", median(bare, size.rounds), "s");
     print("up.drain.ioto", median(up, size.rounds), "s");
     print("up.drain", median(upRatio, size.rounds), "ratio");
     print("down.catchup.ioto", median(down, size.rounds), "s");
     print("down.catchup", median(downRatio, size.rounds), "ratio");
+    if (!isTuned) return;
+    print("up.drain.floor.c", median(floor, size.rounds), "s");
+    print("up.drain.floor", median(floorRatio, size.rounds), "ratio");
 }
 
 static void latency(void)
 {
-    if (!wants("latency.p50")) return;
+    if (!wants("latency.p50") && !wants("latency.p50.floor")) return;
     double *ours = calloc((size_t) size.trips, sizeof *ours), *bare = calloc((size_t) size.trips, sizeof *bare);
-    if (ours == NULL || bare == NULL) fail("memory");
+    double *floor = calloc((size_t) size.trips, sizeof *floor);
+    if (ours == NULL || bare == NULL || floor == NULL) fail("memory");
+    Floor *device = isTuned ? floorOpen(path("floor.db"), ITEM_BYTES) : NULL;
+    uint32_t first = (uint32_t) size.rounds * size.changes; // Behind those of the drains
     removeDatabase(path("device.db"));
     Io *io = agentOpen(path("device.db"), "latency", "0", "", "");
     must(ioStart(io), "ioStart");
@@ -219,22 +243,27 @@ static void latency(void)
             must(ioSyncUp(io, WAIT_MS), "ioSyncUp");
             ours[index] = now() - start;
         }
+        if (device != NULL) floorTrips(device, port, first + (uint32_t) trip, chunk, floor + trip);
     }
     ioClose(io);
-    double left = median(ours, size.trips), right = median(bare, size.trips);
+    double left = median(ours, size.trips), right = median(bare, size.trips), least = median(floor, size.trips);
     print("latency.p50.bare", right * 1000, "ms");
     print("latency.p50.ioto", left * 1000, "ms");
     print("latency.p50", left / right, "ratio");
+    if (device != NULL) {
+        print("latency.p50.floor.c", least * 1000, "ms");
+        print("latency.p50.floor", least / right, "ratio");
+    }
+    floorClose(device);
     free(ours);
     free(bare);
+    free(floor);
 }
 
 static void sql(const char *file, const char *text)
 {
-    sqlite3 *db = NULL;
-    if (sqlite3_open(file, &db) != SQLITE_OK || sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK) {
-        fail("%s: %s: %s", file, text, sqlite3_errmsg(db));
-    }
+    sqlite3 *db = sqlOpen(file);
+    sqlRun(db, text);
     sqlite3_close(db);
 }
 
@@ -370,20 +399,33 @@ static void idle(void)
 
 static void clean(void)
 {
-    static const char *const names[] = {"device.db", "other.db", "cloud.db", "full.db", "empty.db", "outbox.db", "idle.db"};
+    static const char *const names[] = {"device.db", "other.db", "cloud.db", "full.db",        "empty.db",
+                                        "outbox.db", "idle.db",  "floor.db", "floor-cloud.db"};
     static const char *const files[] = {"cloud.db-serve", "cloud.log", "idle.log", "mosquitto.log", "mosquitto.conf"};
     for (size_t index = 0; index < sizeof names / sizeof *names; index++) removeDatabase(path(names[index]));
     for (size_t index = 0; index < sizeof files / sizeof *files; index++) unlink(path(files[index]));
 }
 
+/** Whether this program is called as a process that answers; it is none any more when this returns. */
+static bool answers(int count, char **arguments)
+{
+    if (count < 3 || strncmp(arguments[1], "--", 2) != 0) return false;
+    isTuned = strncmp(arguments[1], "--untuned-", 10) != 0;
+    const char *mode = arguments[1] + (isTuned ? 2 : 10);
+    if (strcmp(mode, bareEcho.mode) == 0) {
+        bareServe(atoi(arguments[2]));
+    } else if (strcmp(mode, floorEcho.mode) == 0 && count == 4) {
+        floorServe(atoi(arguments[2]), arguments[3]);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 int main(int count, char **arguments)
 {
     program = arguments[0];
-    if (count == 3 && strstr(arguments[1], "-echo") != NULL) {
-        isTuned = strcmp(arguments[1], "--echo") == 0;
-        echoRun(atoi(arguments[2]));
-        return 0;
-    }
+    if (answers(count, arguments)) return 0;
     if (count == 4 && strcmp(arguments[1], "--idle") == 0) return idleRun(arguments[2], atoi(arguments[3]));
     for (int index = 1; index < count; index++) {
         if (strcmp(arguments[index], "--quick") == 0) {
@@ -412,13 +454,15 @@ int main(int count, char **arguments)
     clean();
     port = brokerStart(folder);
     cloudStart();
-    int echo = echoStart(program, port);
+    int echo = echoStart(&bareEcho, program, port, NULL);
+    int floor = isTuned ? echoStart(&floorEcho, program, port, path("floor-cloud.db")) : 0;
     drainAndCatchUp();
     latency();
     if (!isTuned) only = "-";
     wire("wire.plain", "");
     wire("wire.compressed", ", compress: 'zlib'");
     programStop(echo, SIGKILL);
+    if (floor != 0) programStop(floor, SIGKILL);
     idle();
     programStop(cloud, SIGTERM);
     backlog();

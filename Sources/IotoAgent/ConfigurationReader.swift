@@ -68,17 +68,7 @@ struct ConfigurationReader {
     /// A size in bytes: a number, or a text with a unit, as `10K`, `1MB`.
     func size(_ path: Text..., in range: ClosedRange<Int64>) throws(IotoError) -> Int64? {
         guard let value = value(path) else { return nil }
-        return try checked(path, literal(value).flatMap { ConfigurationReader.size($0) }, range, "a size, as '10K'")
-    }
-
-    private static func size(_ literal: Text) -> Int64? {
-        let digits = literal.bytes.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
-        var unit = Text([UInt8](literal.bytes.dropFirst(digits.count).drop { $0 == UInt8(ascii: " ") }))
-        if unit.isEmpty { unit = "B" }
-        guard let number = Text(digits).decimal, let place = place(of: unit, in: "b B byte bytes k K kb KB m M mb MB g G gb GB")
-        else { return nil }
-        let (product, isTooLarge) = number.multipliedReportingOverflow(by: 1 << Int64(place / 4 * 10))
-        return isTooLarge ? .max : product
+        return try checked(path, literal(value)?.size, range, "a size, as '10K'")
     }
 
     private func literal(_ value: JSON) -> Text? {

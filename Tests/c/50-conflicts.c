@@ -96,28 +96,11 @@ static void cloudWins(Io *io)
     claim("cloud: the cloud's change wins though the device's is later");
 }
 
-/** The schema of the scenarios with an Order that is decided by the device. */
-static void useDevicesOrder(void)
-{
-    FILE *file = fopen(testData("schema.json5"), "r");
-    REQUIRE(file != NULL);
-    char *text = calloc(1, 65536);
-    REQUIRE(text != NULL && fread(text, 1, 65535, file) > 0);
-    fclose(file);
-    char *place = strstr(text, "resolve: 'cloud' }");
-    REQUIRE(place != NULL);
-    size_t rest = strlen(place);
-    memmove(place + 1, place, rest + 1);
-    memcpy(place, "resolve: 'device' }", strlen("resolve: 'device' }"));
-    writeFile(scratch("device.json5"), text);
-    free(text);
-    cloudUseSchema(scratch("device.json5"));
-}
-
 static void deviceWins(Services *services)
 {
     cloudStop(&services->cloud);
-    useDevicesOrder();
+    schemaWith("device.json5", "resolve: 'cloud' }", "resolve: 'device' }");
+    cloudUseSchema(scratch("device.json5"));
     cloudStart(&services->cloud);
     Io *io = deviceOpenUnder(scratch("device.json5"), "conflicts.db", services->broker.port, SYNC_NEVER);
     REQUIRE(io != NULL);

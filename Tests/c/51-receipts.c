@@ -99,17 +99,7 @@ static int change(const char *verb, const char *argument, const char *more)
 /** The device's schema lets settings go up, the cloud's does not. */
 static void ofWhatIsRefused(int port)
 {
-    FILE *file = fopen(testData("schema.json5"), "r");
-    REQUIRE(file != NULL);
-    char *text = calloc(1, 65536);
-    REQUIRE(text != NULL && fread(text, 1, 65535, file) > 0);
-    fclose(file);
-    char *place = strstr(text, "Setting: { sync: 'down' }");
-    REQUIRE(place != NULL);
-    memcpy(place, "Setting: { sync: 'both' }", strlen("Setting: { sync: 'both' }"));
-    writeFile(scratch("both.json5"), text);
-    free(text);
-
+    schemaWith("both.json5", "Setting: { sync: 'down' }", "Setting: { sync: 'both' }");
     Io *io = deviceOpenUnder(scratch("both.json5"), "receipts.db", port, SYNC_SOON);
     REQUIRE(io != NULL);
     Db *db = ioGetDb(io);

@@ -105,24 +105,13 @@ static void up(Io *io, const char *group, size_t message_bytes)
     free(large);
 }
 
-/** A broker that takes packets of so many bytes, and a cloud. */
-static Services startLimited(int packet_bytes)
-{
-    Services services = {.broker = brokerMake()};
-    services.cloud = cloudMake(services.broker.port);
-    FILE *settings = fopen(scratch("mosquitto.conf"), "a");
-    REQUIRE(settings != NULL);
-    fprintf(settings, "max_packet_size %d\n", packet_bytes);
-    fclose(settings);
-    brokerStart(&services.broker);
-    cloudStart(&services.cloud);
-    return services;
-}
-
 /** With a broker that takes small packets: one message may hold less than `syncLimit` says. */
 static void upInSmallPackets(const char *group, const char *mqtt)
 {
-    Services services = startLimited(SMALL_PACKET);
+    // Not format(): `mqtt` may be in the buffer that it would use.
+    char setting[40];
+    snprintf(setting, sizeof setting, "max_packet_size %d", SMALL_PACKET);
+    Services services = servicesStartWith(setting);
     Io *io = start("none", services.broker.port, mqtt);
     ioStop(io);
     char *text = repeat('b', 5000);
@@ -142,7 +131,7 @@ static void upInSmallPackets(const char *group, const char *mqtt)
 /** With a broker that takes next to nothing there is no use in a connection; nothing is refused for its sake. */
 static void waitsForLargerPackets(void)
 {
-    Services services = startLimited(500);
+    Services services = servicesStartWith("max_packet_size 500");
     Io *io = ioOpen(configuration("none", services.broker.port, ""));
     REQUIRE(io != NULL);
     int64_t rejected = deviceStatus(io).rejectedItems;

@@ -50,20 +50,6 @@ static Io *start(const char *id, const char *compress, int port)
     return io;
 }
 
-/** A broker with one more line of configuration, and a cloud. */
-static Services startWith(const char *setting)
-{
-    Services services = {.broker = brokerMake()};
-    services.cloud = cloudMake(services.broker.port);
-    FILE *settings = fopen(scratch("mosquitto.conf"), "a");
-    REQUIRE(settings != NULL);
-    fprintf(settings, "%s\n", setting);
-    fclose(settings);
-    brokerStart(&services.broker);
-    cloudStart(&services.cloud);
-    return services;
-}
-
 /** A name for an item, of a group of them. */
 typedef struct Name {
     char text[32];
@@ -123,7 +109,7 @@ static void conflict(Io *io, const char *group, const char *large)
 
 static void run(const char *setting, const char *compress, const char *group)
 {
-    Services services = startWith(setting);
+    Services services = servicesStartWith(setting);
     Io *one = start("d1", compress, services.broker.port), *other = start("d2", compress, services.broker.port);
     char *large = repeat(group[0], ITEM_MAX);
     downToOne(one, group, large);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #define WITNESS_TEXT_MAX 16384
+#define SCHEMA_BYTES_MAX 65536
 
 typedef struct Testimony {
     struct Testimony *next;
@@ -34,6 +35,23 @@ Io *deviceOpenUnder(const char *schema, const char *database, int brokerPort, co
                          "    mqtt: { endpoint: '127.0.0.1', port: %d },\n"
                          "}\n",
                          scratch(database), schema, syncDelay, brokerPort));
+}
+
+void schemaWith(const char *name, const char *from, const char *to)
+{
+    static char text[SCHEMA_BYTES_MAX];
+    FILE *file = fopen(testData("schema.json5"), "r");
+    REQUIRE(file != NULL);
+    size_t size = fread(text, 1, sizeof text - 1, file);
+    REQUIRE(size < sizeof text - 1);
+    fclose(file);
+    text[size] = '\0';
+    const char *place = strstr(text, from);
+    REQUIRE(place != NULL);
+    file = fopen(scratch(name), "w");
+    REQUIRE(file != NULL);
+    fprintf(file, "%.*s%s%s", (int) (place - text), text, to, place + strlen(from));
+    fclose(file);
 }
 
 Io *deviceStart(const char *database, int brokerPort, const char *syncDelay)

@@ -21,6 +21,8 @@
 Io *deviceOpen(const char *database, int brokerPort, const char *syncDelay);
 /** The same under another schema. */
 Io *deviceOpenUnder(const char *schema, const char *database, int brokerPort, const char *syncDelay);
+/** Write the schema `name` in the scratch folder: that of the scenarios with the text `from`, which it has, replaced. */
+void schemaWith(const char *name, const char *from, const char *to);
 /** Open and start it; ends the scenario on failure. */
 Io *deviceStart(const char *database, int brokerPort, const char *syncDelay);
 /** Its status. */

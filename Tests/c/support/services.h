@@ -15,6 +15,8 @@ typedef struct Services {
 
 /** Start both and wait until they answer; skips the scenario when there is no ioto-cloud. */
 Services servicesStart(void);
+/** The same with one more line of the broker's configuration. */
+Services servicesStartWith(const char *setting);
 /** Stop both in good order, the cloud first. */
 void servicesStop(Services *services);
 

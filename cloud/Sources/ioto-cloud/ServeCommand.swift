@@ -131,10 +131,8 @@ struct PacketSize: ExpressibleByArgument {
     let bytes: Int
 
     init?(argument: String) {
-        let unit = ["K": 1 << 10, "M": 1 << 20][argument.suffix(1).uppercased()]
-        guard let number = Int(unit == nil ? argument : String(argument.dropLast())), (1...(1 << 28)).contains(number) else { return nil }
-        bytes = number * (unit ?? 1)
-        guard (2048...(1 << 28)).contains(bytes) else { return nil }
+        guard let size = Text(argument).size, (2048...(1 << 28)).contains(size) else { return nil }
+        bytes = Int(size)
     }
 }
 

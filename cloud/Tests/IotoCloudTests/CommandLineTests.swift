@@ -132,6 +132,7 @@ import Testing
     @Test(arguments: [
         ["nonsense"], ["items", "put"], ["items", "put", "--model", "Setting"], ["items", "list", "--limit", "-1"],
         ["serve", "--packet-size", "1K"], ["serve", "--packet-size", "x"], ["serve", "--packet-size", "-1"],
+        ["serve", "--packet-size", ""], ["serve", "--packet-size", "9999999999999999999"], ["serve", "--packet-size", "8589934592G"],
         ["items", "list", "--limit", "x"], ["items", "list", "--store", "mysql:x"], ["serve", "--broker", "http://x"],
         ["serve", "--log-level", "loud"], ["serve", "--certificate", "x"], ["serve", "--authority", "x"],
         ["serve", "--password", "x"], ["serve", "--broker", "mqtts://x", "--key", "x"], ["serve", "--prefix", "a/#"],
