@@ -82,9 +82,13 @@ final class Journal: Sendable {
         }
     }
 
-    /// How long to wait still; nil when it is closed.
+    /// How long to wait still; nil when it is closed, and the task ends.
     private func pauseNeeded() -> Duration? {
-        idle.withLock { $0.isClosed ? nil : max(.zero, pause - (ContinuousClock.now - $0.last)) }
+        idle.withLock { idle in
+            if !idle.isClosed { return max(.zero, pause - (ContinuousClock.now - idle.last)) }
+            idle.task = nil
+            return nil
+        }
     }
 
     /// The task may end, if nothing was journaled since.
@@ -95,6 +99,9 @@ final class Journal: Sendable {
             return true
         }
     }
+
+    /// Whether there is a task that is going to merge.
+    var isWaiting: Bool { idle.withLock { $0.task != nil } }
 
     func close() {
         idle.withLock { idle in
