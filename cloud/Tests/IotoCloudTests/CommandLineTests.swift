@@ -70,7 +70,7 @@ import Testing
         #expect(try await run(folder, "items", "put", "--model", "Setting", "{id: 'x'}").status == 0)
         let queue = try DatabaseQueue(path: folder.file("ioto-cloud.db"))
         try await queue.writeWithoutTransaction {
-            try $0.execute(sql: "ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 5")
+            try $0.execute(sql: "DROP TABLE journal; ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 5")
         }
         let claim = Glibc.open(folder.file("ioto-cloud.db-serve"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         defer { close(claim) }

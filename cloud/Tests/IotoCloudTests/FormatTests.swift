@@ -133,7 +133,7 @@ import Testing
         await test.store.close()
         let queue = try DatabaseQueue(path: test.folder.file("cloud.db"))
         try await queue.writeWithoutTransaction {
-            try $0.execute(sql: "ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 5")
+            try $0.execute(sql: "DROP TABLE journal; ALTER TABLE device DROP COLUMN former; PRAGMA user_version = 5")
         }
         try queue.close()
         let store = try SQLiteStore(path: test.folder.file("cloud.db"), mode: .existing)

@@ -36,6 +36,10 @@ struct TestStore {
         store = try SQLiteStore(path: folder.file("cloud.db"))
     }
 
+    init(journal: Journal) throws {
+        store = try SQLiteStore(path: folder.file("cloud.db"), mode: .create, journal: journal)
+    }
+
     /// Applies changes as device `device`.
     @discardableResult
     func apply(

@@ -52,6 +52,14 @@ struct ByteStatement {
             })
     }
 
+    /// Binds a copy of bytes that are no text.
+    func bind(_ index: Int32, blob bytes: [UInt8]) throws {
+        try check(
+            bytes.withUnsafeBytes { bytes in
+                sqlite3_bind_blob64(pointer, index, bytes.baseAddress, UInt64(bytes.count), ByteStatement.transient)
+            })
+    }
+
     /// Binds a key to this parameter and the next one.
     func bind(_ index: Int32, key: (hash: Text, sort: Text)) throws {
         try bind(index, key.hash.bytes)
@@ -101,6 +109,7 @@ struct ByteStatement {
     func isNull(_ column: Int32) -> Bool { sqlite3_column_type(pointer, column) == SQLITE_NULL }
     func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(pointer, column) }
     func bits(_ column: Int32) -> UInt64 { UInt64(bitPattern: integer(column)) }
+    func size(_ column: Int32) -> Int { Int(sqlite3_column_bytes(pointer, column)) }
     func text(_ column: Int32) -> Text { Text(bytes(column)) }
     func optionalText(_ column: Int32) -> Text? { isNull(column) ? nil : text(column) }
 
@@ -108,6 +117,6 @@ struct ByteStatement {
     func bytes(_ column: Int32) -> [UInt8] {
         // As a blob the text is not copied to be given a NUL.
         guard let start = sqlite3_column_blob(pointer, column) else { return [] }
-        return copyBytes(UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(pointer, column))))
+        return copyBytes(UnsafeRawBufferPointer(start: start, count: size(column)))
     }
 }

@@ -61,14 +61,14 @@ struct FeedWriter {
         }
     }
 
-    /// The place behind the feed's end.
-    mutating func next(in stream: Text) throws -> Int64 {
+    /// The place behind the feed's end, the first of `count`.
+    mutating func next(in stream: Text, count: Int64 = 1) throws -> Int64 {
         if let index = advances.firstIndex(where: { $0.stream == stream }) {
-            advances[index].cursor += 1
-            return advances[index].cursor
+            advances[index].cursor += count
+            return advances[index].cursor - count + 1
         }
         let head = try SQLiteStore.head(of: stream, in: db)
-        advances.append(FeedAdvance(stream: stream, history: history, previous: head, cursor: head + 1))
+        advances.append(FeedAdvance(stream: stream, history: history, previous: head, cursor: head + count))
         return head + 1
     }
 }
@@ -92,7 +92,7 @@ extension SQLiteStore {
 
     public func broadcastFeeds() async throws(IotoError) -> [StreamCursor] {
         let history = history
-        return try await read { db in
+        return try await read(.kept) { db in
             let rows = try Row.fetchAll(
                 db,
                 sql: """
@@ -134,17 +134,19 @@ extension SQLiteStore {
         try rows.bind(1, stream)
         try rows.bind(2, position)
         var bytes = 0
-        while try rows.step() {
-            let entry = SQLiteStore.feedEntry(rows)
+        func takes(_ entry: FeedEntry) -> Bool {
             bytes += entry.change.body.count + 2 * (entry.change.key.hash.count + entry.change.key.sort.count) + 128
             for (name, _) in entry.change.stamps { bytes += name.count + 24 }
             if !page.entries.isEmpty, bytes > bytesMax || page.entries.count >= itemsMax {
                 page.hasMore = true
-                break
+                return false
             }
             page.entries.append(entry)
+            return true
         }
+        while try rows.step(), takes(SQLiteStore.feedEntry(rows)) {}
         rows.end()
+        if !page.hasMore { try SQLiteStore.journalEntries(of: stream, after: position, in: db, takes) }
         page.end = try SQLiteStore.head(of: stream, in: db)
         page.cursor = if page.hasMore, let last = page.entries.last { last.position } else { page.end }
         return page

@@ -4,52 +4,54 @@ import IotoSync
 
 extension SQLiteStore {
     public func answer(_ request: HubRequest) async -> HubAnswer {
-        let (isWrite, body) = work(request)
+        let (isWrite, use, body) = work(request)
         do throws(IotoError) {
-            return isWrite ? try await write(isTold: true, body) : try await read(body)
+            return isWrite ? try await write(isTold: true, use, body) : try await read(use, body)
         } catch {
             return .failed(error)
         }
     }
 
     public func answerNow(_ request: HubRequest) -> HubAnswer? {
-        let (isWrite, body) = work(request)
+        let (isWrite, use, body) = work(request)
         do throws(IotoError) {
-            return try now(isWrite: isWrite, body)
+            return try now(isWrite: isWrite, use, body)
         } catch {
             return .failed(error)
         }
     }
 
     /// What a request takes, within a transaction.
-    private func work(_ request: HubRequest) -> (isWrite: Bool, body: @Sendable (Database) throws -> HubAnswer) {
-        let (writer, history) = (writer, history)
+    private func work(
+        _ request: HubRequest
+    ) -> (isWrite: Bool, use: JournalUse, body: @Sendable (Database) throws -> HubAnswer) {
+        let history = history
         switch request {
         case .openDevice(let device):
-            return (true, { db in .device(try SQLiteStore.open(device, in: db)) })
+            return (true, .kept, { db in .device(try SQLiteStore.open(device, in: db)) })
         case .apply(let changes, let device, let record):
             return (
-                true,
-                { db in
+                true, .kept,
+                { [self] db in
                     if let record { try SQLiteStore.device(device, in: db)?.admit(record) }
-                    return try SQLiteStore.apply(changes, device: device, writer: writer, history: history, in: db)
+                    return try apply(changes, device: device, in: db)
                 }
             )
         case .readFeed(let stream, let position, let bytesMax, let itemsMax):
             return (
-                false,
+                false, .kept,
                 { db in .page(try SQLiteStore.page(of: stream, history, from: .after(position), bytesMax, itemsMax, in: db)) }
             )
         case .readFeedSince(let stream, let time, let bytesMax, let itemsMax):
             return (
-                false,
+                false, .merged,
                 { db in .page(try SQLiteStore.page(of: stream, history, from: .since(time), bytesMax, itemsMax, in: db)) }
             )
         }
     }
 
     public func devices() async throws(IotoError) -> [DeviceRecord] {
-        try await read { db in
+        try await read(.kept) { db in
             try Row.fetchAll(db, sql: "SELECT \(deviceColumns) FROM device ORDER BY id").map(SQLiteStore.device)
         }
     }
@@ -65,9 +67,7 @@ extension SQLiteStore {
         return record
     }
 
-    private static func apply(
-        _ changes: [StreamedChange], device: Text, writer: UInt64, history: UInt64, in db: Database
-    ) throws -> HubAnswer {
+    private func apply(_ changes: [StreamedChange], device: Text, in db: Database) throws -> HubAnswer {
         let clock = try SQLiteStore.clock(in: db)
         var arbiter = Arbiter(device: device, clock: clock, writer: writer, history: history, wall: Instant.now.wall)
         if changes.contains(where: { $0.known != nil }) {
@@ -75,6 +75,19 @@ extension SQLiteStore {
             arbiter.forgotten = UInt64(bitPattern: forgotten ?? 0)
         }
         var feed = FeedWriter(db: db, history: history)
+        if try !journal(changes, device: device, &arbiter, &feed) {
+            try SQLiteStore.merge(in: db)
+            try SQLiteStore.store(changes, &arbiter, &feed)
+        }
+        try feed.finish()
+        // The clock stays ahead of all that is stored, so that the cloud's next write of an item is newer.
+        if arbiter.clock.last != clock.last { try SQLiteStore.setClock(arbiter.clock, in: db) }
+        return arbiter.answer(feed.advances)
+    }
+
+    /// Stores a request's changes as is decided, each in the items' table.
+    private static func store(_ changes: [StreamedChange], _ arbiter: inout Arbiter, _ feed: inout FeedWriter) throws {
+        let db = feed.db
         // Whether the next item is likely to be one that is not stored yet: then it is tried without a look.
         var expectsNew = true
         for entry in changes {
@@ -100,10 +113,6 @@ extension SQLiteStore {
                 try SQLiteStore.replace(current?.item, by: item, feed: &feed)
             }
         }
-        try feed.finish()
-        // The clock stays ahead of all that is stored, so that the cloud's next write of an item is newer.
-        if arbiter.clock.last != clock.last { try SQLiteStore.setClock(arbiter.clock, in: db) }
-        return arbiter.answer(feed.advances)
     }
 
     private static func device(_ id: Text, in db: Database) throws -> DeviceRecord? {

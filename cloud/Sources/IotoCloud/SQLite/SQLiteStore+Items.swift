@@ -160,7 +160,7 @@ extension SQLiteStore {
         // What stays as it is needs no look at its index.
         let isSame = current?.change.model == change.model && !change.isRemoval && current?.change.isRemoval == false
         let statement = try ByteStatement(isSame ? updateSame : update, in: feed.db)
-        try bind(item, to: statement, feed: &feed)
+        try bind(item, at: try stream.map { try feed.next(in: $0) }, committed: feed.time, to: statement)
         try statement.run()
     }
 
@@ -168,18 +168,28 @@ extension SQLiteStore {
     ///
     /// - Returns: False, and nothing is stored, when it is.
     static func insert(_ item: ItemState, feed: inout FeedWriter) throws -> Bool {
-        let statement = try feed.insertion ?? ByteStatement(insert, in: feed.db)
+        let statement = try feed.insertion ?? insertion(in: feed.db)
         // To find it by its text takes as long as to fill it in.
         if feed.insertion == nil { feed.insertion = statement } else { statement.renew() }
         let before = feed
-        try bind(item, to: statement, feed: &feed)
-        try statement.run()
-        if feed.db.changesCount == 0 {
-            feed = before
-            return false
-        }
-        return true
+        let position = try item.stream.map { try feed.next(in: $0) }
+        if try insert(item, at: position, committed: feed.time, statement, in: feed.db) { return true }
+        feed = before
+        return false
     }
+
+    /// The same with a place that was given to it before.
+    ///
+    /// - Parameter statement: Of `insertion(in:)`, ready to be run.
+    static func insert(
+        _ item: ItemState, at position: Int64?, committed: UInt64, _ statement: ByteStatement, in db: Database
+    ) throws -> Bool {
+        try bind(item, at: position, committed: committed, to: statement)
+        try statement.run()
+        return db.changesCount > 0
+    }
+
+    static func insertion(in db: Database) throws -> ByteStatement { try ByteStatement(insert, in: db) }
 
     private static let insert = """
         INSERT INTO item(hash, sort, time, writer, json, owner, stream, position, committed, own, stamps, marks, trail, model, removed)
@@ -194,8 +204,8 @@ extension SQLiteStore {
             stamps = ?11, marks = ?12, trail = ?13, model = ?14, removed = ?15 WHERE hash = ?1 AND sort = ?2
         """
 
-    /// Binds a state to the parameters of these, and gives it its place.
-    private static func bind(_ item: ItemState, to statement: ByteStatement, feed: inout FeedWriter) throws {
+    /// Binds a state and its place to the parameters of these.
+    private static func bind(_ item: ItemState, at position: Int64?, committed: UInt64, to statement: ByteStatement) throws {
         let change = item.change
         try statement.bind(1, key: (change.key.hash, change.key.sort))
         try statement.bind(3, bits: change.version.time)
@@ -203,8 +213,8 @@ extension SQLiteStore {
         try statement.bind(5, change.body)
         try statement.bind(6, item.owner)
         try statement.bind(7, item.stream)
-        try statement.bind(8, try item.stream.map { try feed.next(in: $0) })
-        try statement.bind(9, bits: feed.time)
+        try statement.bind(8, position)
+        try statement.bind(9, bits: committed)
         try statement.bind(10, bits: item.own)
         if !change.stamps.isEmpty { try statement.bind(11, JSON.object(change.stamps).text) }
         if !item.marks.isEmpty { try statement.bind(12, text(item.marks)) }

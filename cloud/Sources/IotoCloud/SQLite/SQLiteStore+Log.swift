@@ -13,7 +13,7 @@ extension SQLiteStore {
     /// system has nothing of its own to write then. To be called by who serves. Without room on the disk it is as before.
     public func reserveLog() async throws(IotoError) {
         let path = path + "-wal"
-        try await write(isTold: true) { _ in
+        try await write(isTold: true, .kept) { _ in
             // Nobody else writes to the log, or cuts it back, within this transaction.
             guard let log = FileHandle(forUpdatingAtPath: path) else { return }
             let zeros = Data(count: SQLiteStore.logStep)

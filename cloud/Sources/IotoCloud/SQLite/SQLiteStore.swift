@@ -28,13 +28,19 @@ public final class SQLiteStore: CloudStore {
     /// that has taken the pool lets go of it.
     private let pool: Mutex<DatabasePool?>
     private let watchers = Mutex<[FeedWatcher]>([])
+    let journal: Journal
 
     /// Opens the store.
     ///
     /// - Throws: `.notFound` when there is no file and none is to be made; `.format` when the file is of another kind or
     ///   of a newer program; `.corrupt`, `.busy`, `.io` and `.storage` as SQLite says.
-    public init(path: String, mode: Mode = .create) throws(IotoError) {
+    public convenience init(path: String, mode: Mode = .create) throws(IotoError) {
+        try self.init(path: path, mode: mode, journal: Journal())
+    }
+
+    init(path: String, mode: Mode, journal: Journal) throws(IotoError) {
         self.path = path
+        self.journal = journal
         DefaultLayer.install()
         if FileManager.default.fileExists(atPath: path) {
             // Before the pool is opened, which would turn another program's file to the WAL mode.
@@ -61,6 +67,8 @@ public final class SQLiteStore: CloudStore {
                 try StoreFormat.check(kind, path: path)
                 if case .empty = kind { try StoreFormat.create(in: db) }
                 try StoreFormat.upgrade(kind, in: db)
+                // Of a process that was killed.
+                try SQLiteStore.merge(in: db)
                 let history: Int64? = try StoreFormat.meta("history", in: db)
                 let writer: Int64? = try StoreFormat.meta("writer", in: db)
                 guard let history, let writer else {
@@ -88,6 +96,7 @@ public final class SQLiteStore: CloudStore {
     }
 
     public func close() async {
+        journal.close()
         watchers.withLock { $0 }.forEach { $0.stop() }
         let pool = pool.withLock { pool in
             defer { pool = nil }
@@ -112,11 +121,11 @@ public final class SQLiteStore: CloudStore {
     }
 
     public func clock() async throws(IotoError) -> HybridClock {
-        try await read(SQLiteStore.clock)
+        try await read(.kept, SQLiteStore.clock)
     }
 
     public func schema() async throws(IotoError) -> SchemaText? {
-        try await read { db in
+        try await read(.kept) { db in
             let name: String? = try StoreFormat.meta("schemaName", in: db)
             let source: Data? = try StoreFormat.meta("schema", in: db)
             guard let name, let source else { return nil }
@@ -125,7 +134,7 @@ public final class SQLiteStore: CloudStore {
     }
 
     public func save(_ schema: SchemaText) async throws(IotoError) {
-        try await write { db in
+        try await write(.kept) { db in
             try StoreFormat.setMeta("schemaName", schema.name.string, in: db)
             try StoreFormat.setMeta("schema", Data(schema.source), in: db)
         }
@@ -134,10 +143,12 @@ public final class SQLiteStore: CloudStore {
     // MARK: - For the extensions
 
     func read<Value: Sendable>(
-        _ body: @escaping @Sendable (Database) throws -> Value
+        _ use: JournalUse = .merged, _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(IotoError) -> Value {
         do {
-            return try await opened().read(body)
+            let value = try await opened().read { db in try SQLiteStore.reading(use, body, db) }
+            if let value { return value }
+            return try await write(isTold: true, .merged, body)
         } catch {
             throw IotoError.of(error, path: path)
         }
@@ -147,10 +158,10 @@ public final class SQLiteStore: CloudStore {
     ///
     /// - Parameter isTold: Whoever asked for it hears what has moved; watchers find it in their own time.
     func write<Value: Sendable>(
-        isTold: Bool = false, _ body: @escaping @Sendable (Database) throws -> Value
+        isTold: Bool = false, _ use: JournalUse = .merged, _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(IotoError) -> Value {
         do {
-            let value = try await opened().write(body)
+            let value = try await opened().write { db in try SQLiteStore.writing(use, body, db) }
             if !isTold { watchers.withLock { $0 }.forEach { $0.look() } }
             return value
         } catch {
@@ -159,14 +170,29 @@ public final class SQLiteStore: CloudStore {
     }
 
     /// Reads, or changes as `write` does what is told, on the calling thread.
-    func now<Value>(isWrite: Bool, _ body: (Database) throws -> Value) throws(IotoError) -> Value {
+    func now<Value>(isWrite: Bool, _ use: JournalUse, _ body: (Database) throws -> Value) throws(IotoError) -> Value {
         do {
             let pool = try opened()
-            guard isWrite else { return try pool.read(body) }
-            return try pool.writeWithoutTransaction { db in try SQLiteStore.transaction(db, body) }
+            if !isWrite, let value = try pool.read({ db in try SQLiteStore.reading(use, body, db) }) { return value }
+            return try pool.writeWithoutTransaction { db in
+                try SQLiteStore.transaction(db) { db in try SQLiteStore.writing(use, body, db) }
+            }
         } catch {
             throw IotoError.of(error, path: path)
         }
+    }
+
+    /// - Returns: nil, and nothing is read, when the journal has to be merged first: then whoever reads has to write.
+    private static func reading<Value>(
+        _ use: JournalUse, _ body: (Database) throws -> Value, _ db: Database
+    ) throws -> Value? {
+        if use == .merged, try !isJournalEmpty(in: db) { return nil }
+        return try body(db)
+    }
+
+    private static func writing<Value>(_ use: JournalUse, _ body: (Database) throws -> Value, _ db: Database) throws -> Value {
+        if use == .merged { try merge(in: db) }
+        return try body(db)
     }
 
     /// The same as GRDB's, with statements that are kept.

@@ -6,7 +6,7 @@ enum StoreFormat {
     /// "IoCl", the application id in the file's header (sqlite.org/fileformat2.html, 1.3.15).
     static let applicationID = 0x496F_436C
     /// Raised by every change to the tables that an older program would not understand.
-    static let version = 6
+    static let version = 7
 
     /// What `PRAGMA application_id` and the tables say of a file.
     enum Kind {
@@ -41,7 +41,7 @@ enum StoreFormat {
 
     /// Makes the tables. Versions are kept as the 64-bit patterns of their unsigned halves.
     static func create(in db: Database) throws {
-        try db.execute(sql: tables + partedTable + removedIndex + feedIndexes)
+        try db.execute(sql: tables + partedTable + journalTable + removedIndex + feedIndexes)
         for name in ["history", "writer"] {
             try setMeta(name, Int64(bitPattern: SystemRandom.uint64()), in: db)
         }
@@ -95,6 +95,7 @@ enum StoreFormat {
             """
         ),
         (6, "ALTER TABLE device ADD COLUMN former INTEGER NOT NULL DEFAULT 0;"),
+        (7, journalTable),
     ]
 
     /// A named value; nil when there is none.
@@ -123,6 +124,15 @@ enum StoreFormat {
             hash TEXT NOT NULL, sort TEXT NOT NULL, model TEXT NOT NULL, json TEXT NOT NULL,
             time INTEGER NOT NULL, writer INTEGER NOT NULL, committed INTEGER NOT NULL,
             PRIMARY KEY(stream, position)) STRICT, WITHOUT ROWID;
+        """
+
+    private static let journalTable = """
+        -- New items that wait for their table, see `Journal`: those of a request, in order of their positions, from `first` to
+        -- `last`, in `stream`, or in none. `owner` is their device; `items` is of `JournalCodec`.
+        CREATE TABLE journal(
+            id INTEGER PRIMARY KEY, owner TEXT NOT NULL, stream TEXT,
+            first INTEGER NOT NULL, last INTEGER NOT NULL, items BLOB NOT NULL) STRICT;
+        CREATE INDEX journal_feed ON journal(stream, last) WHERE stream IS NOT NULL;
         """
 
     private static let tables = """
