@@ -55,9 +55,8 @@ extension Judge {
         guard let json = try? JSON.parse(message.payload), json["retryAfter"] == nil,
             let number = json["seq"]?.integerValue, memories[device.who]?.numbers.contains(number) ?? false
         else { return }
-        for entry in json["vers"]?.arrayValue ?? [] {
-            guard let version = entry.stringValue.flatMap({ Version($0) }), let sent = memories[device.who]?.sent[version]
-            else { continue }
+        for version in storedVersions(json) {
+            guard let version, let sent = memories[device.who]?.sent[version] else { continue }
             if let there = storedContents[version] {
                 world.require(
                     there.key == sent.key && there.isRemoval == sent.isRemoval && (sent.isRemoval || there.value == sent.value), .identity,
@@ -99,8 +98,8 @@ extension Judge {
                 rejections.insert(version)
                 if let content = contents[version] { tainted.insert(content.key) }
             }
-            for entry in json["vers"]?.arrayValue ?? [] {
-                if let version = entry.stringValue.flatMap({ Version($0) }) { acknowledged(version) }
+            for version in storedVersions(json) {
+                if let version { acknowledged(version) }
             }
             for entry in json["won"]?.arrayValue ?? [] {
                 if let version = entry["ver"]?.stringValue.flatMap({ Version($0) }) { acknowledged(version) }

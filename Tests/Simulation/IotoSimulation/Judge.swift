@@ -295,13 +295,14 @@ final class Judge {
         world.fail(.durability, "\(device.who): \(difference(device.image, found))")
     }
 
-    /// Whether the one state is the other after an acknowledgement that had no transaction of its own.
+    /// Whether the one state is the other after acknowledgements that had no transaction of their own.
     private func isSettled(_ state: StoreImage, _ found: StoreImage, _ heard: Set<Version>) -> Bool {
-        guard state.outbox.count == 1, let key = state.outbox.values.first, heard.contains(state.version(key)),
+        guard found.outbox.allSatisfy({ state.outbox[$0.key] == $0.value }),
+            state.outbox.allSatisfy({ found.outbox[$0.key] == $0.value || heard.contains(state.version($0.value)) }),
             state.cursors.allSatisfy({ (found.cursor($0.stream)?.position ?? -1) >= $0.position })
         else { return false }
         var settled = state
-        settled.outbox = [:]
+        settled.outbox = found.outbox
         settled.cursors = found.cursors
         return settled == found
     }

@@ -23,14 +23,14 @@ func describe(_ message: Message) -> String {
         }
         return "question #\(json["seq"]?.integerValue ?? 0): \(cursors ?? "")"
     case "SYNC":
-        func versions(_ name: Text, _ member: Text? = nil) -> String {
+        func versions(_ name: Text, _ member: Text) -> String {
             (json[name]?.arrayValue ?? []).map { entry in
-                let text = member.map { entry[$0] } ?? entry
-                return text?.stringValue.flatMap { Version($0) }?.story ?? "?"
+                entry[member]?.stringValue.flatMap { Version($0) }?.story ?? "?"
             }.joined(separator: ", ")
         }
         let feed = json["feed"].map { ", feed \($0["prev"]?.integerValue ?? 0) to \($0["cursor"]?.integerValue ?? 0)" }
-        return "ack #\(json["seq"]?.integerValue ?? 0): \(versions("vers"))"
+        let stored = storedVersions(json).map { $0?.story ?? "?" }.joined(separator: ", ")
+        return "ack #\(json["seq"]?.integerValue ?? 0): \(stored)"
             + (json["rejected"] == nil ? "" : ", refused \(versions("rejected", "ver"))")
             + (json["again"] == nil ? "" : ", again \(versions("again", "ver")) as \(versions("again", "to"))")
             + (feed ?? "")
@@ -41,5 +41,15 @@ func describe(_ message: Message) -> String {
             + "\(json["cursor"]?.integerValue ?? 0)\(answers)\(json["more"]?.boolValue == true ? ", more" : "")"
             + "\(json["reset"] == nil ? "" : ", reset"): \(changes())"
     default: return String(verb)
+    }
+}
+
+/// What an answer says that is stored, as it says it: in a brief one the device's own versions are their times alone. nil: no version.
+func storedVersions(_ answer: JSON) -> [Version?] {
+    let replica = answer["replica"]?.stringValue?.hexadecimal
+    return (answer["vers"]?.arrayValue ?? []).map { entry in
+        guard let text = entry.stringValue else { return nil }
+        if let replica, text.count == 16 { return text.hexadecimal.map { Version(time: $0, writer: replica) } }
+        return Version(text)
     }
 }
