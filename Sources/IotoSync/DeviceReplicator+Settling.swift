@@ -30,28 +30,27 @@ extension DeviceReplicator {
         return true
     }
 
-    /// Settles what waits for that. What can't be stored is sent again when the others are answered.
+    /// Settles what waits for that. If it can't be stored, it goes on waiting.
     @inline(never)
     func settleGathered() throws(IotoError) {
         guard let gathered = up.gathered else { return }
+        try storage.settle(gathered)
         up.gathered = nil
         up.gatheredBodies = 0
         up.sent.settled()
-        do throws(IotoError) {
-            try storage.settle(gathered)
-        } catch {
-            up.inFlight?.position = nil
-            up.isUrgent = true
-            throw error
-        }
         settled(gathered.entries, 0)
     }
 
     @inline(never)
     func settleNow(_ settlement: Settlement, _ refused: Int, _ now: Instant) throws(IotoError) {
         if refused == 0, let gathered = up.gathered, let all = Settlement.joined(gathered, settlement) {
-            up.gathered = all
-            return try settleGathered()
+            do throws(IotoError) {
+                up.gathered = all
+                return try settleGathered()
+            } catch {
+                up.gathered = gathered
+                throw error
+            }
         }
         try settleGathered()
         if try storage.settleLater(settlement) {
