@@ -47,7 +47,7 @@ final class Journal: Sendable {
     let own = Mutex(Own())
     private let idle = Mutex(Idle())
 
-    init(bytesMax: Int = 8 * 1024 * 1024, pause: Duration = .seconds(1)) {
+    init(bytesMax: Int = 8 * 1024 * 1024, pause: Duration = .milliseconds(200)) {
         self.bytesMax = bytesMax
         self.pause = pause
     }
