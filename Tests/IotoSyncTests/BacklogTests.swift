@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import Testing
 
 @testable import IotoSync
@@ -92,6 +93,38 @@ import Testing
         loop.settle()
         #expect(loop.replica.pendingCount() == 0)
         #expect(loop.cloud.stored.count == 70)
+    }
+
+    @Test func messagesGoOutAFewAtATime() throws {
+        let loop = try loop(600)
+        #expect(try windows(loop, answeredAfter: 0, rounds: 2) == [1, 4])
+        loop.deliverUp()
+        let answers = loop.down
+        loop.down = []
+        for answer in answers { loop.device.received(answer.topic, answer.payload, loop.now) }
+        #expect(loop.device.takePublications().count == 4)
+        #expect(loop.device.deadline == 0)
+        loop.device.tick(loop.now)
+        #expect(loop.device.takePublications().count == 4)
+    }
+
+    @Test(arguments: [true, false]) func answersAreBriefForWhoReadsThem(_ reads: Bool) throws {
+        let loop = Loopback.connected()
+        try loop.change("Reading", "1", "a")
+        try loop.flush()
+        if !reads {
+            loop.up = loop.up.map { message in
+                let payload = String(decoding: message.payload, as: UTF8.self).replacing(#""b":1,"#, with: "")
+                return Publication(topic: message.topic, payload: Array(payload.utf8))
+            }
+        }
+        loop.deliverUp()
+        let answer = try JSON.parse(#require(loop.down.last { $0.topic == "ioto/device/d1/sync/SYNC" }).payload)
+        #expect((answer["keys"] == nil) == reads)
+        #expect((answer["replica"] != nil) == reads)
+        #expect(answer["vers"]?.arrayValue?.first?.stringValue?.count == (reads ? 16 : 33))
+        loop.settle()
+        #expect(loop.replica.pendingCount() == 0)
     }
 
     @Test func changesAreBriefOnceTheHubHasAnswered() throws {
