@@ -1,4 +1,5 @@
 import IotoBase
+import IotoJSON
 import Testing
 
 @testable import IotoSync
@@ -6,10 +7,10 @@ import Testing
 /// When what the hub has acknowledged of a backlog leaves the outbox.
 @Suite struct SettlingTests {
     /// A device with so many readings of 1 KB, of which four messages are on their way.
-    private func loop(_ count: Int = 200) throws -> Loopback {
+    private func loop(_ count: Int = 200, of model: Text = "Reading") throws -> Loopback {
         let loop = Loopback.connected()
         let value = Text([UInt8](repeating: UInt8(ascii: "x"), count: 950))
-        for index in 0..<count { try loop.replica.put("Reading", Text(decimal: index), value: value) }
+        for index in 0..<count { try loop.replica.put(model, Text(decimal: index), value: value) }
         try loop.flush()
         loop.deliverUp()
         loop.deliverDown()
@@ -87,6 +88,17 @@ import Testing
         loop.settle()
         #expect(loop.replica.pendingCount() == 0)
         #expect(loop.cloud.stored.count == 200)
+    }
+
+    @Test func changesAreMadeWithKnowledgeOfWhatIsAnswered() throws {
+        let loop = try loop(of: "Plan")
+        let before = try #require(loop.replica.cursors["device/d1"]?.position)
+        for _ in 0..<2 { answerOne(loop) }
+        // Two more messages of the device's own changes are in the cloud, and the stored cursor does not know it yet.
+        #expect(loop.replica.cursors["device/d1"]?.position == before)
+        let message = try JSON.parse(#require(loop.up.last).payload)
+        #expect(message["cursor"]?.integerValue == loop.cloud.heads["device/d1"])
+        #expect(try #require(loop.cloud.heads["device/d1"]) > before)
     }
 
     @Test func editOfWhatIsAnsweredIsSentToo() throws {
